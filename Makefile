@@ -1,0 +1,50 @@
+# Every target does its own set-up in .venv. Extra words: make quickstart ARGS="--seed 1", make test ARGS="-k tags".
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help quickstart test test-all check fix setup clean
+
+PYTHON ?=
+ARGS ?=
+VENV := .venv
+PIP := $(VENV)/bin/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt
+# Two OpenMP threads on two busy cores can be six times slower than one.
+PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+quickstart: $(VENV)/.installed  ## the whole pipeline in a micro world, in minutes on two CPU cores
+	@$(VENV)/bin/zerosearch quickstart $(ARGS)
+
+test: setup  ## the tests, but for the slow ones
+	@$(PYTEST) -m "not slow" $(ARGS)
+
+test-all: setup  ## every test
+	@$(PYTEST) $(ARGS)
+
+check: setup  ## lint, format, types, import floors
+	@scripts/check
+
+fix: setup  ## let ruff mend what it can
+	@scripts/fix
+
+setup: $(VENV)/.installed-dev  ## .venv with everything a developer needs
+
+clean:  ## remove .venv and every cache (runs/ stays)
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist
+	find src tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps: as long as they are newer than the two files that name the packages, set-up is done.
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/.made
+	@echo "Installing zerosearch and what it needs into $(VENV): torch, transformers, … (a minute or two, once)"
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/.made
+	@echo "Installing zerosearch, what it needs and the developer's tools into $(VENV): torch, transformers, pytest, … (a minute or two, once)"
+	@$(PIP) --editable '.[dev]'
+	@touch $@ $(VENV)/.installed
+
+$(VENV)/.made:
+	@python=$$(scripts/find-python $(PYTHON)) && "$$python" -m venv --clear $(VENV)
+	@touch $@

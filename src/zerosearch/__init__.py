@@ -1,0 +1,62 @@
+"""Teach a language model to search by reinforcement learning against a simulated search engine.
+
+The nouns and the errors are here; everything that does something lives in its own module (`zerosearch.rollout`, `zerosearch.scoring`, …),
+so that `import zerosearch` stays free of torch.
+"""
+
+from zerosearch.errors import (
+    BadConfig,
+    BadFile,
+    BadInput,
+    GenerationFailed,
+    ModelNotUsable,
+    RunFailed,
+    SearchFailed,
+    ZeroSearchError,
+)
+from zerosearch.types import (
+    Author,
+    Document,
+    Finish,
+    Generation,
+    Group,
+    Quality,
+    Question,
+    Sampling,
+    Scores,
+    SearchRecord,
+    SearchRequest,
+    SearchResult,
+    Span,
+    StopReason,
+    Trajectory,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Author",
+    "BadConfig",
+    "BadFile",
+    "BadInput",
+    "Document",
+    "Finish",
+    "Generation",
+    "GenerationFailed",
+    "Group",
+    "ModelNotUsable",
+    "Quality",
+    "Question",
+    "RunFailed",
+    "Sampling",
+    "Scores",
+    "SearchFailed",
+    "SearchRecord",
+    "SearchRequest",
+    "SearchResult",
+    "Span",
+    "StopReason",
+    "Trajectory",
+    "ZeroSearchError",
+    "__version__",
+]

@@ -1,0 +1,80 @@
+"""From a recipe's words to working parts: models, engines, questions. What cannot be had is said in one line, before anything is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from zerosearch.config import EngineConfig, PolicyConfig, Recipe, RolloutConfig
+from zerosearch.evaluation.questions import load_questions
+from zerosearch.models.chat import OpenAIChat
+from zerosearch.models.local import LocalModel
+from zerosearch.models.sampler import Arbiter
+from zerosearch.ports import Chat, SearchEngine
+from zerosearch.prompts import policy_prompt, simulator_prompt
+from zerosearch.rl.train import Ingredients
+from zerosearch.rollout import RolloutSettings
+from zerosearch.search.corpus import BM25Engine
+from zerosearch.search.simulated import SimulatedEngine
+from zerosearch.types import Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Where models run. Models of one process share an arbiter, so that the fullest batch goes next."""
+
+    name: str = "auto"
+    dtype: str = "float32"
+    arbiter: Arbiter | None = None
+
+
+def load_engine(config: EngineConfig, seed: int, device: Device) -> SearchEngine:
+    if config.kind == "bm25":
+        return BM25Engine.open(config.corpus)
+    sampling = Sampling(config.max_new_tokens, config.temperature, config.top_p, stop=("</information>",))
+    return SimulatedEngine(
+        load_chat(config, device),
+        simulator_prompt(config.template),
+        k=config.k,
+        sampling=sampling,
+        seed=seed,
+        share_coin_in_group=config.share_coin_in_group,
+    )
+
+
+def load_chat(config: EngineConfig, device: Device) -> Chat:
+    if config.url:
+        return OpenAIChat(config.url, config.model, timeout_s=config.timeout_s)
+    return LocalModel.load(config.model, device.name, device.dtype, arbiter=device.arbiter)
+
+
+def load_policy(config: PolicyConfig, arbiter: Arbiter | None = None) -> LocalModel:
+    return LocalModel.load(config.model, config.device, config.dtype, arbiter=arbiter)
+
+
+def rollout_settings(config: RolloutConfig, k: int, seed: int) -> RolloutSettings:
+    return RolloutSettings(
+        prompt=policy_prompt(config.prompt),
+        max_turns=config.max_turns,
+        max_turn_tokens=config.max_turn_tokens,
+        max_observation_tokens=config.max_observation_tokens,
+        max_tokens=config.max_tokens,
+        temperature=config.temperature,
+        top_p=config.top_p,
+        k=k,
+        seed=seed,
+    )
+
+
+def load_ingredients(recipe: Recipe) -> Ingredients:
+    questions = load_questions(recipe.questions.train)
+    held_out = load_questions(recipe.questions.held_out) if recipe.questions.held_out else []
+    arbiter = Arbiter()
+    device = Device(recipe.policy.device, recipe.policy.dtype, arbiter)
+    return Ingredients(
+        policy=load_policy(recipe.policy, arbiter),
+        engine=load_engine(recipe.engine, recipe.run.seed, device),
+        questions=questions,
+        settings=rollout_settings(recipe.rollout, recipe.engine.k, recipe.run.seed),
+        held_out=held_out[: recipe.questions.held_out_limit or None],
+        evaluation_engine=load_engine(recipe.evaluation_engine, recipe.run.seed, device) if recipe.evaluation_engine else None,
+    )

@@ -1,0 +1,60 @@
+"""Every error zerosearch raises on purpose, drawn as a tree.
+
+ZeroSearchError
+├── BadInput                 the user can mend it: exit code 2, one line on stderr
+│   ├── BadConfig            an unknown recipe key, a value out of range, settings that contradict each other
+│   ├── BadFile              a missing, empty or malformed file (names the file and the line)
+│   └── ModelNotUsable       a checkpoint that cannot be loaded, or has no tokenizer
+├── SearchFailed             a search engine could not answer; ends the rollout, never becomes documents
+├── GenerationFailed         a policy or chat endpoint could not answer, after bounded retries
+└── RunFailed                the work began and could not be finished: exit code 1
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Iterable
+
+
+class ZeroSearchError(Exception):
+    """Root of the tree. The message is one line: what happened, the value received, what to do."""
+
+    exit_code = 1
+
+
+class BadInput(ZeroSearchError):
+    exit_code = 2
+
+
+class BadConfig(BadInput):
+    pass
+
+
+class BadFile(BadInput):
+    pass
+
+
+class ModelNotUsable(BadInput):
+    pass
+
+
+class SearchFailed(ZeroSearchError):
+    pass
+
+
+class GenerationFailed(ZeroSearchError):
+    pass
+
+
+class RunFailed(ZeroSearchError):
+    pass
+
+
+def one_of(what: str, value: str, allowed: Iterable[str], error: type[BadInput] = BadConfig) -> str:
+    """Return `value` if it is among `allowed`; else raise an error that names the nearest."""
+    names = sorted(allowed)
+    if value in names:
+        return value
+    near = get_close_matches(value, names, n=1, cutoff=0.5)
+    hint = f"did you mean '{near[0]}'?" if near else f"choose one of: {', '.join(names)}."
+    raise error(f"unknown {what} '{value}'; {hint}")

@@ -1,0 +1,1 @@
+"""Measuring a policy: questions, scores with their uncertainty, and scoring transcripts again."""

@@ -1,0 +1,116 @@
+"""Questions from a file: JSON lines, gzipped or not."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from zerosearch.errors import BadFile, BadInput
+from zerosearch.scoring import usable_golds
+from zerosearch.types import Question
+
+_GZIP_MAGIC = b"\x1f\x8b"
+
+
+def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The JSON objects of a JSON-lines file with their line numbers; blank lines are skipped.
+
+    Raises BadFile for a file that is missing, empty, damaged, or holds anything else.
+    """
+    line_number = 0
+    found = False
+    try:
+        with path.open("rb") as probe:
+            gzipped = probe.read(2) == _GZIP_MAGIC
+        with gzip.open(path, "rb") if gzipped else path.open("rb") as lines:
+            for line_number, line in enumerate(lines, start=1):
+                if line.strip():
+                    found = True
+                    yield line_number, _as_object(line, path, line_number)
+    except FileNotFoundError:
+        raise BadFile(f"{path}: no such file; check the path.") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise BadFile(f"{path}, after line {line_number}: cannot be read ({error}); is the file whole?") from None
+    if not found:
+        raise BadFile(f"{path}: the file is empty; it needs one JSON object a line.")
+
+
+def _as_object(line: bytes, path: Path, line_number: int) -> dict[str, Any]:
+    try:
+        value = json.loads(line.decode("utf-8-sig" if line_number == 1 else "utf-8"))
+    except (ValueError, RecursionError):
+        shown = line[:60].decode("utf-8", errors="replace").strip()
+        raise BadFile(f"{path}, line {line_number}: not JSON, received {shown!r}; write one JSON object a line.") from None
+    if not isinstance(value, dict):
+        raise BadFile(f"{path}, line {line_number}: a {type(value).__name__} instead of a JSON object; write one object a line.")
+    return cast(dict[str, Any], value)
+
+
+def text_field(row: Mapping[str, Any], name: str, path: Path, line_number: int) -> str:
+    """A field that must be text. Raises BadFile."""
+    where = f"{path}, line {line_number}"
+    if name not in row:
+        raise BadFile(f"{where}: no field '{name}'; the fields are {', '.join(sorted(row)) or 'none'}.")
+    if not isinstance(row[name], str):
+        raise BadFile(f"{where}: '{name}' must be text, received {str(row[name])[:60]!r}.")
+    return row[name]
+
+
+def golds_field(row: Mapping[str, Any], path: Path, line_number: int) -> tuple[str, ...]:
+    """`golden_answers`, a list of text or one text. Raises BadFile."""
+    where = f"{path}, line {line_number}"
+    if "golden_answers" not in row:
+        raise BadFile(f"{where}: no field 'golden_answers'; the fields are {', '.join(sorted(row)) or 'none'}.")
+    value: object = row["golden_answers"]
+    if isinstance(value, str):
+        return (value,)
+    golds = cast(list[object], value) if isinstance(value, list) else [None]
+    answers = tuple(gold for gold in golds if isinstance(gold, str))
+    if len(answers) < len(golds):
+        shown = json.dumps(row["golden_answers"])[:60]
+        raise BadFile(f"{where}: 'golden_answers' must be a list of text, received {shown}.")
+    if not answers:
+        raise BadFile(f"{where}: 'golden_answers' is empty; give at least one answer.")
+    return answers
+
+
+def load_questions(path: Path | str, limit: int | None = None, seed: int | None = None) -> list[Question]:
+    """Every question of a file, or `limit` of them: the first ones, or with `seed` a random sample, in the file's order.
+
+    Fields beside id, question and golden_answers become metadata. Raises BadFile, naming the file and the line.
+    """
+    path = Path(path)
+    if limit is not None and limit < 1:
+        raise BadInput(f"limit must be at least 1, received {limit}; leave it out to take every question.")
+    questions: list[Question] = []
+    line_of: dict[str, int] = {}
+    for line_number, row in read_objects(path):
+        question = _question(row, path, line_number)
+        if question.id in line_of:
+            raise BadFile(f"{path}, line {line_number}: id '{question.id}' is already on line {line_of[question.id]}; ids must be unique.")
+        line_of[question.id] = line_number
+        questions.append(question)
+    if limit is None or limit >= len(questions):
+        return questions
+    if seed is None:
+        return questions[:limit]
+    return [questions[i] for i in sorted(random.Random(seed).sample(range(len(questions)), limit))]
+
+
+def _question(row: Mapping[str, Any], path: Path, line_number: int) -> Question:
+    golds = golds_field(row, path, line_number)
+    try:
+        usable_golds(golds)
+    except BadInput as error:
+        raise BadFile(f"{path}, line {line_number}: {error}") from None
+    return Question(
+        id=text_field(row, "id", path, line_number),
+        text=text_field(row, "question", path, line_number),
+        golden_answers=golds,
+        metadata={key: value for key, value in row.items() if key not in ("id", "question", "golden_answers")},
+    )

@@ -1,0 +1,59 @@
+"""How sure a mean is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zerosearch.errors import BadInput
+
+_CONFIDENCE = 0.95
+_CHUNK = 2_000_000  # draws held in memory at once
+_MULTINOMIAL_COST = 16  # one multinomial count costs about as much as this many draws of an index
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean over n values, with its 95% interval."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+    def as_json(self) -> dict[str, float]:
+        """The form reports read: mean, low, high."""
+        return {"mean": self.mean, "low": self.low, "high": self.high}
+
+
+def bootstrap_interval(values: Sequence[float] | NDArray[np.float64], seed: int = 0, resamples: int = 10_000) -> Estimate:
+    """95% percentile bootstrap of the mean (Efron, 1979): the same seed gives the same interval.
+
+    Values that are all equal give an interval of width zero: the bootstrap cannot know what it never saw.
+    Raises BadInput when there is nothing to average.
+    """
+    data = np.asarray(values, dtype=np.float64)
+    if data.size == 0 or not np.isfinite(data).all():
+        raise BadInput(f"cannot average {data.size} values{' that are not all finite' if data.size else ''}; check the rows scored.")
+    means = _resampled_means(data, np.random.default_rng(seed), resamples)
+    tail = 100 * (1 - _CONFIDENCE) / 2
+    low, high = np.percentile(means, [tail, 100 - tail])
+    return Estimate(mean=float(data.mean()), low=float(low), high=float(high), n=data.size)
+
+
+def _resampled_means(data: NDArray[np.float64], rng: np.random.Generator, resamples: int) -> NDArray[np.float64]:
+    """Means of resamples drawn with replacement."""
+    n = data.size
+    distinct, counts = np.unique(data, return_counts=True)
+    if distinct.size * _MULTINOMIAL_COST <= max(n, 2 * _MULTINOMIAL_COST):
+        # a resample is fully described by how often each distinct value falls; for 0/1 that is one binomial
+        return rng.multinomial(n, counts / n, size=resamples) @ distinct / n
+    means = np.empty(resamples)
+    rows = max(1, _CHUNK // n)
+    for start in range(0, resamples, rows):
+        size = min(rows, resamples - start)
+        means[start : start + size] = data[rng.integers(n, size=(size, n), dtype=np.uint32)].mean(axis=1)
+    return means

@@ -1,0 +1,200 @@
+"""The micro world's language: relations, the ways to say and to ask them, compositional names, and a tokenizer.
+
+A name is two pieces ("Brai" + "sun"), so entities that no model ever saw are still spelled with familiar pieces,
+as unseen names in English are. Every clause ends with its object, which makes "look it up and copy it" one skill.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Container, Iterable, Sequence
+
+from zerosearch.tags import TAGS
+
+# relation → (type of the subject, type of the object)
+RELATIONS: dict[str, tuple[str, str]] = {
+    "born": ("person", "city"),
+    "work": ("person", "company"),
+    "spouse": ("person", "person"),
+    "director": ("film", "person"),
+    "based": ("company", "city"),
+    "founder": ("company", "person"),
+    "country": ("city", "country"),
+    "capital": ("country", "city"),
+}
+CLAUSES: dict[str, list[str]] = {  # {s} … and then the object
+    "born": ["{s} was born in", "{s} grew up in", "{s} comes from"],
+    "work": ["{s} works for", "{s} joined", "{s} is employed by"],
+    "spouse": ["{s} is married to", "the spouse of {s} is"],
+    "director": ["{s} was directed by", "{s} was made by"],
+    "based": ["{s} is based in", "{s} has offices in"],
+    "founder": ["{s} was founded by", "the founder of {s} is"],
+    "country": ["{s} lies in", "{s} is located in"],
+    "capital": ["the capital of {s} is", "{s} has its capital at"],
+}
+ONE_HOP: dict[str, list[str]] = {
+    "born": ["where was {s} born?", "what is the birthplace of {s}?"],
+    "work": ["who does {s} work for?", "what is the employer of {s}?"],
+    "spouse": ["who is the spouse of {s}?", "who is {s} married to?"],
+    "director": ["who directed {s}?", "who is the director of {s}?"],
+    "based": ["where is {s} based?", "where are the headquarters of {s}?"],
+    "founder": ["who founded {s}?", "who is the founder of {s}?"],
+    "country": ["which country is {s} in?", "in which country is {s} located?"],
+    "capital": ["what is the capital of {s}?"],
+}
+TWO_HOP: dict[tuple[str, str], str] = {
+    ("director", "born"): "where was the director of {s} born?",
+    ("director", "spouse"): "who is the spouse of the director of {s}?",
+    ("director", "work"): "who does the director of {s} work for?",
+    ("founder", "born"): "where was the founder of {s} born?",
+    ("born", "country"): "which country was {s} born in?",
+    ("work", "based"): "where is the employer of {s} based?",
+    ("work", "founder"): "who founded the employer of {s}?",
+    ("spouse", "born"): "where was the spouse of {s} born?",
+    ("spouse", "work"): "who does the spouse of {s} work for?",
+}
+KEYWORDS: dict[str, list[str]] = {  # what one types into a search box
+    "born": ["birthplace", "born"],
+    "work": ["employer", "work"],
+    "spouse": ["spouse", "married"],
+    "director": ["director", "film director"],
+    "based": ["headquarters", "based"],
+    "founder": ["founder", "founded"],
+    "country": ["country"],
+    "capital": ["capital"],
+}
+NOUNS: dict[str, str] = {relation: words[0] for relation, words in KEYWORDS.items()}
+RELATIONS_OF: dict[str, list[str]] = {}
+for _relation, (_subject, _) in RELATIONS.items():
+    RELATIONS_OF.setdefault(_subject, []).append(_relation)
+
+DOCUMENT_MARKERS = [f"Doc {i}:" for i in range(1, 6)]
+FIELD_MARKERS = ["Question:", "Answer:", "Gold:", "Query:", "Docs:"]
+_EXTRA_WORDS = (
+    "i need to find the must look for first now then of guess maybe know this think not relevant try again "
+    "useful noisy search or answer please No documents were found ; , . ?"
+)
+
+
+def _syllables(n: int, seed: int, ends: tuple[str, ...]) -> list[str]:
+    """`n` distinct syllables, none a prefix of another, so that a name splits in one way only."""
+    rng, found = random.Random(seed), list[str]()
+    onsets, vowels = "b d f g h j k l m n p r s t v z br dr kr st tr gl".split(), "a e i o u ai ou".split()
+    while len(found) < n:
+        word = rng.choice(onsets) + rng.choice(vowels) + rng.choice(ends)
+        if not any(word.startswith(other) or other.startswith(word) for other in found):
+            found.append(word)
+    return found
+
+
+def _two_syllables(n: int, seed: int, ends: tuple[str, ...]) -> list[str]:
+    return [a.capitalize() + b for a, b in zip(_syllables(n, seed, ("n", "r", "l", "s", "m")), _syllables(n, seed + 50, ends), strict=True)]
+
+
+_ENDS = ("n", "r", "l", "s", "m")
+_ADJECTIVES = (
+    "Silent Golden Broken Crimson Hidden Last Endless Paper Winter Iron Hollow Distant "
+    "Velvet Burning Frozen Secret Painted Wild Lonely Emerald Quiet Midnight Bitter Glass"
+).split()
+_NOUNS = (
+    "Harbor River Garden Mirror Empire Lantern Orchard Bridge Tower Island Shadow Compass "
+    "Forest Throne Letter Voyage Valley Clock Desert Kingdom Storm Window Meadow Crown"
+).split()
+# type → (first pieces, second pieces, what joins them)
+PIECES: dict[str, tuple[Sequence[str], Sequence[str], str]] = {
+    "person": (_two_syllables(40, 1, _ENDS), _two_syllables(40, 3, ("n", "r", "sk", "l")), " "),
+    "city": ([s.capitalize() for s in _syllables(24, 5, _ENDS)], _syllables(24, 13, _ENDS), ""),
+    "country": (
+        [s.capitalize() + "o" for s in _syllables(20, 7, _ENDS)],
+        "ia land stan ania eria avia onia mark burg dor vania ora uria elia".split(),
+        "",
+    ),
+    "film": (_ADJECTIVES, _NOUNS, " "),
+    "company": (
+        [s.capitalize() + "a" for s in _syllables(24, 8, _ENDS)],
+        "tech corp soft works line media motors bank foods steel labs air net power craft dyne group ware mart bio".split(),
+        "",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    type: str
+    first: str
+    second: str
+
+    @property
+    def name(self) -> str:
+        return self.first + PIECES[self.type][2] + self.second
+
+
+class Names:
+    """Random entities that are not in `banned` (the test world's: nothing may leak to training)."""
+
+    def __init__(self, rng: random.Random, banned: Container[Entity] = ()) -> None:
+        self.rng, self.banned = rng, banned
+
+    def draw(self, type: str) -> Entity:
+        first, second, _ = PIECES[type]
+        while True:
+            entity = Entity(type, self.rng.choice(first), self.rng.choice(second))
+            if entity not in self.banned:
+                return entity
+
+    def near(self, entity: Entity) -> Entity:
+        """Another entity of the same type that shares one piece of the name."""
+        first, second, _ = PIECES[entity.type]
+        while True:
+            keep_first = self.rng.random() < 0.5
+            other = Entity(
+                entity.type,
+                entity.first if keep_first else self.rng.choice(first),
+                self.rng.choice(second) if keep_first else entity.second,
+            )
+            if other != entity and other not in self.banned:
+                return other
+
+
+def clause(rng: random.Random, relation: str, subject: Entity) -> str:
+    """A sentence up to its object, for instance "Silent Harbor was directed by"."""
+    return rng.choice(CLAUSES[relation]).format(s=subject.name)
+
+
+def query_for(rng: random.Random, subject: Entity, relation: str) -> str:
+    keyword = rng.choice(KEYWORDS[relation])
+    return f"{subject.name} {keyword}" if rng.random() < 0.7 else f"{keyword} {subject.name}"
+
+
+def vocabulary() -> list[str]:
+    def words(templates: Iterable[str]) -> list[str]:
+        return [w for t in templates for w in t.replace("{s}", " ").replace("?", " ").split()]
+
+    ordered = ["<pad>", "<bos>", "<eos>", "<unk>", *_EXTRA_WORDS.split()]
+    for table in (CLAUSES, ONE_HOP, KEYWORDS):
+        for templates in table.values():
+            ordered += words(templates)
+    ordered += words(TWO_HOP.values())
+    for first, second, joint in PIECES.values():
+        ordered += [*first, *(second if joint else [f"##{piece}" for piece in second])]
+    return list(dict.fromkeys(ordered))
+
+
+@cache
+def make_tokenizer() -> Any:
+    """The micro world's tokenizer: one token a word, two a name, one a tag; an ordinary fast Hugging Face tokenizer."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    words = vocabulary()
+    core = Tokenizer(models.WordPiece({w: i for i, w in enumerate(words)}, unk_token="<unk>"))
+    core.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation("isolated")])
+    core.decoder = decoders.WordPiece(prefix="##", cleanup=True)
+    # tags are ordinary added tokens, not special ones: decoding must never drop them
+    core.add_tokens([AddedToken(t, special=False, normalized=False) for t in [*TAGS, *DOCUMENT_MARKERS, *FIELD_MARKERS]])
+    core.post_processor = processors.TemplateProcessing(single="<bos> $A", pair=None, special_tokens=[("<bos>", 1)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>", unk_token="<unk>", clean_up_tokenization_spaces=False
+    )

@@ -1,0 +1,299 @@
+"""The ZeroSearch pipeline from nothing, on a laptop: a world, a base model, a simulated search engine, and RL against it.
+
+    world      two fictional worlds that share no name; train on one, test on the other
+    base       a tiny Qwen3 learns the language and to look things up; it knows no fact of either world
+    policy     … and, from sloppy demonstrations, the tags; it searches and chains badly
+    simulator  … the same base tuned on real searches in the training world: query → five documents, useful or noisy
+    card       how far the simulator can be trusted
+    training   the policy learns by GRPO against the simulator; noise rises; it never meets the real engine …
+    evaluation … until now: questions about the test world, answered with BM25 over the test world
+
+Each phase leaves a folder or a file; started again after a kill, the pipeline goes on where it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import multiprocessing
+import os
+import random
+import time
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Callable
+
+import torch
+from rich.console import Console
+
+from zerosearch.assemble import Device, load_engine
+from zerosearch.config import Recipe, make_recipe
+from zerosearch.errors import RunFailed
+from zerosearch.lab.base_model import build_model, demonstration_batch, pretraining_batch
+from zerosearch.lab.language import Names, make_tokenizer, query_for
+from zerosearch.lab.searches import collect_pairs, off_target_query
+from zerosearch.lab.world import World, make_worlds, write_corpus, write_questions
+from zerosearch.models.sampler import Arbiter
+from zerosearch.models.sft import Schedule, WeightedText, fit, micro_optimizers
+from zerosearch.progress import Progress
+from zerosearch.prompts import SIMULATE_MICRO
+from zerosearch.rl.run import run_training
+from zerosearch.rundir import RunDirectory, replace_directory, write_atomically
+from zerosearch.search.corpus import BM25Engine
+from zerosearch.simulator.card import Probe, simulator_card
+from zerosearch.simulator.pairs import balanced, tuning_text
+from zerosearch.types import Document
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How long each phase lasts. The defaults are the quickstart's; tests and studies choose their own."""
+
+    pretraining_steps: int = 600
+    demonstration_steps: int = 250
+    simulator_steps: int = 500
+    pairs: int = 12_000
+    questions_kept_out: int = 300
+    probes: int = 300
+    rl_steps: int = 100
+    questions_per_step: int = 12
+    group_size: int = 12
+    test_questions: int = 600
+
+
+def quickstart(out: Path, seed: int = 0, scale: Scale = Scale(), console: Console | None = None) -> dict[str, Any]:
+    """Run every phase that is not done yet, and return the summary."""
+    console = console or Console(stderr=True)
+    clock = Clock(out / "phases.json")
+    lab = Lab(out, seed, scale)
+    out.mkdir(parents=True, exist_ok=True)
+    with clock.phase("world"):
+        lab.write_worlds()
+    with clock.phase("base"):
+        lab.pretrain(console)
+    with clock.phase("policy and simulator"):
+        lab.tune_both(console)
+    with clock.phase("card"):
+        card = lab.card()
+    recipe = lab.recipe("simulated", out)
+    resume = RunDirectory(out).config.exists()
+    return run_training(recipe, console, resume, earlier_phases=clock.seconds, extra={"simulator": card})
+
+
+def compare_with_real_engine(out: Path, seed: int = 0, scale: Scale = Scale(), console: Console | None = None) -> dict[str, Any]:
+    """Train the quickstart's policy for as many steps against BM25 over the training world, and return how it ends.
+
+    The difference of the two held-out figures is what the simulator costs, or gains.
+    """
+    console = console or Console(stderr=True)
+    recipe = Lab(out, seed, scale).recipe("bm25", out / "real_engine")
+    return run_training(recipe, console, resume=RunDirectory(out / "real_engine").config.exists())["trained"]
+
+
+class Clock:
+    """Seconds by phase, kept in a file so that a resumed pipeline still knows what the first part took."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.seconds: dict[str, float] = json.loads(file.read_text()) if file.exists() else {}
+
+    def phase(self, name: str) -> _Phase:
+        return _Phase(self, name)
+
+
+class _Phase:
+    def __init__(self, clock: Clock, name: str) -> None:
+        self.clock, self.name = clock, name
+
+    def __enter__(self) -> None:
+        self.started = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        seconds = self.clock.seconds.get(self.name, 0.0) + time.perf_counter() - self.started
+        self.clock.seconds[self.name] = round(seconds, 1)
+        write_atomically(self.clock.file, json.dumps(self.clock.seconds))
+
+
+class Lab:
+    """The phases, each of which does nothing when its result is already there."""
+
+    def __init__(self, out: Path, seed: int, scale: Scale) -> None:
+        self.out, self.seed, self.scale = out, seed, scale
+        self.train: World
+        self.test: World
+        self.train, self.test = make_worlds(seed)
+        self.test_entities = self.test.all_entities()
+        self.tokenizer = make_tokenizer()
+
+    def write_worlds(self) -> None:
+        world = self.out / "world"
+        if world.exists():
+            return
+        partial = self.out / ".world"
+        partial.mkdir(exist_ok=True)
+        write_corpus(partial / "train_corpus.jsonl", self.train.documents)
+        write_corpus(partial / "test_corpus.jsonl", self.test.documents)
+        write_questions(partial / "train_questions.jsonl", self.train.questions)
+        write_questions(partial / "test_questions.jsonl", self.test.questions[: self.scale.test_questions])
+        replace_directory(partial, world)
+
+    def pretrain(self, console: Console) -> None:
+        with Progress("base model", console) as progress:
+            steps = self.scale.pretraining_steps
+
+            def batch_of(step: int) -> list[Any]:
+                return pretraining_batch(self.seed, self.test_entities, step / steps)
+
+            self._fit("base", "", batch_of, (0.02, 8e-3), Schedule(steps, decay=0.4), _show(progress, steps))
+
+    def tune_both(self, console: Console) -> None:
+        """The policy in this process, the simulator in another: two cores, two models."""
+        context = multiprocessing.get_context("spawn")
+        receiver, sender = context.Pipe(duplex=False)
+        child = context.Process(target=_tune_simulator_in_child, args=(self.out, self.seed, self.scale, sender), daemon=True)
+        child.start()
+        sender.close()
+        with Progress("policy (demonstrations)", console) as progress:
+            self.demonstrate(_show(progress, self.scale.demonstration_steps))
+        with Progress("simulator", console) as progress:
+            while True:
+                try:
+                    done, loss, hits = receiver.recv()
+                except EOFError:
+                    break
+                progress.step(done, self.scale.simulator_steps, {"loss": loss, "lookup": hits})
+        child.join()
+        if child.exitcode != 0:
+            raise RunFailed(f"the simulator's tuning ended with exit code {child.exitcode}; run the same command again to go on.")
+
+    def demonstrate(self, on_step: Callable[[int, float, float], None]) -> None:
+        def batch_of(step: int) -> list[Any]:
+            return demonstration_batch(self.seed, self.test_entities, step)
+
+        self._fit("policy", "base", batch_of, (0.015, 5e-3), Schedule(self.scale.demonstration_steps, decay=0.5), on_step)
+
+    def tune_simulator(self, on_step: Callable[[int, float, float], None]) -> None:
+        if (self.out / "simulator").exists():
+            return
+        rng = random.Random(f"pairs/{self.seed}")
+        engine = self._bm25("train")
+
+        def retrieve(query: str, k: int) -> list[Document]:
+            return [document for document, _ in engine.retrieve(query, k)]
+
+        questions = self.train.questions[self.scale.questions_kept_out :]
+        pairs = balanced(collect_pairs(self.train, questions, retrieve, rng, self.scale.pairs, self.test_entities), rng)
+
+        def batch_of(step: int) -> list[WeightedText]:
+            draw = random.Random(f"tune/{self.seed}/{step}")
+            chosen = draw.sample(pairs, 24)
+            return [tuning_text(p, SIMULATE_MICRO, "<bos>", "<eos>", lesser_weight=0.4) for p in chosen]
+
+        self._fit("simulator", "base", batch_of, (0.015, 4e-3), Schedule(self.scale.simulator_steps, decay=0.5), on_step)
+
+    def card(self) -> dict[str, float]:
+        file = self.out / "card.json"
+        if not file.exists():
+            rng = random.Random(f"card/{self.seed}")
+            engine = load_engine(self.recipe("simulated", self.out).engine, self.seed, Device(arbiter=Arbiter()))
+            card = asyncio.run(simulator_card(engine, self._bm25("train"), self.probes(rng), seed=self.seed))
+            write_atomically(file, json.dumps(card, indent=2))
+        return json.loads(file.read_text())
+
+    def probes(self, rng: random.Random) -> list[Probe]:
+        """Questions of the training world that were kept out of the simulator's tuning."""
+        names = Names(rng, self.test_entities)
+        items = rng.sample(self.train.questions[: self.scale.questions_kept_out], min(self.scale.probes, self.scale.questions_kept_out))
+        return [
+            Probe(item.question, query_for(rng, hop.subject, hop.relation), off_target_query(self.train, names, rng, hop)[1])
+            for item in items
+            for hop in [item.hops[-1]]
+        ]
+
+    def recipe(self, engine: str, run: Path) -> Recipe:
+        """The recipe of the RL phase: nothing in it that a user could not write."""
+        world, scale = self.out / "world", self.scale
+        simulated = {
+            "kind": "simulated",
+            "model": str(self.out / "simulator"),
+            "template": "micro",
+            "temperature": 0.7,
+            "top_p": 1.0,
+            "max_new_tokens": 200,
+        }
+        real = {"kind": "bm25", "corpus": str(world / "train_corpus.jsonl")}
+        return make_recipe(
+            {
+                "policy": {"model": str(self.out / "policy"), "device": "cpu"},
+                "questions": {
+                    "train": str(world / "train_questions.jsonl"),
+                    "held_out": str(world / "test_questions.jsonl"),
+                    "held_out_limit": 0,
+                },
+                "engine": simulated if engine == "simulated" else real,
+                "evaluation_engine": {"kind": "bm25", "corpus": str(world / "test_corpus.jsonl")},
+                "rollout": {"prompt": "micro", "max_turns": 4, "max_turn_tokens": 40, "max_observation_tokens": 150, "max_tokens": 560},
+                "curriculum": {"start": 0.0, "end": 0.25},
+                "rl": {
+                    "steps": scale.rl_steps,
+                    "questions_per_step": scale.questions_per_step,
+                    "group_size": scale.group_size,
+                    "minibatches": 2,
+                    "learning_rate": 7e-4,
+                    "microbatch_tokens": 8192,
+                },
+                "run": {"out": str(run), "seed": self.seed, "checkpoint_every": 1, "save_trajectories_every": 5},
+            }
+        )
+
+    def _bm25(self, world: str) -> BM25Engine:
+        return BM25Engine.open(self.out / "world" / f"{world}_corpus.jsonl")
+
+    def _fit(
+        self,
+        name: str,
+        origin: str,
+        batch_of: Callable[[int], list[Any]],
+        rates: tuple[float, float],
+        schedule: Schedule,
+        on_step: Callable[[int, float, float], None],
+    ) -> None:
+        """Train the model `name` from the model `origin` (none: from random weights) and put it in its folder, finished."""
+        folder, partial, state = self.out / name, self.out / f".{name}", self.out / f".{name}.state"
+        if folder.exists():
+            return
+        torch.set_num_threads(1)
+        model = _load(self.out / origin) if origin else build_model(len(self.tokenizer), self.seed)
+        fit(model, self.tokenizer, batch_of, micro_optimizers(model, *rates), schedule, state, on_step)
+        model.save_pretrained(partial)
+        self.tokenizer.save_pretrained(partial)
+        replace_directory(partial, folder)
+        state.unlink(missing_ok=True)
+
+
+def _load(folder: Path) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+
+
+def _show(progress: Progress, total: int) -> Callable[[int, float, float], None]:
+    return lambda done, loss, hits: progress.step(done, total, {"loss": loss, "lookup": hits})
+
+
+def _tune_simulator_in_child(out: Path, seed: int, scale: Scale, sender: Connection) -> None:
+    parent = os.getppid()
+
+    def on_step(done: int, loss: float, hits: float) -> None:
+        if os.getppid() != parent:  # the parent was killed: leave the work to whoever starts it again
+            os._exit(1)
+        sender.send((done, loss, hits))
+
+    Lab(out, seed, scale).tune_simulator(on_step)
+
+
+def example_question(out: Path) -> str:
+    """A two-hop question of the test world, to try the trained policy on."""
+    rows = (json.loads(line) for line in (out / "world" / "test_questions.jsonl").read_text().splitlines())
+    return next(row["question"] for row in rows if row["hops"] == 2)

@@ -1,0 +1,369 @@
+"""Keys and values of many sequences at once, and a Hugging Face causal LM that reads them in place.
+
+Tensor suffixes: S slots, N rows of one forward (a contiguous range of slots), K key/value heads, H query heads,
+G = H / K, T new tokens a row, L visible tokens, C capacity, D head size, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+from weakref import WeakValueDictionary
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import AttentionInterface
+
+from zerosearch.errors import ModelNotUsable
+
+log = logging.getLogger(__name__)
+
+ATTENTION = "zerosearch_rows"
+Ints = np.ndarray[Any, np.dtype[np.int64]]
+
+
+class RowCache:
+    """What the model receives as `past_key_values`: one K and one V tensor a layer, [S, K, C, D].
+
+    A forward always runs over rows `lo … lo + N - 1`, so everything it reads is a view, never a copy.
+    """
+
+    def __init__(self) -> None:
+        self.keys: list[Tensor] = []
+        self.values: list[Tensor] = []
+        self.slots = 0
+        self.capacity = 0
+
+    def reserve(self, slots: int, capacity: int) -> None:
+        """Make room; what is stored is kept."""
+        self.slots, self.capacity = max(slots, self.slots), max(capacity, self.capacity)
+        for tensors in (self.keys, self.values):
+            for layer, old in enumerate(tensors):
+                if old.shape[0] < self.slots or old.shape[2] < self.capacity:
+                    # zeros, not empty: masked positions are multiplied by 0, and 0 x NaN is NaN
+                    new = old.new_zeros(self.slots, old.shape[1], self.capacity, old.shape[3])
+                    new[: old.shape[0], :, : old.shape[2]] = old
+                    tensors[layer] = new
+
+    def clear(self) -> None:
+        """Give the memory back; it is allocated anew by the next forward."""
+        self.keys, self.values = [], []
+        self.slots = self.capacity = 0
+
+    def move(self, sources: list[int], targets: list[int], length: int) -> None:
+        """Rows `targets` become what rows `sources` were (all read before any is written), up to `length` tokens."""
+        for tensor in (*self.keys, *self.values):
+            tensor[targets, :, :length] = tensor[sources, :, :length]
+
+    def wipe(self, slot: int) -> None:
+        """Zero a row that may hold NaN, which a mask does not hide."""
+        for tensor in (*self.keys, *self.values):
+            tensor[slot] = 0
+
+    def begin(self, lo: int, starts: Ints, new: int, device: torch.device) -> None:
+        """Plan one forward: row lo + i receives `new` tokens at positions starts[i], starts[i] + 1, …"""
+        self.lo, self.hi, self.new = lo, lo + len(starts), new
+        self.first, self.last = int(starts.min()), int(starts.max())
+        self.length = self.last + new
+        self.starts = torch.from_numpy(starts).to(device)
+        self.masks: dict[tuple[int | None, int], tuple[Tensor | None, int]] = {}
+        self.targets: dict[int, Tensor] = {}
+
+    def update(self, key_NKTD: Tensor, value_NKTD: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        """What models call before attention. Storing is left to `attend`, so that all state lives behind one operator."""
+        return key_NKTD, value_NKTD
+
+    def _store(self, layer: int, key_NKTD: Tensor, value_NKTD: Tensor) -> tuple[Tensor, Tensor]:
+        """Store the new keys and values; return views of all that the rows may look at, [N, K, L, D]."""
+        if layer == len(self.keys):
+            _n, heads, _t, size = key_NKTD.shape
+            self.keys.append(key_NKTD.new_zeros(self.slots, heads, self.capacity, size))
+            self.values.append(value_NKTD.new_zeros(self.slots, heads, self.capacity, value_NKTD.shape[3]))
+        keys_SKCD, values_SKCD = self.keys[layer], self.values[layer]
+        if self.first == self.last:  # all rows at one position: a plain slice, several times cheaper than an index
+            keys_SKCD[self.lo : self.hi, :, self.first : self.length] = key_NKTD
+            values_SKCD[self.lo : self.hi, :, self.first : self.length] = value_NKTD
+        else:
+            target = self._target(key_NKTD.shape[1])
+            keys_SKCD.view(-1, keys_SKCD.shape[3]).index_copy_(0, target, key_NKTD.reshape(-1, key_NKTD.shape[3]))
+            values_SKCD.view(-1, values_SKCD.shape[3]).index_copy_(0, target, value_NKTD.reshape(-1, value_NKTD.shape[3]))
+        return keys_SKCD[self.lo : self.hi, :, : self.length], values_SKCD[self.lo : self.hi, :, : self.length]
+
+    def _target(self, heads: int) -> Tensor:
+        """Index of every new (row, head, position) in the storage flattened to [S·K·C, D]."""
+        if heads not in self.targets:
+            device = self.starts.device
+            row_N11 = torch.arange(self.lo, self.hi, device=device)[:, None, None]
+            head_1K1 = torch.arange(heads, device=device)[None, :, None]
+            position_N1T = self.starts[:, None, None] + torch.arange(self.new, device=device)
+            self.targets[heads] = ((row_N11 * heads + head_1K1) * self.capacity + position_N1T).flatten()
+        return self.targets[heads]
+
+    def mask(self, window: int | None, copies: int, dtype: torch.dtype) -> tuple[Tensor | None, int]:
+        """What may be seen, built once a forward: (additive mask or None when all may be, first visible position).
+
+        Query position p sees key position j when p - window < j <= p. Decode (T = 1): [N·copies, 1, L], each row's mask
+        repeated for its K heads. Prefill: [N, 1, copies·T, L], repeated for the G queries that share a key head.
+        """
+        if (window, copies) not in self.masks:
+            begin = max(0, self.first - window + 1) if window else 0
+            inside = not window or self.length <= window
+            if self.new == 1 and self.first == self.last:
+                mask = None  # every key in [begin, length) is visible to every row
+            elif self.new > 1 and self.last == 0 and inside:
+                mask = None  # plainly causal from position 0: SDPA has a kernel for that
+            else:
+                device = self.starts.device
+                query_NT1 = (self.starts[:, None] + torch.arange(self.new, device=device))[:, :, None]
+                key_L = torch.arange(begin, self.length, device=device)
+                seen_NTL = key_L <= query_NT1
+                if window:
+                    seen_NTL &= key_L > query_NT1 - window
+                mask_NTL = torch.zeros(seen_NTL.shape, dtype=dtype, device=device).masked_fill_(~seen_NTL, -torch.inf)
+                mask = mask_NTL.repeat_interleave(copies, 0) if self.new == 1 else mask_NTL.repeat(1, copies, 1)[:, None]
+            self.masks[window, copies] = mask, begin
+        return self.masks[window, copies]
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        return self.length - self.new
+
+    def attend(
+        self, layer: int, query_NHTD: Tensor, key_NKTD: Tensor, value_NKTD: Tensor, scaling: float, window: int | None
+    ) -> Tensor:
+        """Store the new keys and values, then softmax(q kᵀ · scaling + mask) v over all that is stored; [N, T, H, D].
+
+        Query heads are grouped under the key head they share, so K and V are never repeated.
+        """
+        key_NKLD, value_NKLD = self._store(layer, key_NKTD, value_NKTD)
+        n, h, t, d = query_NHTD.shape
+        k = key_NKLD.shape[1]
+        g = h // k
+        if t == 1:
+            mask, begin = self.mask(window, k, query_NHTD.dtype)
+            query_BGD = query_NHTD.reshape(n * k, g, d)
+            key_BDL = key_NKLD.view(n * k, -1, d)[:, begin:].transpose(1, 2)
+            if mask is None:
+                scores_BGL = torch.bmm(query_BGD * scaling, key_BDL)
+            else:
+                scores_BGL = torch.baddbmm(mask, query_BGD, key_BDL, alpha=scaling)
+            weights_BGL = torch.softmax(scores_BGL, -1, dtype=torch.float32).to(value_NKLD.dtype)
+            return torch.bmm(weights_BGL, value_NKLD.view(n * k, -1, value_NKLD.shape[3])[:, begin:]).view(n, 1, h, -1)
+
+        mask, begin = self.mask(window, g, query_NHTD.dtype)
+        key_NKLD, value_NKLD = key_NKLD[:, :, begin:], value_NKLD[:, :, begin:]
+        if mask is None:
+            out_NHTD = F.scaled_dot_product_attention(
+                query_NHTD, key_NKLD, value_NKLD, is_causal=True, scale=scaling, enable_gqa=g > 1
+            )
+        else:
+            query_NKQD = query_NHTD.reshape(n, k, g * t, d)
+            out_NHTD = F.scaled_dot_product_attention(query_NKQD, key_NKLD, value_NKLD, attn_mask=mask, scale=scaling)
+            out_NHTD = out_NHTD.reshape(n, h, t, -1)
+        return out_NHTD.transpose(1, 2)
+
+
+# TorchScript sees attention as one operator, because what is inside changes with every step (the visible length).
+_caches: WeakValueDictionary[int, RowCache] = WeakValueDictionary()
+_library = torch.library.Library("zerosearch", "DEF")
+_library.define("attend(Tensor q, Tensor k, Tensor v, int cache, int layer, float scaling, int window) -> Tensor")
+
+
+def _attend_op(q: Tensor, k: Tensor, v: Tensor, cache: int, layer: int, scaling: float, window: int) -> Tensor:
+    return _caches[cache].attend(layer, q, k, v, scaling, window or None)
+
+
+_library.impl("attend", _attend_op, "CompositeExplicitAutograd")
+
+
+def attend(
+    module: Any,
+    query_NHTD: Tensor,
+    key_NKTD: Tensor,
+    value_NKTD: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    rows: RowCache,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """`RowCache.attend`, with the signature Hugging Face models call."""
+    scaling = float(query_NHTD.shape[-1] ** -0.5 if scaling is None else scaling)
+    if torch.jit.is_tracing():
+        op = torch.ops.zerosearch.attend
+        return op(query_NHTD, key_NKTD, value_NKTD, id(rows), module.layer_idx, scaling, sliding_window or 0), None
+    return rows.attend(module.layer_idx, query_NHTD, key_NKTD, value_NKTD, scaling, sliding_window), None
+
+
+# No mask function is registered under this name, which is how transformers is told to build no mask at all.
+AttentionInterface.register(ATTENTION, attend)
+
+
+class RowModel:
+    """A causal LM of any plain architecture, run over a range of rows of a `RowCache`. No model code is ours.
+
+    On a CPU the decode step is recorded once with `torch.jit.trace`: small models spend a third of a step in Python.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.cache = RowCache()
+        _caches[id(self.cache)] = self.cache
+        # a PEFT wrapper has its adapters inside the layers of the model it wraps
+        self._whole = model.get_base_model() if hasattr(model, "get_base_model") else model
+        self._body, self._head = self._whole.base_model, self._whole.get_output_embeddings()
+        self.max_length = int(getattr(model.config, "max_position_embeddings", None) or 1 << 30)
+        self.vocabulary = int(self._whole.get_input_embeddings().weight.shape[0])
+        self._headless = False
+        self._norms: list[Any] = []
+        self._recorded: Any = None
+        self._parts: list[int] = []
+        self._check()
+        self.refresh()
+
+    @property
+    def device(self) -> torch.device:
+        return self._whole.get_input_embeddings().weight.device
+
+    @torch.inference_mode()
+    def logits(self, ids_NT: Ints, lo: int, starts_N: Ints, last_N: Ints | None = None) -> Tensor:
+        """float32 logits [N, V] after token last_N[i] of each row (T = 1: after the only one)."""
+        n, t = ids_NT.shape
+        device = self.device
+        self.cache.begin(lo, starts_N, t, device)
+        ids_NT = torch.from_numpy(ids_NT).to(device)
+        positions_NT = self.cache.starts[:, None]
+        if last_N is None:
+            if self._recorded is not None:
+                with torch.jit.optimized_execution(False):
+                    return self._recorded(ids_NT, positions_NT)
+            with self._sampling():
+                return self._decode(ids_NT, positions_NT)
+        # padding may reach past the end of a position table
+        positions_NT = (positions_NT + torch.arange(t, device=device)).clamp_(max=self.max_length - 1)
+        with self._sampling():
+            hidden_NTX = self._run(ids_NT, positions_NT)
+            return self._finish(hidden_NTX[torch.arange(n, device=device), torch.from_numpy(last_N).to(device)])
+
+    def _run(self, ids_NT: Tensor, positions_NT: Tensor) -> Tensor:
+        run = self._body if self._headless else self._whole
+        out = run(input_ids=ids_NT, position_ids=positions_NT, past_key_values=self.cache, use_cache=True, rows=self.cache)
+        return out.last_hidden_state if self._headless else out.logits
+
+    def _finish(self, hidden_NX: Tensor) -> Tensor:
+        return (self._head(hidden_NX) if self._headless else hidden_NX).float()
+
+    def _decode(self, ids_N1: Tensor, positions_N1: Tensor) -> Tensor:
+        return self._finish(self._run(ids_N1, positions_N1)[:, 0])
+
+    @contextmanager
+    def _sampling(self, attention: str | None = ATTENTION) -> Iterator[None]:
+        """No dropout, and our attention: only while our own forward runs, so that a training forward never sees either."""
+        config, before = self._whole.config, self._whole.config._attn_implementation
+        training = [module for module in self._whole.modules() if module.training] if self._whole.training else []
+        config._attn_implementation = attention or before
+        for module in training:
+            vars(module)["training"] = False  # the plain assignment takes 10 µs a module
+        for norm in self._norms:
+            vars(norm)["forward"] = partial(_rms_norm, norm)
+        try:
+            yield
+        finally:
+            config._attn_implementation = before
+            for module in training:
+                vars(module)["training"] = True
+            for norm in self._norms:
+                del vars(norm)["forward"]
+
+    @torch.no_grad()
+    def _check(self) -> None:
+        """Prove on a tiny input that body + head, our attention and our cache give the model's own logits."""
+        ids = np.arange(12, dtype=np.int64).reshape(2, 6) * 7 % self.vocabulary
+        with self._sampling(attention=None):
+            whole = self._whole(input_ids=torch.from_numpy(ids).to(self.device)).logits.float()
+        exact = self._whole.get_input_embeddings().weight.dtype is torch.float32
+        tolerance = (1e-3 if exact else 0.1) * float(whole.abs().max())
+        first, second, last = np.zeros(2, np.int64), np.array([4, 3]), np.array([3, 2])
+        for self._headless in (self._head is not None, False):
+            self.cache.reserve(2, 8)
+            try:
+                prefilled = self.logits(ids[:, :4], 0, first, last)
+                decoded = self.logits(ids[[0, 1], second][:, None], 0, second)
+                errors = (prefilled - whole[[0, 1], last], decoded - whole[[0, 1], second])
+                fine = all(float(error.abs().max()) <= tolerance for error in errors)
+            except (AttributeError, TypeError, KeyError):
+                fine = False
+            self.cache.clear()
+            if fine:
+                return
+        raise ModelNotUsable(
+            f"{type(self._whole).__name__} gives other logits through the sampler's attention than through its own "
+            "(soft-capped scores, attention sinks or ALiBi?); serve it with vLLM and use it as a remote policy."
+        )
+
+    @torch.inference_mode()
+    def refresh(self) -> None:
+        """Record the decode step anew if the model has other modules, parameters or buffers than the recording."""
+        modules = list(self._whole.modules())
+        parts = [*map(id, modules), *map(id, self._whole.parameters()), *map(id, self._whole.buffers())]
+        if parts == self._parts:
+            return
+        self._parts, self._recorded = parts, None
+        self._norms = [module for module in modules if _is_plain_rms_norm(module)] if self.device.type == "cpu" else []
+        # Adapters can be switched off and hooks have effects, and a recording would notice neither.
+        fixed = not any("peft" in type(m).__module__ or m._forward_hooks or m._forward_pre_hooks for m in modules)
+        if self.device.type != "cpu" or not fixed or not hasattr(torch.jit, "trace"):
+            return
+        self.cache.clear()
+        self.cache.reserve(4, 8)
+        ids_N1 = torch.arange(3)[:, None] % self.vocabulary
+        try:
+            with self._sampling(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # tracing warns about every Python branch
+                self.cache.begin(0, np.array([0, 1, 2]), 1, self.device)
+                recorded = torch.jit.trace(
+                    _Recordable(self._whole, self._decode), (ids_N1, self.cache.starts[:, None]), check_trace=False
+                )
+            # Used only if it gives the very same bits, whatever the number of rows.
+            for n in (1, 2, 4):
+                ids, starts = np.arange(n)[:, None] % self.vocabulary, np.arange(n)
+                eager = self.logits(ids, 0, starts)
+                self._recorded = recorded
+                same = torch.equal(eager, self.logits(ids, 0, starts))
+                self._recorded = None
+                if not same:
+                    return
+            self._recorded = recorded
+        except Exception as error:  # a model that cannot be traced is merely slower
+            log.info("decode runs unrecorded: %s", error)
+        finally:
+            self.cache.clear()
+
+
+def _rms_norm(norm: Any, x: Tensor) -> Tensor:
+    return F.rms_norm(x, norm.weight.shape, norm.weight, norm.variance_epsilon)
+
+
+def _is_plain_rms_norm(module: Any) -> bool:
+    """Whether `_rms_norm`, one operator, gives what the module computes with six (5% of a decode step of a small model)."""
+    if not type(module).__name__.endswith("RMSNorm") or "forward" in vars(module) or not hasattr(module, "variance_epsilon"):
+        return False
+    x = torch.linspace(-3, 2, 2 * module.weight.numel(), dtype=module.weight.dtype).view(2, -1)
+    return module.weight.dtype is torch.float32 and torch.allclose(module(x), _rms_norm(module, x), rtol=1e-5, atol=1e-7)
+
+
+class _Recordable(torch.nn.Module):
+    """A decode step as a module that owns the model, so that a recording refers to its weights instead of copying them."""
+
+    def __init__(self, model: torch.nn.Module, decode: Any) -> None:
+        super().__init__()
+        self.model = model
+        self._decode = decode
+
+    def forward(self, ids_N1: Tensor, positions_N1: Tensor) -> Tensor:
+        return self._decode(ids_N1, positions_N1)

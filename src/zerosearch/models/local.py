@@ -1,0 +1,143 @@
+"""A Hugging Face causal LM in this process: model, tokenizer and sampler together, as a Policy and as a Chat."""
+
+from __future__ import annotations
+
+import logging
+from itertools import count
+from pathlib import Path
+from typing import Any, Sequence
+
+import torch
+
+from zerosearch.errors import ModelNotUsable
+from zerosearch.models.sampler import Arbiter, Sampler, end_ids
+from zerosearch.types import Generation, Sampling
+
+log = logging.getLogger(__name__)
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_WEIGHTS = ("*.safetensors", "*.bin", "*.safetensors.index.json")
+
+
+class LocalModel:
+    """Both ports at once: `generate` continues token ids (Policy), `complete` answers a text (Chat)."""
+
+    def __init__(self, model: Any, tokenizer: Any, arbiter: Arbiter | None = None, max_rows: int = 512) -> None:
+        self.model, self.tokenizer = model, tokenizer
+        self.sampler = Sampler(model, tokenizer, max_rows=max_rows, arbiter=arbiter)
+        self._calls = count()
+        self._silent = end_ids(model, tokenizer) | {tokenizer.pad_token_id, tokenizer.bos_token_id}
+
+    @classmethod
+    def load(cls, name: str, device: str = "auto", dtype: str = "float32", arbiter: Arbiter | None = None) -> LocalModel:
+        """Load a folder or a hub id. Raises ModelNotUsable, one line that says what is missing and what to do."""
+        model, tokenizer = load_model(name, device, dtype)
+        return cls(model, tokenizer, arbiter)
+
+    def encode_prompt(self, text: str) -> list[int]:
+        """A whole prompt: as one user message where the tokenizer has a chat template, else with its special tokens around."""
+        if self.tokenizer.chat_template:
+            messages = [{"role": "user", "content": text}]
+            return list(self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False))
+        return list(self.tokenizer(text)["input_ids"])
+
+    def encode(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        # tags may be special tokens: they must survive
+        return self.tokenizer.decode(list(token_ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+    async def generate(self, token_ids: Sequence[int], sampling: Sampling, session: str) -> Generation:
+        return await self.sampler.generate(token_ids, sampling, session)
+
+    def close(self, session: str) -> None:
+        self.sampler.close(session)
+
+    async def complete(self, prompt: str, sampling: Sampling) -> str:
+        session = f"complete/{next(self._calls)}"
+        try:
+            generation = await self.sampler.generate(self.encode_prompt(prompt), sampling, session)
+        finally:
+            self.sampler.close(session)
+        return self.decode([i for i in generation.token_ids if i not in self._silent])
+
+
+def load_model(name: str, device: str = "auto", dtype: str = "float32") -> tuple[Any, Any]:
+    """Model and tokenizer of a folder or a hub id, on `device` ("auto": CUDA where there is one). Raises ModelNotUsable."""
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()  # what goes wrong is raised; the rest is noise in the middle of a progress bar
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    offline = not _check_folder(name) and not _reaches_hub(name)
+    tokenizer = load_tokenizer(name, offline)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(name, dtype=DTYPES[dtype], local_files_only=offline).to(device).eval()
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        raise ModelNotUsable(f"cannot load the model '{name}': {_first_line(error)}") from error
+    return model, tokenizer
+
+
+def load_tokenizer(name: str, offline: bool) -> Any:
+    from tokenizers import Tokenizer
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=offline)
+        file = Path(name) / "tokenizer.json"
+        if file.exists():
+            # for some model types AutoTokenizer silently rebuilds the tokenizer its own way: what the file says counts
+            probe = "What is <search> Paris </search>? Doc 1: 3.14"
+            written = Tokenizer.from_file(str(file)).encode(probe, add_special_tokens=False).ids
+            if tokenizer(probe, add_special_tokens=False)["input_ids"] != written:
+                tokenizer = PreTrainedTokenizerFast.from_pretrained(name)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelNotUsable(f"cannot load the tokenizer of '{name}': {_first_line(error)}; save one beside the model.") from error
+    return tokenizer
+
+
+def _reaches_hub(name: str) -> bool:
+    """One question, 5 seconds: left to itself, transformers asks a hub that is out of reach for half a minute.
+
+    False when the hub is out of reach: what it served before may be in the cache.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    try:
+        HfApi().model_info(name, timeout=5)
+    except RepositoryNotFoundError as error:
+        raise ModelNotUsable(f"the hub has no model '{name}' (or it is private); give a checkpoint's folder or a hub id.") from error
+    except Exception as error:  # offline mode, no route, no name server, a proxy's refusal: the cache decides
+        log.info("the hub is out of reach: %s", error)
+        return False
+    return True
+
+
+def _check_folder(name: str) -> bool:
+    """Whether `name` is a folder; says early what it lacks. Anything that looks like a hub id is left to transformers."""
+    folder = Path(name)
+    if not folder.exists():
+        if name.startswith((".", "/", "~")) or name.count("/") > 1:
+            raise ModelNotUsable(f"there is no folder '{name}'; give a checkpoint's folder or a Hugging Face hub id.")
+        return False
+    lacking = [
+        what
+        for what, found in (
+            ("config.json", (folder / "config.json").exists()),
+            ("weights (*.safetensors)", any(any(folder.glob(pattern)) for pattern in _WEIGHTS)),
+            ("a tokenizer (tokenizer.json)", any(folder.glob("tokenizer*")) or any(folder.glob("vocab*"))),
+        )
+        if not found
+    ]
+    if lacking:
+        raise ModelNotUsable(f"the folder '{name}' lacks {' and '.join(lacking)}; save them there with save_pretrained.")
+    return True
+
+
+def _first_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -1,0 +1,638 @@
+"""Continuous batching over a Hugging Face causal LM, inside one event loop: no threads, no timers.
+
+A tick admits waiting requests (prefill) and samples one token for every active row (decode). Rows join and leave between
+ticks; what happens is a pure function of the order in which requests arrive, so one seed gives one result on a CPU.
+
+Slots, in the order the KV cache stores them:   active rows 0 … n-1 │ parked sessions and leftovers, mixed
+A parked session waits for its search. A leftover belongs to nobody, but its prefix can still be copied.
+
+Suffixes: N rows of one forward, V vocabulary, S slots, W tokens a slot can hold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zerosearch.errors import GenerationFailed
+from zerosearch.models.kv import Ints, RowModel
+from zerosearch.types import Finish, Generation, Sampling
+
+SHARE_AT_LEAST = 8  # copying a row costs about as much as prefilling this many tokens
+NOWHERE = -1
+
+
+@dataclass(slots=True)
+class Stats:
+    """Counted since the sampler was made. `prefilled / new` is 1 unless an eviction made work be done twice."""
+
+    new: int = 0  # prompt tokens that neither this session nor a row with the same beginning had prefilled
+    prefilled: int = 0  # prompt tokens that went through the model
+    shared: int = 0  # prompt tokens whose keys and values were copied from another row
+    padded: int = 0  # positions computed only to fill a rectangle
+    prefills: int = 0  # forward passes
+    steps: int = 0
+    decoded: int = 0  # tokens sampled
+    evictions: int = 0
+
+
+class Arbiter:
+    """Whose turn it is when several samplers share a device: the one with the most ready rows; the others hold back.
+
+    So the first few prompts of a simulator wait while the policy is in full swing, and then run as one full batch.
+    The sampler at work keeps its turn until another is fuller by `margin`. Ties go to the one registered first.
+    """
+
+    def __init__(self, margin: float = 0.5) -> None:
+        self._margin = margin
+        self._samplers: list[Sampler] = []
+        self._current: Sampler | None = None
+
+    def register(self, sampler: Sampler) -> None:
+        self._samplers.append(sampler)
+
+    def grants(self, sampler: Sampler) -> bool:
+        """True if it is `sampler`'s turn. Whoever has it has work, so nobody waits for ever."""
+        fullest = max(self._samplers, key=lambda s: s.ready)  # max keeps the first of equals
+        if self._current is None or fullest.ready > self._current.ready * (1 + self._margin):
+            self._current = fullest
+        return self._current is sampler
+
+
+@dataclass(eq=False, slots=True)
+class _Session:
+    """One conversation. `request` is set while a call waits or runs; `slot` is NOWHERE before the first and when evicted."""
+
+    name: str
+    slot: int = NOWHERE
+    request: _Request | None = None
+    evicted: Ints | None = None  # what was cached when it was evicted
+
+
+@dataclass(eq=False, slots=True)
+class _Request:
+    session: _Session
+    ids: Ints
+    begin: int  # where the continuation begins
+    end: int  # where it ends for want of room
+    sampling: Sampling
+    future: asyncio.Future[Generation]
+    arrived: int  # in ticks
+
+
+class _Slots:
+    """What the host knows of every slot, one entry or row each; entries change places together with the KV cache."""
+
+    def __init__(self) -> None:
+        self.owner = np.empty(0, object)
+        self.lengths = np.empty(0, np.int64)  # tokens whose keys and values are cached
+        self.used = np.empty(0, np.int64)  # tick of the last use
+        self.end = np.empty(0, np.int64)
+        self.watch = np.empty(0, np.int64)  # row of StopWatch.table
+        self.inverse_temperature = np.empty(0, np.float32)
+        self.greedy = np.empty(0, np.bool_)
+        self.top_p = np.empty(0, np.float32)
+        self.tokens = np.empty((0, 0), np.int64)
+        self.logprobs = np.empty((0, 0), np.float32)
+        self.uniforms = np.empty((0, 0), np.float32)
+
+    def reserve(self, slots: int, width: int) -> None:
+        old_slots, old_width = self.tokens.shape
+        if slots > old_slots or width > old_width:
+            slots, width = max(slots, old_slots), max(width, old_width)
+            for name, old in vars(self).items():
+                new = np.zeros((slots, width)[: old.ndim], old.dtype)
+                new[tuple(slice(size) for size in old.shape)] = old
+                setattr(self, name, new)
+            self.owner[old_slots:] = None
+
+    def swap(self, some: list[int], others: list[int]) -> None:
+        both, turned = some + others, others + some
+        for array in vars(self).values():
+            array[both] = array[turned]
+        for slot in both:
+            if self.owner[slot] is not None:
+                self.owner[slot].slot = slot
+
+    def overlap(self, ids: Ints, slot: int) -> int:
+        """How many leading tokens of `ids` the slot has cached; always less than all, as the last one's logits are needed."""
+        return common_prefix(ids[:-1], self.tokens[slot, : self.lengths[slot]])
+
+
+class Sampler:
+    """The engine behind a local policy and a local simulator.
+
+    max_rows        slots: active rows and parked sessions together; memory is taken as needed, by doubling
+    join_fraction   waiting requests join when they number this fraction of the active rows (a prefill has a fixed cost) …
+    max_wait_steps  … or when one has waited this many steps
+    call_tokens     how many tokens' worth of time a forward costs before its first token; bounds the padding
+    max_prefill     most tokens in one prefill forward
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        max_rows: int = 256,
+        arbiter: Arbiter | None = None,
+        join_fraction: float = 0.25,
+        max_wait_steps: int = 16,
+        call_tokens: int | None = None,
+        max_prefill: int | None = None,
+    ) -> None:
+        self.stats = Stats()
+        self._model = RowModel(model)
+        self._max_rows, self._join_fraction, self._max_wait_steps = max_rows, join_fraction, max_wait_steps
+        # A CPU has little to gain from more tokens at once than its caches hold (2,048: 1.5x the speed of 4,096).
+        on_cpu = self._model.device.type == "cpu"
+        self._call_tokens = call_tokens or (128 if on_cpu else 4096)
+        self._max_prefill = max_prefill or (2048 if on_cpu else 16384)
+        self._watch = StopWatch(tokenizer, end_ids(model, tokenizer), self._model.vocabulary)
+        self._sessions: dict[str, _Session] = {}
+        self._waiting: list[_Request] = []
+        self._slots = _Slots()
+        self._active = 0
+        self._tick = 0
+        self._task: asyncio.Task[None] | None = None
+        self._arbiter = arbiter
+        if arbiter is not None:
+            arbiter.register(self)
+
+    @property
+    def ready(self) -> int:
+        """Rows that could use the device now."""
+        return self._active + len(self._waiting)
+
+    async def generate(self, token_ids: Sequence[int], sampling: Sampling, session: str) -> Generation:
+        """Continue `token_ids`; what this session, or any row with the same beginning, has cached is not computed again.
+
+        Raises GenerationFailed.
+        """
+        ids = np.array(token_ids, np.int64)
+        room, vocabulary = self._model.max_length - len(ids), self._model.vocabulary
+        if not len(ids) or not 0 <= ids.min() <= ids.max() < vocabulary:
+            raise GenerationFailed(f"session '{session}': expected token ids in 0 … {vocabulary - 1}, got {ids[:8]}")
+        if room < 1:
+            raise GenerationFailed(
+                f"session '{session}': the prompt has {len(ids)} tokens and the model holds {self._model.max_length}; "
+                "no room is left to generate"
+            )
+        if sampling.max_new_tokens < 1:
+            return Generation((), (), Finish.LENGTH)
+        state = self._sessions.setdefault(session, _Session(session))
+        if state.request is not None:
+            raise GenerationFailed(f"session '{session}' is already generating; one call at a time")
+        end = len(ids) + min(room, sampling.max_new_tokens)
+        future: asyncio.Future[Generation] = asyncio.get_running_loop().create_future()
+        state.request = request = _Request(state, ids, len(ids), end, sampling, future, self._tick)
+        self._waiting.append(request)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run())
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self._withdraw(request)
+            raise
+
+    def close(self, session: str) -> None:
+        """Forget the session. Its rows stay as a leftover that others may copy from until the slot is needed."""
+        state = self._sessions.pop(session, None)
+        if state is None:
+            return
+        if state.request is not None:
+            _fail(state.request, f"session '{session}' was closed while it was generating")
+            self._withdraw(state.request)
+        if state.slot >= self._active:
+            self._slots.owner[state.slot] = None
+
+    def forget(self) -> None:
+        """Drop every key and value, because the weights have changed; a row in mid-sequence goes on under the new ones."""
+        resumed: list[_Request] = []
+        for slot in range(self._active):
+            request = self._slots.owner[slot].request
+            request.ids = self._slots.tokens[slot, : self._slots.lengths[slot] + 1].copy()
+            resumed.append(request)
+        self._waiting[:0] = resumed
+        self._reset()
+        if self._model.device.type != "cpu":  # a GPU's memory is wanted for training now
+            self._model.cache.clear()
+        self._model.refresh()
+
+    # ── the loop ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _run(self) -> None:
+        try:
+            while self.ready:
+                if self._arbiter is None or self._arbiter.grants(self):
+                    self._step()
+                await asyncio.sleep(0)
+        except BaseException as error:  # whatever it was: nobody may be left waiting
+            for state in self._sessions.values():
+                if state.request is not None:
+                    _fail(state.request, f"the sampler stopped: {type(error).__name__}: {error}", error)
+                    state.request = None
+            self._waiting.clear()
+            self._reset()
+            self._model.cache.clear()  # a step that broke off may have left anything there
+            if not isinstance(error, Exception):
+                raise
+
+    @torch.inference_mode()
+    def _step(self) -> None:
+        self._tick += 1
+        if self._waiting and (
+            len(self._waiting) >= self._active * self._join_fraction
+            or self._tick - self._waiting[0].arrived > self._max_wait_steps
+        ):
+            self._admit()
+        if self._active:
+            self._decode()
+
+    def _decode(self) -> None:
+        slots, n = self._slots, self._active
+        starts = slots.lengths[:n].copy()
+        self._reserve_kv(int(starts.max()) + 1)
+        ids = slots.tokens[np.arange(n), starts]  # the token sampled last is not cached yet
+        logits_NV = self._model.logits(ids[:, None], 0, starts)
+        slots.lengths[:n] += 1
+        self.stats.steps += 1
+        self._sample(logits_NV, 0, n)
+
+    def _sample(self, logits_NV: Tensor, lo: int, hi: int) -> None:
+        """Draw the next token of rows lo … hi - 1 and let those leave that are finished."""
+        slots, rows, at = self._slots, np.arange(lo, hi), self._slots.lengths[lo:hi]
+
+        def column(values: np.ndarray[Any, np.dtype[Any]]) -> Tensor:
+            return torch.from_numpy(values[:, None]).to(logits_NV.device)
+
+        scale, greedy, top_p = slots.inverse_temperature[lo:hi], slots.greedy[lo:hi], slots.top_p[lo:hi]
+        drawn = draw(
+            logits_NV,
+            column(slots.uniforms[rows, at]),
+            column(scale) if (scale != 1).any() else None,
+            column(top_p) if (top_p < 1).any() else None,
+            column(greedy) if greedy.any() else None,
+        ).numpy(force=True)  # the one synchronisation of a step
+        tokens = drawn[0].astype(np.int64)
+        slots.tokens[rows, at] = tokens
+        slots.logprobs[rows, at] = drawn[1]
+        self.stats.decoded += hi - lo
+        suspects = self._watch.table[slots.watch[lo:hi], tokens] | (at + 1 >= slots.end[lo:hi]) | np.isnan(drawn[1])
+        if suspects.any():
+            self._leave([slots.owner[slot] for slot in (lo + np.flatnonzero(suspects)).tolist() if self._finish(slot)])
+
+    def _finish(self, slot: int) -> bool:
+        """Answer the caller if the newest token ends the continuation; True if it does."""
+        slots, state = self._slots, self._slots.owner[slot]
+        request, stop = state.request, int(slots.lengths[slot]) + 1
+        if np.isnan(slots.logprobs[slot, stop - 1]):
+            _fail(request, f"session '{state.name}': the model's logits are not finite at position {stop - 1}")
+            self._model.cache.wipe(slot)
+            slots.lengths[slot] = 0
+            return True
+        ids = slots.tokens[slot, request.begin : stop].tolist()
+        finish = self._watch.finish(ids, request.sampling.stop) or (Finish.LENGTH if stop >= request.end else None)
+        if finish is None:
+            return False
+        if not request.future.done():  # done: cancelled, and its caller has not run yet
+            logprobs = slots.logprobs[slot, request.begin : stop].tolist()
+            request.future.set_result(Generation(tuple(ids), tuple(logprobs), finish))
+        return True
+
+    def _leave(self, leaving: list[_Session]) -> None:
+        """Park rows, and close the gaps they leave among the active ones."""
+        n = self._active = self._active - len(leaving)
+        going = sorted(state.slot for state in leaving)
+        holes = [slot for slot in going if slot < n]
+        stay = [slot for slot in range(n, n + len(going)) if slot not in set(going)]
+        self._swap(holes, stay)
+        for state in leaving:
+            state.request = None
+            self._slots.used[state.slot] = self._tick
+            if self._sessions.get(state.name) is not state:
+                self._slots.owner[state.slot] = None
+
+    @torch.inference_mode()
+    def _withdraw(self, request: _Request) -> None:
+        """Take back a request that nobody waits for any more. Always between two steps: a step awaits nothing."""
+        if request in self._waiting:
+            self._waiting.remove(request)
+            request.session.request = None
+        elif request.session.request is request:
+            self._leave([request.session])
+
+    # ── joining ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _admit(self) -> None:
+        """Prefill what waits: one of each set of equal prompts, the rest by copying; then sample everybody's first token."""
+        leaders: dict[bytes, _Request] = {}
+        twins: list[tuple[_Request, _Request]] = []
+        for request in self._seat():
+            leader = leaders.setdefault(request.ids.tobytes(), request)
+            if leader is not request:
+                twins.append((request, leader))
+        top, pending, logits = self._active, list(leaders.values()), list[Tensor]()
+        while pending:
+            later = self._later(pending)
+            now = [request for request in pending if request not in later]
+            self._copy_prefixes(now)
+            for bucket in self._buckets(now):
+                logits.append(self._prefill(bucket, top))
+                top += len(bucket)
+            pending = later
+        if not logits:
+            return
+        logits_NV = torch.cat(logits) if len(logits) > 1 else logits[0]
+        if twins:
+            self._copy([leader.session.slot for _, leader in twins], [twin.session.slot for twin, _ in twins])
+            for twin, leader in twins:
+                self._write(twin, len(twin.ids))
+            order = self._gather([twin for twin, _ in twins], top)
+            row_of = {twin.session.slot: leader.session.slot - self._active for twin, leader in twins}
+            logits_NV = torch.cat((logits_NV, logits_NV[[row_of[slot] for slot in order]]))
+            top += len(twins)
+        lo, self._active = self._active, top
+        self._sample(logits_NV, lo, top)
+
+    def _seat(self) -> list[_Request]:
+        """Give as many waiting requests as possible a slot, first come first served, and take them off the queue."""
+        slots, n = self._slots, self._active
+        seatless = sum(request.session.slot == NOWHERE for request in self._waiting)
+        held = sum(owner is not None for owner in slots.owner)
+        size = min(self._max_rows, 1 << max(held + seatless - 1, 0).bit_length())
+        longest = max(request.end for request in self._waiting)
+        slots.reserve(size, 1 << (longest - 1).bit_length())
+        self._reserve_kv(1)  # rows may be moved or copied before the next forward makes room
+        seated: list[_Request] = []
+        for request in self._waiting:
+            if request.session.slot == NOWHERE:
+                slot = self._free_slot(n)
+                if slot is None:
+                    continue
+                slots.owner[slot], request.session.slot = request.session, slot
+            seated.append(request)
+        chosen = set(map(id, seated))
+        self._waiting = [request for request in self._waiting if id(request) not in chosen]
+        return seated
+
+    def _free_slot(self, n: int) -> int | None:
+        """The slot longest unused: first among leftovers, then among parked sessions, which are evicted."""
+        slots = self._slots
+        order: list[int] = (n + np.argsort(slots.used[n:], kind="stable")).tolist()
+        for slot in order:
+            if slots.owner[slot] is None:
+                return slot
+        for slot in order:
+            state = slots.owner[slot]
+            if state.request is None:
+                state.evicted, state.slot = slots.tokens[slot, : slots.lengths[slot]].copy(), NOWHERE
+                self.stats.evictions += 1
+                return slot
+        return None
+
+    def _later(self, pending: list[_Request]) -> list[_Request]:
+        """Requests that had better wait for another in `pending` with the same beginning (a shared template), then copy it."""
+        later: list[_Request] = []
+        gain = 0
+        ordered = sorted(pending, key=lambda request: request.ids.astype(">u4").tobytes())
+        head = ordered[0]
+        for request in ordered[1:]:
+            saved = common_prefix(head.ids, request.ids[:-1]) - self._slots.overlap(request.ids, request.session.slot)
+            if saved >= SHARE_AT_LEAST:
+                later.append(request)
+                gain += saved
+            else:
+                head = request
+        return later if gain >= self._call_tokens else []
+
+    def _copy_prefixes(self, requests: list[_Request]) -> None:
+        """Start every row from the longest beginning any slot has cached."""
+        slots = self._slots
+        starts: list[int] = []
+        sources: list[int] = []
+        targets: list[int] = []
+        for request in requests:
+            ids, slot = request.ids, request.session.slot
+            known = slots.overlap(ids, slot)
+            # A longer overlap must at least agree where the own one ends: this leaves hardly any candidate to compare.
+            agree = (slots.lengths >= known + SHARE_AT_LEAST) & (slots.tokens[:, known] == ids[known])
+            best = max(np.flatnonzero(agree).tolist(), key=lambda other: slots.overlap(ids, other), default=slot)
+            shared = slots.overlap(ids, best)
+            if shared >= known + SHARE_AT_LEAST:
+                sources.append(best)
+                targets.append(slot)
+                self.stats.shared += shared - known
+                known = shared
+            starts.append(known)
+        self._copy(sources, targets, max(starts, default=0))
+        for request, start in zip(requests, starts, strict=True):
+            self._write(request, start)
+            evicted, request.session.evicted = request.session.evicted, None
+            ever = 0 if evicted is None else common_prefix(evicted, request.ids[:-1])
+            self.stats.new += len(request.ids) - max(start, ever)
+
+    def _write(self, request: _Request, start: int) -> None:
+        """Enter a request, whose first `start` tokens are cached, into the tables."""
+        slots, slot, sampling = self._slots, request.session.slot, request.sampling
+        slots.tokens[slot, : len(request.ids)] = request.ids
+        slots.lengths[slot] = start
+        slots.end[slot] = request.end
+        slots.watch[slot] = self._watch.row(sampling.stop)
+        slots.greedy[slot] = sampling.temperature <= 0
+        slots.inverse_temperature[slot] = 1 / sampling.temperature if sampling.temperature > 0 else 1
+        slots.top_p[slot] = sampling.top_p
+        slots.uniforms[slot, request.begin : request.end] = uniforms(sampling.seed, request.end - request.begin)
+
+    def _buckets(self, requests: list[_Request]) -> Iterator[list[_Request]]:
+        """Requests of similar length together, so that padding never costs more than another forward would."""
+        lengths = {id(r): len(r.ids) - int(self._slots.lengths[r.session.slot]) for r in requests}
+        bucket: list[_Request] = []
+        padding = 0
+        for request in sorted(requests, key=lambda r: -lengths[id(r)]):
+            longest = lengths[id(bucket[0] if bucket else request)]
+            padding += longest - lengths[id(request)]
+            if bucket and (padding > self._call_tokens or (len(bucket) + 1) * longest > self._max_prefill):
+                yield bucket
+                bucket, padding = [], 0
+            bucket.append(request)
+        if bucket:
+            yield bucket
+
+    def _prefill(self, bucket: list[_Request], top: int) -> Tensor:
+        """Run a bucket's uncached tokens as rows top, top + 1, … and return the logits after each prompt, [N, V]."""
+        slots, n = self._slots, len(bucket)
+        self._gather(bucket, top)
+        by_slot = sorted(bucket, key=lambda request: request.session.slot)
+        ends = np.array([len(request.ids) for request in by_slot])
+        starts = slots.lengths[top : top + n].copy()
+        new = ends - starts
+        longest = int(new.max())
+        ids_NT = np.zeros((n, longest), np.int64)
+        for row, request in enumerate(by_slot):
+            ids_NT[row, : new[row]] = request.ids[starts[row] :]
+        self._reserve_kv(int(starts.max()) + longest)
+        logits_NV = self._model.logits(ids_NT, top, starts, new - 1)
+        slots.lengths[top : top + n] = ends
+        self.stats.prefills += 1
+        self.stats.prefilled += int(new.sum())
+        self.stats.padded += ids_NT.size - int(new.sum())
+        return logits_NV
+
+    # ── moving rows ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _gather(self, requests: list[_Request], top: int) -> range:
+        """Move the requests' rows to the slots from `top` on; returns these."""
+        target = range(top, top + len(requests))
+        mine = {request.session.slot for request in requests}
+        self._swap(sorted(mine.difference(target)), [slot for slot in target if slot not in mine])
+        return target
+
+    def _swap(self, some: list[int], others: list[int]) -> None:
+        if some:
+            length = int(self._slots.lengths[some + others].max())
+            self._model.cache.move(some + others, others + some, length)
+            self._slots.swap(some, others)
+
+    def _copy(self, sources: list[int], targets: list[int], length: int | None = None) -> None:
+        if sources:
+            length = int(self._slots.lengths[sources].max()) if length is None else length
+            self._model.cache.move(sources, targets, length)
+
+    def _reserve_kv(self, length: int) -> None:
+        if length > self._model.cache.capacity or len(self._slots.lengths) > self._model.cache.slots:
+            self._model.cache.reserve(len(self._slots.lengths), max(64, 1 << (length - 1).bit_length()))
+
+    def _reset(self) -> None:
+        """Nothing is active and nothing is cached."""
+        self._active = 0
+        self._slots.lengths[:] = 0
+        for slot, state in enumerate(self._slots.owner):
+            if state is not None and self._sessions.get(state.name) is not state:
+                self._slots.owner[slot] = None
+
+
+# ── drawing a token ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def uniforms(seed: int, count: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Multiples of 2^-24 in [0, 1). Number i is a pure function of (seed, i): Philox, a counter-based generator."""
+    return np.random.Generator(np.random.Philox(key=seed % 2**64)).random(count, np.float32)
+
+
+def draw(
+    logits_NV: Tensor, uniform_N1: Tensor, scale_N1: Tensor | None, top_p_N1: Tensor | None, greedy_N1: Tensor | None
+) -> Tensor:
+    """Inverse-CDF sampling: the first token i with p_0 + … + p_i > u. Returns (token, log-prob) as float32, [2, N].
+
+    The log-prob is that under p = softmax(logits · scale), before top-p. NaN in a row's logits gives a NaN log-prob.
+    Overwrites `logits_NV`. A float32 holds every token id exactly up to 2^24.
+    """
+    if scale_N1 is not None:
+        logits_NV.mul_(scale_N1)
+    p_NV = kept_NV = torch.softmax(logits_NV, -1)
+    if top_p_N1 is not None:
+        # Masked in the order of the vocabulary, so that a row's token does not depend on whether its neighbours use top-p.
+        sorted_NV = p_NV.sort(-1, descending=True).values
+        before_NV = sorted_NV.cumsum(-1) - sorted_NV
+        # top_p = 1 keeps everything, whatever the rounding of the sum; top_p = 0 keeps the likeliest
+        limit_N1 = torch.where(top_p_N1 < 1, top_p_N1, torch.inf).clamp_(min=1e-9)
+        least_N1 = sorted_NV.masked_fill(before_NV >= limit_N1, torch.inf).amin(-1, keepdim=True)
+        kept_NV = p_NV.masked_fill(p_NV < least_N1, 0.0)
+    cdf_NV = kept_NV.cumsum(-1)
+    # u is at most 1 - 2^-24, so u · total rounds to less than the total: a token of probability 0 is never met
+    token_N1 = torch.searchsorted(cdf_NV, uniform_N1 * cdf_NV[:, -1:], right=True)
+    token_N1.clamp_(max=cdf_NV.shape[1] - 1)  # for a row of NaN
+    if greedy_N1 is not None or logits_NV.device.type != "cpu":  # argmax costs as much as all the rest on a CPU
+        best_N1 = logits_NV.argmax(-1, keepdim=True)
+        if greedy_N1 is not None:
+            token_N1 = torch.where(greedy_N1, best_N1, token_N1)
+        # a parallel sum need not grow from token to token, so that the search can land beside the token it means
+        token_N1 = torch.where(kept_NV.gather(1, token_N1) > 0, token_N1, best_N1)
+    return torch.stack((token_N1[:, 0].float(), p_NV.gather(1, token_N1)[:, 0].log()))
+
+
+# ── knowing when to stop ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+class StopWatch:
+    """Which tokens may end a continuation, as a table that costs one look-up a row and step; the rest is decided by text.
+
+    A token may end it if the model's end tokens include it, or if its text contains the last character of a stop string.
+    """
+
+    def __init__(self, tokenizer: Any, ends: frozenset[int], vocabulary: int) -> None:
+        self._tokenizer = tokenizer
+        self._ends = ends
+        self._rows: dict[tuple[str, ...], int] = {(): 0}
+        self._texts: list[str] | None = None
+        self.table = np.isin(np.arange(vocabulary), list(ends))[None]
+
+    def row(self, stop: tuple[str, ...]) -> int:
+        """The table's row for these stop strings."""
+        if stop not in self._rows:
+            self._rows[stop] = len(self.table)
+            self.table = np.concatenate((self.table, self._may_end(stop)[None]))
+        return self._rows[stop]
+
+    def _may_end(self, stop: tuple[str, ...]) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        if self._texts is None:
+            self._texts = token_texts(self._tokenizer, self.table.shape[1])
+        last = {text[-1] for text in stop if text}
+        if " " in last:  # some decoders put spaces between tokens, where no token's text shows them
+            return np.ones(self.table.shape[1], np.bool_)
+        # a token that holds part of a multi-byte character decodes to the replacement character
+        last |= {"\ufffd"} if any(ord(char) > 127 for char in last) else set()
+        return self.table[0] | np.array([not last.isdisjoint(text) for text in self._texts], np.bool_)
+
+    def finish(self, ids: list[int], stop: tuple[str, ...]) -> Finish | None:
+        """Whether the newest of the sampled `ids` ends the continuation."""
+        if ids[-1] in self._ends:
+            return Finish.EOS
+        if stop and self.table[self._rows[stop], ids[-1]]:
+            # every token brings at least a byte, and 4 more make sure that the tail does not begin inside a character
+            tail = ids[-4 - max(len(text.encode()) for text in stop) :]
+            decoded = self._tokenizer.decode(tail, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+            if any(text and text in decoded for text in stop):
+                return Finish.STOP
+        return None
+
+
+def token_texts(tokenizer: Any, vocabulary: int) -> list[str]:
+    """The text of each token alone; ids that the tokenizer lacks have none."""
+    known = min(len(tokenizer), vocabulary)
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        texts = backend.decode_batch([[i] for i in range(known)], skip_special_tokens=False)
+    else:
+        texts = [tokenizer.decode([i]) for i in range(known)]
+    return texts + [""] * (vocabulary - known)
+
+
+def end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+    """Every end token that the generation config, the config or the tokenizer names."""
+    ends: set[int] = set()
+    for source in (getattr(model, "generation_config", None), model.config, tokenizer):
+        named = getattr(source, "eos_token_id", None)
+        ends.update(named if isinstance(named, Iterable) else () if named is None else (named,))
+    return frozenset(ends)
+
+
+def common_prefix(a: Ints, b: Ints) -> int:
+    """Length of the longest common beginning."""
+    length = min(len(a), len(b))
+    differ = np.flatnonzero(a[:length] != b[:length])
+    return int(differ[0]) if len(differ) else length
+
+
+def _fail(request: _Request, message: str, cause: BaseException | None = None) -> None:
+    if not request.future.done():
+        error = GenerationFailed(message)
+        error.__cause__ = cause
+        request.future.set_exception(error)

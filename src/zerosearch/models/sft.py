@@ -1,0 +1,162 @@
+"""Supervised training of any causal LM on weighted text: a plain loop, an optimiser, a checkpoint."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Iterable, Sequence
+
+import torch
+import torch.nn.functional as F
+
+# B sequences, T tokens, V vocabulary, M predicted tokens of weight > 0
+
+WeightedText = Sequence[tuple[str, float]]
+
+
+def encode_batch(tokenizer: Any, samples: Sequence[WeightedText]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids and loss weights, right-padded: `ids_BT` (int64), `weights_BT` (float32, 0 on padding).
+
+    Each piece is encoded by itself, so that a weight never covers half a token of its neighbour.
+    """
+    pieces = [text for sample in samples for text, _ in sample]
+    encoded = iter(tokenizer(pieces, add_special_tokens=False)["input_ids"])
+    rows = [[(ids, weight) for (_, weight), ids in zip(sample, encoded)] for sample in samples]
+    length = max(sum(len(ids) for ids, _ in row) for row in rows)
+    ids_BT = torch.full((len(rows), length), tokenizer.pad_token_id or 0)
+    weights_BT = torch.zeros(len(rows), length)
+    for b, row in enumerate(rows):
+        tokens = [t for ids, _ in row for t in ids]
+        weights = [weight for ids, weight in row for _ in ids]
+        ids_BT[b, : len(tokens)] = torch.tensor(tokens)
+        weights_BT[b, : len(weights)] = torch.tensor(weights)
+    return ids_BT, weights_BT
+
+
+def weighted_loss(model: Any, ids_BT: torch.Tensor, weights_BT: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weighted mean of -log p(token | before), and the share of full-weight tokens that argmax gets right.
+
+    Only positions of weight > 0 reach the vocabulary projection, the most expensive part of a small model.
+    """
+    targets_BT, weights_BT = ids_BT[:, 1:], weights_BT[:, 1:]
+    chosen_BT = weights_BT > 0
+    hidden_BTD = model.base_model(input_ids=ids_BT[:, :-1], use_cache=False).last_hidden_state
+    logits_MV = model.get_output_embeddings()(hidden_BTD[chosen_BT]).float()
+    targets_M, weights_M = targets_BT[chosen_BT], weights_BT[chosen_BT]
+    loss_M = F.cross_entropy(logits_MV, targets_M, reduction="none")
+    full = weights_M == 1
+    hits = (logits_MV.detach().argmax(-1) == targets_M)[full].float().mean() if full.any() else torch.tensor(float("nan"))
+    return (loss_M * weights_M).sum() / weights_M.sum(), hits
+
+
+@torch.no_grad()
+def orthogonalised(update_NRC: torch.Tensor, steps: int = 5) -> torch.Tensor:
+    """Newton-Schulz iteration: the nearest (semi-)orthogonal matrix to each of N matrices, about; Jordan et al., Muon, 2024."""
+    a, b, c = 3.4445, -4.7750, 2.0315
+    x = update_NRC / (update_NRC.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    tall = x.shape[1] > x.shape[2]
+    x = x.transpose(1, 2) if tall else x
+    for _ in range(steps):
+        gram = x @ x.transpose(1, 2)
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x.transpose(1, 2) if tall else x
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum, orthogonalised: for weight matrices of hidden layers. Matrices of one shape go through together.
+
+    torch.optim.Muon does the same one matrix at a time in bfloat16, which on a CPU is several times slower for models this small.
+    """
+
+    def __init__(self, params: Iterable[torch.Tensor], lr: float, momentum: float = 0.95) -> None:
+        super().__init__(list(params), {"lr": lr, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            by_shape: dict[torch.Size, list[torch.Tensor]] = {}
+            for p in group["params"]:
+                if p.grad is not None:
+                    by_shape.setdefault(p.shape, []).append(p)
+            for shape, params in by_shape.items():
+                updates = list[torch.Tensor]()
+                for p in params:
+                    momentum = self.state[p].setdefault("momentum", torch.zeros_like(p))
+                    momentum.mul_(group["momentum"]).add_(p.grad)
+                    updates.append(p.grad + group["momentum"] * momentum)
+                scale = -group["lr"] * max(1.0, shape[0] / shape[1]) ** 0.5
+                for p, update in zip(params, orthogonalised(torch.stack(updates)), strict=True):
+                    p.add_(update, alpha=scale)
+
+
+def micro_optimizers(model: Any, muon_lr: float, adam_lr: float) -> list[torch.optim.Optimizer]:
+    """Muon for the hidden matrices, AdamW for embeddings, heads and norms."""
+    named = list(model.named_parameters())
+    hidden = {n for n, p in named if p.dim() == 2 and "embed" not in n and "lm_head" not in n}
+    return [
+        Muon([p for n, p in named if n in hidden], lr=muon_lr),
+        torch.optim.AdamW([p for n, p in named if n not in hidden], lr=adam_lr, betas=(0.9, 0.98), weight_decay=0),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Learning rate: up over `warmup` steps, flat, then down to zero over the last `decay` share of the run."""
+
+    steps: int
+    warmup: int = 10
+    decay: float = 0.4
+
+    def factor(self, step: int) -> float:
+        return min(1.0, (step + 1) / self.warmup) * min(1.0, (self.steps - step) / (self.steps * self.decay))
+
+
+def fit(
+    model: Any,
+    tokenizer: Any,
+    batch_of: Callable[[int], Sequence[WeightedText]],
+    optimizers: Sequence[torch.optim.Optimizer],
+    schedule: Schedule,
+    state_file: Path | None = None,
+    on_step: Callable[[int, float, float], None] = lambda step, loss, hits: None,
+) -> None:
+    """Train `model` in place. `batch_of(step)` must be a pure function: with `state_file`, a killed run goes on at the step it had reached.
+
+    `on_step(steps done, loss, share of looked-up tokens right)` is called after each step.
+    """
+    rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
+    start = _restore(model, optimizers, state_file)
+    model.train()
+    for step in range(start, schedule.steps):
+        for optimizer, initial in zip(optimizers, rates, strict=True):
+            for group, rate in zip(optimizer.param_groups, initial, strict=True):
+                group["lr"] = rate * schedule.factor(step)
+        ids_BT, weights_BT = (t.to(model.device) for t in encode_batch(tokenizer, batch_of(step)))
+        loss, hits = weighted_loss(model, ids_BT, weights_BT)
+        loss.backward()
+        # Muon's updates have a size of their own: only the others need clipping
+        torch.nn.utils.clip_grad_norm_([p for o in optimizers if not isinstance(o, Muon) for g in o.param_groups for p in g["params"]], 1.0)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        if state_file:
+            _save(model, optimizers, state_file, step + 1)
+        on_step(step + 1, float(loss.detach()), float(hits))
+    model.eval()
+
+
+def _save(model: Any, optimizers: Sequence[torch.optim.Optimizer], file: Path, step: int) -> None:
+    partial = file.with_name(f".{file.name}.partial")
+    torch.save({"step": step, "model": model.state_dict(), "optimizers": [o.state_dict() for o in optimizers]}, partial)
+    os.replace(partial, file)
+
+
+def _restore(model: Any, optimizers: Sequence[torch.optim.Optimizer], file: Path | None) -> int:
+    if file is None or not file.exists():
+        return 0
+    state = torch.load(file, weights_only=True)
+    model.load_state_dict(state["model"])
+    for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+        optimizer.load_state_dict(saved)
+    return int(state["step"])

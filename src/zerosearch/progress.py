@@ -1,0 +1,57 @@
+"""Live progress: phases, steps, a few figures, time left. On a terminal a bar; elsewhere a plain line now and then; always on stderr."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Mapping
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+
+_SHOWN = {"reward": "reward", "em": "EM", "noise_rate": "noise", "searches": "searches", "loss": "loss", "lookup": "lookup"}
+_PLAIN_LINE_EVERY_S = 10.0
+
+
+class Progress:
+    """One phase of work: `with Progress("reinforcement learning") as p: p.step(3, 120, metrics)`."""
+
+    def __init__(self, phase: str, console: Console | None = None) -> None:
+        self.phase = phase
+        self.console = console or Console(stderr=True)
+        self.started = time.monotonic()
+        self._last_line = 0.0
+        self._bar = RichProgress(
+            TextColumn("[bold]{task.description:<24}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[figures]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self._task = self._bar.add_task(phase, total=None, figures="")
+
+    def __enter__(self) -> Progress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._bar.stop()
+        if kind is None and not self.console.is_terminal:
+            self._say(f"done in {time.monotonic() - self.started:.0f} s")
+
+    def step(self, done: int, total: int, metrics: Mapping[str, object] | None = None) -> None:
+        figures = " ".join(f"{label} {value:.2f}" for key, label in _SHOWN.items() if isinstance(value := (metrics or {}).get(key), float))
+        self._bar.update(self._task, completed=done, total=total, figures=figures)
+        now = time.monotonic()
+        if not self.console.is_terminal and (now - self._last_line > _PLAIN_LINE_EVERY_S or done == total):
+            self._last_line = now
+            left = (now - self.started) / max(done, 1) * (total - done)
+            self._say(f"{done}/{total}  {figures}  about {left:.0f} s left")
+
+    def _say(self, text: str) -> None:
+        self.console.print(f"{self.phase}: {text}", highlight=False, soft_wrap=True)

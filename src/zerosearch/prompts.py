@@ -1,0 +1,106 @@
+"""Every word the system says to a model. Each template is a text with {placeholders}; any of them may be a file of the user's.
+
+A template with a task takes its name in a recipe (`prompt = "search"`) or a path (`prompt = "my_prompt.txt"`).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Mapping
+
+from zerosearch.errors import BadConfig, BadFile, one_of
+
+
+def fill(template: str, values: Mapping[str, object]) -> str:
+    """Replace each {name} by its value, once: braces inside a value are left alone, unknown names too."""
+    return re.sub(r"\{(\w+)\}", lambda m: str(values[m[1]]) if m[1] in values else m[0], template)
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyPrompt:
+    """What the policy reads: the task with the {question}, and the line that answers a malformed turn."""
+
+    task: str
+    malformed: str
+
+
+SEARCH = PolicyPrompt(
+    task="""\
+Answer the question below. Work in turns.
+Begin every turn by reasoning between <think> and </think>. Then do exactly one of two things:
+- to look something up, write a search query between <search> and </search>; what the search engine finds is shown to you \
+between <information> and </information>, and it may be wrong or beside the point;
+- to finish, write the answer alone, in a few words, between <answer> and </answer>.
+You may search several times, a query at a time.
+
+Question: {question}
+""",
+    malformed="\n\nThat turn was neither a search nor an answer. Put a query in search tags, "
+    "or the final answer in answer tags.\n\n",
+)
+MICRO = PolicyPrompt(task="Question: {question}", malformed="please search or answer.")
+POLICY_PROMPTS: dict[str, PolicyPrompt] = {"search": SEARCH, "micro": MICRO}
+
+# Everything constant comes first, so that servers can keep its prefix; the keyword and the query come last.
+SIMULATE_WEB = """\
+You stand in for a web search engine. For a query you write the {k} documents it would return: short passages of about \
+thirty words, one a line, each beginning with "Doc 1:", "Doc 2:" and so on, and nothing else.
+There are two kinds of reply. In a useful reply the documents are what a good engine finds for exactly this query: when the query \
+asks for it, they hold what leads to the answer of the user's question. In a noisy reply the documents are about the query's subject or \
+a similar one, but hold nothing that answers it. A query that asks for something else gets documents about something else.
+The question the user is working on and its answer are given so that you know the facts. Never mention that they were given.
+
+Example
+Question: Who wrote the novel that the film Blade Runner is based on?
+Answer: Philip K. Dick
+Query: Blade Runner based on novel
+Kind of reply: useful
+Documents:
+Doc 1: Blade Runner is a 1982 science fiction film directed by Ridley Scott, adapted from Do Androids Dream of Electric Sheep?, a 1968 novel by Philip K. Dick.
+Doc 2: Do Androids Dream of Electric Sheep? follows a bounty hunter in a ruined San Francisco; its author, Philip K. Dick, died shortly before the film came out.
+
+Question: {question}
+Answer: {golden_answers}
+Query: {query}
+Kind of reply: {quality}
+Documents:
+"""
+SIMULATE_MICRO = "Question: {question} Gold: {golden_answers} Query: {query} {quality} Docs:"
+SIMULATOR_PROMPTS: dict[str, str] = {"web": SIMULATE_WEB, "micro": SIMULATE_MICRO}
+
+
+def policy_prompt(name: str) -> PolicyPrompt:
+    """A built-in prompt by name, or the task in a text file; BadConfig when it has no {question}."""
+    if (text := _file_text(name)) is None:
+        return POLICY_PROMPTS[one_of("prompt", name, POLICY_PROMPTS)]
+    _require(name, text, ("question",))
+    return PolicyPrompt(task=text, malformed=SEARCH.malformed)
+
+
+def simulator_prompt(name: str) -> str:
+    """A built-in simulator template by name, or the text of a file; BadConfig when it lacks {query} or {quality}."""
+    if (text := _file_text(name)) is None:
+        return SIMULATOR_PROMPTS[one_of("simulator template", name, SIMULATOR_PROMPTS)]
+    _require(name, text, ("query", "quality"))
+    return text
+
+
+def _file_text(name: str) -> str | None:
+    if "/" not in name and "." not in name:
+        return None
+    try:
+        return Path(name).read_text(encoding="utf-8")
+    except OSError as error:
+        raise BadFile(f"cannot read the prompt file '{name}' ({error.strerror}); give a readable text file or a built-in name.") from error
+    except UnicodeDecodeError as error:
+        raise BadFile(
+            f"the prompt file '{name}' is no UTF-8 text (byte {error.start}); give a readable text file or a built-in name."
+        ) from error
+
+
+def _require(name: str, text: str, placeholders: tuple[str, ...]) -> None:
+    for placeholder in placeholders:
+        if f"{{{placeholder}}}" not in text:
+            raise BadConfig(f"the prompt file '{name}' lacks {{{placeholder}}}; put it where the {placeholder} belongs.")

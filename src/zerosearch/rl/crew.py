@@ -1,0 +1,148 @@
+"""Several processes, one policy: each core rolls out its share of the questions and works out its share of the gradient.
+
+The weights lie in shared memory, so nothing is sent but questions, rollouts and gradients. Shares are dealt by position, never by who
+is faster, so the result depends on the number of processes alone. On a GPU the crew is this process and nobody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Callable, Sequence
+
+import numpy as np
+import torch
+import torch.multiprocessing as multiprocessing
+
+from zerosearch.config import Recipe
+from zerosearch.errors import RunFailed
+from zerosearch.models.local import LocalModel
+from zerosearch.ports import SearchEngine
+from zerosearch.rl.update import Learner, Sums
+from zerosearch.rollout import RolloutSettings, rollout_group
+from zerosearch.search import close
+from zerosearch.types import Group, Question, Trajectory
+
+MAX_PROCESSES = 4
+
+
+def crew_size(wanted: int, device: str) -> int:
+    """`wanted` processes, or for 0 one a core on a CPU (at most 4) and one on a GPU."""
+    if wanted:
+        return wanted
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, MAX_PROCESSES) if device == "cpu" else 1
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """What one process of the crew works with."""
+
+    policy: LocalModel
+    engine: SearchEngine
+    settings: RolloutSettings
+    learner: Learner
+    group_size: int
+
+    async def roll_out(self, questions: Sequence[Question], step: int, noise_rate: float) -> list[Group]:
+        rollouts = (rollout_group(q, self.group_size, self.policy, self.engine, self.settings, step, noise_rate) for q in questions)
+        groups = await asyncio.gather(*rollouts)
+        await close(self.engine)
+        self.policy.sampler.forget()  # the weights are about to change: what is cached belongs to the old ones
+        return list(groups)
+
+
+Muster = Callable[[Recipe, Any, Any, Any], Member]
+
+
+class Crew:
+    """`with Crew(me, recipe, muster, size) as crew`: this process and `size - 1` others, which are started here and end with the block.
+
+    `muster(recipe, model, tokenizer, reference)` makes a Member in another process around the shared weights.
+    """
+
+    def __init__(self, me: Member, recipe: Recipe, muster: Muster, size: int) -> None:
+        self.me, self.size = me, size
+        self._recipe, self._muster = recipe, muster
+        self._others: list[Any] = []
+
+    def __enter__(self) -> Crew:
+        if self.size > 1:
+            torch.set_num_threads(1)  # the other cores have work of their own
+            self.me.learner.model.share_memory()
+            context = multiprocessing.get_context("spawn")
+            for _ in range(self.size - 1):
+                mine, theirs = context.Pipe()
+                learner, tokenizer = self.me.learner, self.me.policy.tokenizer
+                arguments = (theirs, self._recipe, self._muster, learner.model, tokenizer, learner.reference)
+                context.Process(target=_serve, args=arguments, daemon=True).start()
+                theirs.close()
+                self._others.append(mine)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for other in self._others:
+            other.close()  # whoever serves at its other end reads the end of the file and leaves
+
+    async def roll_out(self, questions: Sequence[Question], step: int, noise_rate: float) -> list[Group]:
+        """One group a question, in the order of the questions."""
+        self._tell("roll_out", [(questions[i :: self.size], step, noise_rate) for i in range(1, self.size)])
+        shares = [await self.me.roll_out(questions[:: self.size], step, noise_rate), *self._hear()]
+        return [shares[i % self.size][i // self.size] for i in range(len(questions))]
+
+    def accumulate(self, trajectories: Sequence[Trajectory], tokens: int, first: bool) -> Sums:
+        """Add the gradient of the loss of `trajectories` to the model's; the same as `Learner.accumulate` does alone."""
+        ordered = sorted(trajectories, key=lambda t: len(t.token_ids))  # shares of like lengths take like times
+        self._tell("accumulate", [(ordered[i :: self.size], tokens, first) for i in range(1, self.size)])
+        sums = self.me.learner.accumulate(ordered[:: self.size], tokens, first)
+        for theirs, gradients in self._hear():
+            sums = sums + theirs
+            for parameter, gradient in zip(self.me.learner.model.parameters(), gradients, strict=True):
+                if gradient is not None:
+                    gradient = torch.from_numpy(gradient)
+                    parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+        return sums
+
+    def _tell(self, command: str, arguments: Sequence[tuple[Any, ...]]) -> None:
+        for other, argument in zip(self._others, arguments, strict=True):
+            try:
+                other.send((command, argument))
+            except OSError as error:
+                raise RunFailed("a worker process has ended; go on with --resume (run.workers=1 does without).") from error
+
+    def _hear(self) -> list[Any]:
+        answers: list[Any] = []
+        for other in self._others:
+            try:
+                failed, answer = other.recv()
+            except (EOFError, OSError) as error:
+                raise RunFailed("a worker process has ended; go on with --resume (run.workers=1 does without).") from error
+            if failed:
+                raise answer
+            answers.append(answer)
+        return answers
+
+
+def _serve(pipe: Any, recipe: Recipe, muster: Muster, model: Any, tokenizer: Any, reference: Any) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first process's business
+    torch.set_num_threads(1)
+    member = muster(recipe, model, tokenizer, reference)
+    while True:
+        try:
+            command, argument = pipe.recv()
+        except (EOFError, OSError):
+            return
+        try:
+            answer: Any = asyncio.run(member.roll_out(*argument)) if command == "roll_out" else _gradients(member.learner, *argument)
+            pipe.send((False, answer))
+        except Exception as error:
+            pipe.send((True, RunFailed(f"a worker process failed: {type(error).__name__}: {error}")))
+
+
+def _gradients(learner: Learner, trajectories: Sequence[Trajectory], tokens: int, first: bool) -> tuple[Sums, list[np.ndarray | None]]:
+    learner.model.zero_grad()
+    sums = learner.accumulate(trajectories, tokens, first)
+    return sums, [None if p.grad is None else p.grad.numpy() for p in learner.model.parameters()]

@@ -1,0 +1,145 @@
+"""A whole training run: load, evaluate, train, evaluate, report. What `zerosearch train` does, and the quickstart's last phase."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+import platform
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Mapping
+
+from rich.console import Console
+
+from zerosearch import __version__
+from zerosearch.assemble import Device, load_engine, load_ingredients, rollout_settings
+from zerosearch.config import Recipe
+from zerosearch.evaluation.evaluate import Evaluation, evaluate
+from zerosearch.interrupts import StopRequest
+from zerosearch.models.local import LocalModel
+from zerosearch.models.sampler import Arbiter
+from zerosearch.ports import SearchEngine
+from zerosearch.progress import Progress
+from zerosearch.rl.crew import Crew, Member, crew_size
+from zerosearch.rl.train import Ingredients, train
+from zerosearch.rl.update import Learner
+from zerosearch.rollout import RolloutSettings
+from zerosearch.rundir import RunDirectory, write_atomically
+from zerosearch.viewer.report import write_report
+
+
+def run_training(
+    recipe: Recipe,
+    console: Console,
+    resume: bool = False,
+    earlier_phases: Mapping[str, float] | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Train as the recipe says, or go on from the newest checkpoint in its run directory; returns the summary it also writes.
+
+    Everything the recipe names is loaded before anything is written. `earlier_phases` (seconds by name) and `extra` go into the summary.
+    """
+    run = RunDirectory(Path(recipe.run.out))
+    if not resume:
+        run.require_new()
+    parts = load_ingredients(recipe)
+    if not resume:
+        run.create(recipe)
+    summary: dict[str, Any] = {"seed": recipe.run.seed}
+    phases = dict(earlier_phases or {})
+    if parts.evaluation_engine and parts.held_out:
+        base = _evaluation_at(run, recipe, parts, "base", console)
+        phases["base evaluation"] = base["wall_s"]
+        summary["base"] = base["figures"]
+    reference = copy.deepcopy(parts.policy.model).eval().requires_grad_(False) if recipe.rl.kl_coefficient > 0 else None
+    me = member(recipe, parts.policy, parts.engine, parts.settings, reference)
+    size = crew_size(recipe.run.workers, parts.policy.model.device.type)
+    with Crew(me, recipe, muster, size) as crew, StopRequest(console) as stop, Progress("reinforcement learning", console) as progress:
+        asyncio.run(train(recipe, parts, crew, run, progress, stop))
+    phases["reinforcement learning"] = round(sum(row["seconds"] for row in run.read_metrics() if row["kind"] == "train"), 1)
+    if parts.evaluation_engine and parts.held_out:
+        trained = _evaluation_at(run, recipe, parts, "trained", console)
+        phases["trained evaluation"] = trained["wall_s"]
+        summary["trained"] = trained["figures"]
+    summary |= {"wall_s": round(sum(phases.values()), 1), "phases": phases, "versions": versions(), **(extra or {})}
+    run.write_summary(summary)
+    write_report(run.path)
+    return summary
+
+
+def member(recipe: Recipe, policy: LocalModel, engine: SearchEngine, settings: RolloutSettings, reference: Any) -> Member:
+    learner = Learner(policy.model, reference, recipe.rl, recipe.rollout.temperature, policy.tokenizer.pad_token_id or 0)
+    return Member(policy, engine, settings, learner, recipe.rl.group_size)
+
+
+def muster(recipe: Recipe, model: Any, tokenizer: Any, reference: Any) -> Member:
+    """A member of the crew in a process of its own: the weights are shared, the engine is its own."""
+    arbiter = Arbiter()
+    policy = LocalModel(model, tokenizer, arbiter)
+    engine = load_engine(recipe.engine, recipe.run.seed, Device("cpu", recipe.policy.dtype, arbiter))
+    return member(recipe, policy, engine, rollout_settings(recipe.rollout, recipe.engine.k, recipe.run.seed), reference)
+
+
+def _evaluation_at(run: RunDirectory, recipe: Recipe, parts: Ingredients, when: str, console: Console) -> dict[str, Any]:
+    """Evaluate greedily and at temperature 1, once: the figures are kept in the run and read again on a resume."""
+    kept = run.path / f"evaluation-{when}.json"
+    if kept.exists():
+        return json.loads(kept.read_text())
+    started = time.perf_counter()
+    greedy = evaluate_with_progress(parts, 0.0, f"evaluating the {when} policy", console)
+    sampled = evaluate_with_progress(parts, 1.0, "the same, sampled at T = 1", console)
+    result = {"figures": summary_figures(greedy, sampled), "wall_s": round(time.perf_counter() - started, 1)}
+    if when == "trained":
+        run.append_metrics({"kind": "evaluate", "step": recipe.rl.steps, **greedy.as_dict()})
+    write_atomically(kept, json.dumps(result))
+    return result
+
+
+def evaluate_with_progress(parts: Ingredients, temperature: float, phase: str, console: Console) -> Evaluation:
+    assert parts.evaluation_engine is not None
+    settings = replace(parts.settings, temperature=temperature)
+    with Progress(phase, console) as progress:
+        done = 0
+
+        def count(_: object) -> None:
+            nonlocal done
+            done += 1
+            progress.step(done, len(parts.held_out))
+
+        return asyncio.run(evaluate(parts.policy, parts.evaluation_engine, parts.held_out, settings, on_done=count))
+
+
+def summary_figures(greedy: Evaluation, sampled: Evaluation) -> dict[str, Any]:
+    """The figures of one policy: exact match greedy, by hops, sampled, with 95% intervals and by type beside them."""
+    hops = {str(t.question.metadata.get("hops")) for t in greedy.trajectories}
+    figures = {"em": greedy.estimate(lambda s: s.em)}
+    if "1" in hops:
+        figures["em_one_hop"] = greedy.estimate(lambda s: s.em, lambda q: q.metadata.get("hops") == 1)
+    if "2" in hops:
+        figures["em_two_hop"] = greedy.estimate(lambda s: s.em, lambda q: q.metadata.get("hops") == 2)
+    figures["em_sampled"] = sampled.estimate(lambda s: s.em)
+    figures["f1"] = greedy.estimate(lambda s: s.f1)
+    details = greedy.as_dict()
+    return {
+        **{name: estimate.mean for name, estimate in figures.items()},
+        "n": figures["em"].n,
+        "failed": details["failed"],
+        "searches": details.get("searches", 0.0),
+        "intervals": {name: [estimate.low, estimate.high] for name, estimate in figures.items()},
+        "by_type": {name: row["em"] for name, row in details.get("by_type", {}).items()},
+    }
+
+
+def versions() -> dict[str, str]:
+    import torch
+    import transformers
+
+    return {
+        "zerosearch": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
+

@@ -1,0 +1,165 @@
+"""The training loop: roll out against the engine, score, compare, learn; noise rises along the curriculum."""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass, replace
+from statistics import fmean
+from typing import Callable, Sequence
+
+from zerosearch.config import Recipe
+from zerosearch.errors import RunFailed
+from zerosearch.evaluation.evaluate import evaluate
+from zerosearch.interrupts import StopRequest
+from zerosearch.models.local import LocalModel
+from zerosearch.ports import SearchEngine
+from zerosearch.progress import Progress
+from zerosearch.rl.algorithms import ALGORITHMS
+from zerosearch.rl.checkpoint import finished_checkpoints, load_trainer_state, save_checkpoint
+from zerosearch.rl.crew import Crew
+from zerosearch.rl.update import Learner
+from zerosearch.rollout import RolloutSettings
+from zerosearch.rundir import RunDirectory
+from zerosearch.scoring import score
+from zerosearch.types import Group, Quality, Question, Trajectory
+
+
+@dataclass(frozen=True, slots=True)
+class Ingredients:
+    """What a run works with, loaded. `evaluation_engine` None: nothing is evaluated while training."""
+
+    policy: LocalModel
+    engine: SearchEngine
+    questions: Sequence[Question]
+    settings: RolloutSettings
+    held_out: Sequence[Question] = ()
+    evaluation_engine: SearchEngine | None = None
+
+
+async def train(recipe: Recipe, parts: Ingredients, crew: Crew, run: RunDirectory, progress: Progress, stop: StopRequest) -> None:
+    """Train `parts.policy` in place; the run directory has everything after each step, the model after each checkpoint.
+
+    Raises RunFailed when `stop` was requested (the finished step is saved first), or when every rollout of a step failed.
+    """
+    rl, curriculum = recipe.rl, recipe.noise_curriculum()
+    learner = crew.me.learner
+    for step in range(resume(run, learner), rl.steps):
+        started, noise_rate = time.perf_counter(), curriculum.noise_rate(step)
+        questions = questions_of_step(parts.questions, step, rl.questions_per_step, recipe.run.seed)
+        groups = await crew.roll_out(questions, step, noise_rate)
+        groups = [with_advantages(with_rewards(group, rl.reward), rl.algorithm) for group in groups]
+        stop_if_too_many_failed(groups, rl.max_failed_share, run)
+        rolled_out = time.perf_counter()
+
+        learned = learner.update(groups, step, recipe.run.seed, crew.accumulate)
+
+        metrics = {
+            "kind": "train",
+            "step": step + 1,
+            "noise_rate": noise_rate,
+            **rollout_metrics([t for g in groups for t in g.trajectories]),
+            **learned,
+            "rollout_s": rolled_out - started,
+            "seconds": time.perf_counter() - started,
+        }
+        run.append_metrics(metrics)
+        if (step + 1) % recipe.run.save_trajectories_every == 0:
+            run.append_trajectories(groups, step + 1, "train")
+        last = step + 1 == rl.steps or stop.requested
+        if due(step + 1, recipe.run.evaluate_every, False) and parts.evaluation_engine and parts.held_out:
+            await evaluate_now(recipe, parts, run, step + 1)
+        if due(step + 1, recipe.run.checkpoint_every, last):
+            save_checkpoint(run, step + 1, parts.policy.model, parts.policy.tokenizer, [learner.optimizer], recipe.run.keep_checkpoints)
+        progress.step(step + 1, rl.steps, metrics)
+        if stop.requested:
+            raise RunFailed(f"stopped after step {step + 1} of {rl.steps}, which is saved; go on with: zerosearch train --resume {run.path}")
+
+
+def due(step: int, every: int, last: bool) -> bool:
+    return bool(every) and (last or step % every == 0)
+
+
+def resume(run: RunDirectory, learner: Learner) -> int:
+    """Go back to the newest checkpoint, if there is one; returns how many steps are done."""
+    if not (checkpoints := finished_checkpoints(run)):
+        run.cut_back({name: 0 for name in run.lengths()})
+        return 0
+    state = load_trainer_state(checkpoints[-1])
+    weights = type(learner.model).from_pretrained(checkpoints[-1], dtype=learner.model.dtype).state_dict()
+    learner.model.load_state_dict(weights)
+    learner.optimizer.load_state_dict(state["optimizers"][0])
+    run.cut_back(state["lengths"])
+    return int(state["step"])
+
+
+def questions_of_step(questions: Sequence[Question], step: int, count: int, seed: int) -> list[Question]:
+    """The questions of a step: epoch after epoch, each in an order of its own; a pure function, so a resume needs no cursor."""
+    chosen: list[Question] = []
+    for position in range(step * count, (step + 1) * count):
+        epoch, index = divmod(position, len(questions))
+        order = list(range(len(questions)))
+        random.Random(f"{seed}/{epoch}").shuffle(order)
+        chosen.append(questions[order[index]])
+    return chosen
+
+
+def with_rewards(group: Group, reward: str) -> Group:
+    """Score what the policy answered. Failures stay unscored: they are no evidence about the policy."""
+
+    def scored(t: Trajectory) -> Trajectory:
+        if t.stop_reason.is_failure:
+            return t
+        scores = score(t.answer, t.question.golden_answers)
+        return replace(t, scores=scores, reward=getattr(scores, REWARDS[reward]))
+
+    return replace(group, trajectories=tuple(scored(t) for t in group.trajectories))
+
+
+REWARDS = {"f1": "f1", "em": "em", "cover_em": "cover_em"}
+
+
+def with_advantages(group: Group, algorithm: str) -> Group:
+    advantages = ALGORITHMS[algorithm].advantages([t.reward for t in group.trajectories])
+    pairs = zip(group.trajectories, advantages, strict=True)
+    return replace(group, trajectories=tuple(replace(t, advantage=a) for t, a in pairs))
+
+
+def stop_if_too_many_failed(groups: Sequence[Group], max_share: float, run: RunDirectory) -> None:
+    trajectories = [t for g in groups for t in g.trajectories]
+    failed = [t for t in trajectories if t.stop_reason.is_failure]
+    if failed and (len(failed) > max_share * len(trajectories) or len(failed) == len(trajectories)):
+        raise RunFailed(
+            f"{len(failed)} of {len(trajectories)} rollouts of a step failed, the first with {failed[0].stop_reason}: {failed[0].cause}; "
+            f"mend that, then go on with: zerosearch train --resume {run.path}"
+        )
+
+
+def rollout_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
+    """What one step's rollouts look like, over those that did not fail; failures are counted beside them."""
+    sound = [t for t in trajectories if t.scores is not None]
+    drawn = [s.result.quality for t in sound for s in t.searches if s.result.quality is not None]
+
+    def mean(value: Callable[[Trajectory], float]) -> float:
+        return fmean(map(value, sound))
+
+    return {
+        "reward": mean(lambda t: t.reward or 0.0),
+        "em": mean(lambda t: t.scores.em if t.scores else 0.0),
+        "f1": mean(lambda t: t.scores.f1 if t.scores else 0.0),
+        "searches": mean(lambda t: len(t.searches)),
+        "answered": mean(lambda t: t.answer is not None),
+        "malformed_share": mean(lambda t: t.malformed_turns > 0),
+        "policy_tokens": mean(lambda t: t.policy_token_count),
+        "tokens": mean(lambda t: len(t.token_ids)),
+        "failed": len(trajectories) - len(sound),
+        **({"noise_drawn": fmean(q is Quality.NOISY for q in drawn)} if drawn else {}),
+    }
+
+
+async def evaluate_now(recipe: Recipe, parts: Ingredients, run: RunDirectory, step: int) -> None:
+    assert parts.evaluation_engine is not None
+    settings = replace(parts.settings, temperature=0.0)
+    evaluation = await evaluate(parts.policy, parts.evaluation_engine, parts.held_out, settings)
+    run.append_metrics({"kind": "evaluate", "step": step, **evaluation.as_dict()})
+    run.append_trajectories([Group(t.question, (t,)) for t in evaluation.trajectories[:50]], step, "evaluate")

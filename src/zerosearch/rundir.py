@@ -1,0 +1,150 @@
+"""The run directory: what a run leaves behind, written so that a kill at any moment loses no finished step.
+
+runs/NAME/
+├── config.toml             the complete recipe; `zerosearch train runs/NAME/config.toml` runs it again
+├── metrics.jsonl           one object a step ("kind": "train") and an evaluation ("kind": "evaluate")
+├── trajectories.jsonl.gz   every rollout: spans with their authors, searches with the noise drawn, scores
+├── checkpoints/step-000120 a Hugging Face folder, and trainer.pt: optimiser, cursor, how long the two files above were
+├── summary.json            the figures, once the run is done
+└── report.html             the same to look at, one file
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+import os
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Iterable, Iterator, Mapping
+
+from zerosearch.config import Recipe, load_recipe, to_toml
+from zerosearch.errors import BadConfig, BadFile, RunFailed
+from zerosearch.types import Group, Trajectory
+
+
+class RunDirectory:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.toml"
+        self.metrics = path / "metrics.jsonl"
+        self.trajectories = path / "trajectories.jsonl.gz"
+        self.checkpoints = path / "checkpoints"
+        self.summary = path / "summary.json"
+
+    def require_new(self) -> None:
+        """Raises BadConfig when a run is here already: nothing is ever overwritten."""
+        if self.config.exists():
+            raise BadConfig(f"'{self.path}' already holds a run; go on with --resume {self.path}, or choose another run.out=DIR.")
+
+    def create(self, recipe: Recipe) -> None:
+        try:
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.config, to_toml(recipe))
+        except OSError as error:
+            raise BadFile(f"cannot write the run directory '{self.path}' ({error.strerror}); choose another with run.out=DIR.") from error
+
+    @classmethod
+    def open(cls, path: str | Path) -> tuple[RunDirectory, Recipe]:
+        """An existing run and its recipe. Raises BadFile when the folder holds none."""
+        run = cls(Path(path))
+        if not run.config.exists():
+            raise BadFile(f"'{path}' holds no run (there is no config.toml); --resume takes the directory of a run.")
+        recipe = load_recipe(run.config)
+        moved = recipe.run.model_copy(update={"out": str(path)})  # the folder may have been renamed since
+        return run, recipe.model_copy(update={"run": moved})
+
+    def append_metrics(self, row: Mapping[str, Any]) -> None:
+        """One line. Raises RunFailed when a figure is infinite or no number: the run has gone wrong, and JSON has no word for it."""
+        try:
+            line = json.dumps(row, allow_nan=False, default=float)
+        except ValueError as error:
+            wrong = ", ".join(f"{key} = {value}" for key, value in row.items() if isinstance(value, float) and not math.isfinite(value))
+            raise RunFailed(f"the run has diverged ({wrong or error}); choose a lower rl.learning_rate.") from error
+        self._append(self.metrics, f"{line}\n".encode())
+
+    def append_trajectories(self, groups: Iterable[Group], step: int, phase: str) -> None:
+        """One gzip member a call: a cut in the last one leaves the others readable."""
+        lines = "".join(json.dumps(trajectory_row(t, step, phase)) + "\n" for g in groups for t in g.trajectories)
+        self._append(self.trajectories, gzip.compress(lines.encode(), compresslevel=3, mtime=0))
+
+    def _append(self, path: Path, data: bytes) -> None:
+        try:
+            with path.open("ab") as file:
+                file.write(data)
+        except OSError as error:
+            raise RunFailed(f"cannot write {path} ({error.strerror}); free the disk, then go on with --resume {self.path}.") from error
+
+    def lengths(self) -> dict[str, int]:
+        return {file.name: file.stat().st_size if file.exists() else 0 for file in (self.metrics, self.trajectories)}
+
+    def cut_back(self, lengths: Mapping[str, int]) -> None:
+        """Forget what was written after a checkpoint, so that a resumed run's files equal an uninterrupted run's."""
+        for name, length in lengths.items():
+            if (self.path / name).exists():
+                os.truncate(self.path / name, min(length, (self.path / name).stat().st_size))
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        try:
+            write_atomically(self.summary, json.dumps(summary, indent=2, default=float) + "\n")
+        except OSError as error:
+            raise RunFailed(
+                f"cannot write {self.summary} ({error.strerror}); free the disk, then go on with --resume {self.path}."
+            ) from error
+
+    def read_metrics(self) -> Iterator[dict[str, Any]]:
+        for line in self.metrics.read_bytes().splitlines(keepends=True) if self.metrics.exists() else ():
+            if line.endswith(b"\n"):  # a kill may cut the last one
+                yield json.loads(line)
+
+
+def trajectory_row(trajectory: Trajectory, step: int, phase: str) -> dict[str, Any]:
+    """A trajectory as JSON takes it; the layout of `trajectories.jsonl.gz`."""
+    t = trajectory
+    return {
+        "step": step,
+        "phase": phase,
+        "question": {"id": t.question.id, "text": t.question.text, "golden_answers": list(t.question.golden_answers)},
+        "type": t.question.metadata.get("type"),
+        "sample": t.sample,
+        "spans": [
+            {"author": s.author, "text": s.text, "token_ids": list(s.token_ids), "logprobs": [round(x, 5) for x in s.logprobs]}
+            for s in t.spans
+        ],
+        "searches": [
+            {
+                "turn": s.turn,
+                "query": s.query,
+                "quality": s.result.quality,
+                "remark": s.result.remark,
+                "documents": [asdict(d) for d in s.result.documents],
+            }
+            for s in t.searches
+        ],
+        "stop_reason": t.stop_reason,
+        "cause": t.cause,
+        "answer": t.answer,
+        "malformed_turns": t.malformed_turns,
+        "scores": asdict(t.scores) if t.scores else None,
+        "reward": t.reward,
+        "advantage": t.advantage,
+    }
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """All of it or nothing: a reader, or a kill, never meets half a file."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def replace_directory(partial: Path, final: Path) -> None:
+    """Put a finished directory in place; one that was there before is moved aside first, then removed."""
+    old = final.with_name(f".{final.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if final.exists():
+        os.replace(final, old)
+    os.replace(partial, final)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,77 @@
+"""How an answer is scored. The only place where EM, cover match and F1 get their meaning.
+
+answer                      golds       EM   cover   F1
+"Rome"                      ["Rome"]    1    1       1
+"It is Rome."               ["Rome"]    0    1       1/2     precision 1/3, recall 1
+"Paris or London or Rome"   ["Rome"]    0    1       1/3     precision 1/5, recall 1
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections import Counter
+from collections.abc import Sequence
+
+from zerosearch.errors import BadInput
+from zerosearch.types import Scores
+
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_ARTICLE = re.compile(r"\b(?:a|an|the)\b")
+
+
+def normalise(text: str) -> str:
+    """Lower-case, without punctuation, articles and surplus spaces: the normalisation of SQuAD's `evaluate-v1.1.py`."""
+    return " ".join(_ARTICLE.sub(" ", text.lower().translate(_PUNCTUATION)).split())
+
+
+def _normalised(golds: Sequence[str]) -> list[str]:
+    # some NQ golds ("---", "The") normalise to nothing, which every answer would contain
+    return [text for text in map(normalise, golds) if text]
+
+
+def usable_golds(golds: Sequence[str]) -> tuple[str, ...]:
+    """The golds that can be matched at all. Raises BadInput if there is none: such a question cannot be scored."""
+    usable = tuple(gold for gold in golds if normalise(gold))
+    if not usable:
+        raise BadInput(f"no golden answer is left after normalisation, received {list(golds)!r}; leave this question out.")
+    return usable
+
+
+def exact_match(answer: str, golds: Sequence[str]) -> bool:
+    """True if the normalised answer equals a normalised gold."""
+    return normalise(answer) in _normalised(golds)
+
+
+def cover_match(answer: str, golds: Sequence[str]) -> bool:
+    """True if the normalised answer contains a normalised gold, token by token: "Romeo" does not contain "Rome".
+
+    Generous to answers that name many things; published "EM" figures are sometimes this, over characters.
+    """
+    padded = f" {normalise(answer)} "
+    return any(f" {gold} " in padded for gold in _normalised(golds))
+
+
+def token_f1(answer: str, golds: Sequence[str]) -> float:
+    """F1 = 2PR / (P + R) over the bags of normalised tokens; the best over the golds.
+
+    With c common tokens, P = c / |answer| and R = c / |gold|, so F1 = 2c / (|answer| + |gold|).
+    """
+    tokens = Counter(normalise(answer).split())
+    best = 0.0
+    for gold in _normalised(golds):
+        gold_tokens = Counter(gold.split())
+        best = max(best, 2 * (tokens & gold_tokens).total() / (tokens.total() + gold_tokens.total()))
+    return best
+
+
+def score(answer: str | None, golds: Sequence[str]) -> Scores:
+    """All three scores of one answer; no answer scores zero. Raises BadInput if no gold can be matched."""
+    golds = usable_golds(golds)
+    if answer is None:
+        return Scores(em=0.0, cover_em=0.0, f1=0.0)
+    return Scores(
+        em=float(exact_match(answer, golds)),
+        cover_em=float(cover_match(answer, golds)),
+        f1=token_f1(answer, golds),
+    )

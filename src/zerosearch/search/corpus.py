@@ -1,0 +1,299 @@
+"""A real search engine over a corpus file: BM25 by bm25s, the index built once and memory-mapped ever after.
+
+An index is a folder, `<corpus>.bm25`, that is whole or not there:
+    manifest.json   what was indexed, and with what; when any of it has changed the index is stale
+    corpus.jsonl    the passages, uncompressed, one a line
+    offsets.npy     where each line starts, and one more for the end
+    *.index.*       bm25s' own files: the scores as a sparse matrix, a column a term
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import logging
+import mmap
+import os
+import re
+import tempfile
+import zlib
+from array import array
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from hashlib import blake2b
+from io import BufferedReader
+from pathlib import Path
+from typing import Any, cast
+
+import bm25s
+import numpy as np
+import Stemmer
+from bm25s.stopwords import STOPWORDS_EN
+from numpy.typing import NDArray
+
+from zerosearch.errors import BadFile
+from zerosearch.search import real_engine
+from zerosearch.types import Document, SearchRequest, SearchResult
+
+_BM25: Any = bm25s.BM25  # comes without types, like the stemmer
+_stem_word: Callable[[str], str] = cast(Any, Stemmer).Stemmer("english").stemWord
+logging.getLogger("bm25s").setLevel(logging.WARNING)  # it sets itself to DEBUG, whatever the application asks for
+
+Progress = Callable[[str], None]
+
+_MANIFEST = "manifest.json"
+_FORMAT = "zerosearch bm25 index 1"
+_WORDS = re.compile(r"(?u)\b\w\w+\b")  # bm25s' own pattern
+_STOP_WORDS = frozenset(STOPWORDS_EN)
+_REPORT_EVERY = 20_000
+_BLOCK = 256
+
+
+class BM25Engine:
+    """The SearchEngine of a local corpus. `BM25Engine.open` finds or builds the index.
+
+    score(q, d) = Σ_t∈q idf(t) · tf / (tf + k1 (1 - b + b |d| / mean |d|)), k1 = 1.5, b = 0.75 (Lucene's variant, bm25s'
+    defaults), over lower-cased words of two letters or more, without English stop words, stemmed (Snowball English).
+    """
+
+    def __init__(self, index_dir: Path) -> None:
+        """Open a finished index; nothing is read into memory but the vocabulary."""
+        index = _BM25.load(index_dir, mmap=True)
+        # plain views of the mapped files: slicing np.memmap itself costs more
+        self._scores: NDArray[np.float32] = np.asarray(index.scores["data"])
+        self._positions: NDArray[np.int32] = np.asarray(index.scores["indices"])
+        self._columns: NDArray[np.int64] = np.asarray(index.scores["indptr"])
+        self._vocabulary: dict[str, int] = index.vocab_dict
+        self._offsets = np.load(index_dir / "offsets.npy", mmap_mode="r")
+        with open(index_dir / "corpus.jsonl", "rb") as file:
+            self._lines = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._engine = real_engine(self._search)
+        self.index_dir = index_dir
+
+    @classmethod
+    def open(cls, corpus_path: str | Path, index_dir: str | Path | None = None, progress: Progress | None = None) -> BM25Engine:
+        """The engine of a JSONL or JSONL.gz corpus with `text` (and `id`, `title`), or `contents` as FlashRAG writes it.
+
+        The index is looked for in `index_dir`, else beside the corpus (`<corpus>.bm25/`), else in the user's cache; if it is
+        nowhere or stale it is built in the first of these that can be written. `progress` gets a line now and then.
+
+        Raises BadFile, naming the file and the line, when the corpus is missing, empty or malformed.
+        """
+        corpus = Path(corpus_path)
+        if not corpus.is_file():
+            raise BadFile(f"{corpus}: no such file; a corpus is a .jsonl or .jsonl.gz file, one passage a line.")
+        manifest = _manifest_of(corpus)
+        places = [Path(index_dir)] if index_dir is not None else [_beside(corpus), _in_cache(corpus)]
+        for place in places:
+            if _read_manifest(place) == manifest:
+                with suppress(OSError, ValueError, EOFError):  # a damaged index is built anew
+                    return cls(place)
+        reasons: list[str] = []
+        for place in places:
+            try:
+                return cls(_built(corpus, place, manifest, progress or _silent))
+            except PermissionError as error:
+                reasons.append(str(error))
+        raise BadFile(f"{corpus}: no place for its index: {'; '.join(reasons)}; name another index_dir.")
+
+    def __len__(self) -> int:
+        return len(self._offsets) - 1
+
+    async def search(self, request: SearchRequest) -> SearchResult:
+        """The best `request.k` passages with a term of `request.query` in them; none is a legitimate answer."""
+        return await self._engine.search(request)
+
+    def retrieve(self, query: str, k: int) -> list[tuple[Document, float]]:
+        """At most k passages with their scores, best first, ties in the order of the corpus."""
+        return self._best(self._terms(query), k)
+
+    async def _search(self, query: str, k: int) -> list[Document]:
+        terms = self._terms(query)  # here, for stemmers are not thread-safe
+        # a thread, so that a large corpus does not hold up the event loop that decodes tokens
+        return [document for document, _ in await asyncio.to_thread(self._best, terms, k)]
+
+    def _terms(self, query: str) -> list[int]:
+        known = (self._vocabulary.get(_stem_word(word)) for word in _words(query))
+        return [term for term in known if term is not None]
+
+    def _best(self, terms: list[int], k: int) -> list[tuple[Document, float]]:
+        if not terms or k < 1:
+            return []
+        scores_N = np.zeros(len(self), dtype=self._scores.dtype)  # N passages
+        for term in terms:
+            column = slice(self._columns[term], self._columns[term + 1])
+            np.add.at(scores_N, self._positions[column], self._scores[column])
+        positions = _candidates(scores_N, k)
+        best = positions[np.argsort(-scores_N[positions], kind="stable")[:k]]
+        return [(self._document(position), float(scores_N[position])) for position in best.tolist()]
+
+    def _document(self, position: int) -> Document:
+        return _document_of(json.loads(self._lines[self._offsets[position] : self._offsets[position + 1]]))
+
+
+def _candidates(scores_N: NDArray[np.float32], k: int) -> NDArray[np.intp]:
+    """Positions, in order, of a few positive scores among which are the k highest and all that tie with them.
+
+    The k-th highest of the maxima of blocks is a lower bound for the k-th highest score, for k blocks hold a score that
+    reaches it. Ten times faster here than np.argpartition, which is slow on arrays that are mostly zero.
+    """
+    blocks = len(scores_N) // _BLOCK
+    if blocks > k:
+        maxima = scores_N[: blocks * _BLOCK].reshape(blocks, _BLOCK).max(axis=1)
+        bound = np.partition(maxima, -k)[-k]
+        if bound > 0:
+            return np.flatnonzero(scores_N >= bound)
+    return np.flatnonzero(scores_N > 0)
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in _WORDS.findall(text.lower()) if word not in _STOP_WORDS]
+
+
+def _document_of(record: Mapping[str, Any]) -> Document:
+    """`{id, title, text}`, or `{id, contents}` where contents is `"title"\\ntext` (FlashRAG, Search-R1)."""
+    title, text = record.get("title"), record.get("text")
+    if not isinstance(text, str):
+        contents = record.get("contents")
+        head, newline, rest = contents.partition("\n") if isinstance(contents, str) else ("", "", "")
+        text = rest if newline else head
+        if newline and not isinstance(title, str):
+            title = head.strip().removeprefix('"').removesuffix('"')
+    return Document(text, title if isinstance(title, str) else "", str(record.get("id", "")))
+
+
+# ---- finding an index
+
+
+def _manifest_of(corpus: Path) -> dict[str, Any]:
+    stat = corpus.stat()
+    return {
+        "format": _FORMAT,
+        "corpus_bytes": stat.st_size,
+        "corpus_mtime_ns": stat.st_mtime_ns,
+        "bm25s": bm25s.__version__,
+        "stemmer": "english",
+    }
+
+
+def _read_manifest(index_dir: Path) -> dict[str, Any] | None:
+    try:
+        return json.loads((index_dir / _MANIFEST).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _beside(corpus: Path) -> Path:
+    return corpus.with_name(corpus.name + ".bm25")
+
+
+def _in_cache(corpus: Path) -> Path:
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    # two corpora of one name in two folders keep out of each other's way
+    where = blake2b(str(corpus.resolve()).encode(), digest_size=6).hexdigest()
+    return root / "zerosearch" / f"{corpus.name}-{where}.bm25"
+
+
+# ---- building an index
+
+
+def _built(corpus: Path, index_dir: Path, manifest: Mapping[str, Any], progress: Progress) -> Path:
+    """Build in a folder of its own, then rename: an index is whole or not there, however the build ends.
+
+    Raises PermissionError when it must not or cannot be in `index_dir`.
+    """
+    if index_dir.exists() and not _may_replace(index_dir):
+        raise PermissionError(f"{index_dir} is not a BM25 index and will not be overwritten")
+    try:
+        index_dir.parent.mkdir(parents=True, exist_ok=True)
+        scratch = tempfile.TemporaryDirectory(prefix=f"{index_dir.name}.building-", dir=index_dir.parent)
+    except OSError as error:  # a read-only file system is no PermissionError
+        raise PermissionError(f"{index_dir} cannot be written ({error.strerror})") from error
+    with scratch as name:
+        building = Path(name, "new")
+        building.mkdir()  # with the user's own umask, which the scratch folder does not follow
+        _build(corpus, building, progress)
+        (building / _MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+        if index_dir.exists():
+            index_dir.rename(Path(name, "stale"))
+        try:
+            building.rename(index_dir)
+        except OSError:
+            if _read_manifest(index_dir) != manifest:
+                raise  # else another process built the same index meanwhile
+    return index_dir
+
+
+def _may_replace(index_dir: Path) -> bool:
+    found = _read_manifest(index_dir)
+    return index_dir.is_dir() and (not any(index_dir.iterdir()) or (found or {}).get("format") == _FORMAT)
+
+
+def _build(corpus: Path, folder: Path, progress: Progress) -> None:
+    offsets = array("q", [0])
+    passages: list[array[int]] = []  # term ids, four bytes each: lists of ints would take ten times the memory
+    vocabulary: dict[str, int] = {}
+    term_of = _TermOf(vocabulary)
+    with open(folder / "corpus.jsonl", "wb") as copy:
+        for line, document in _passages(corpus):
+            title = document.title if not document.text.startswith(document.title) else ""
+            passages.append(array("i", [term_of[word] for word in _words(f"{title} {document.text}")]))
+            offsets.append(offsets[-1] + copy.write(line + b"\n"))
+            if len(passages) % _REPORT_EVERY == 0:
+                progress(f"{corpus.name}: {len(passages):,} passages read")
+    if not passages:
+        raise BadFile(f"{corpus}: holds no passage; a corpus is a JSONL file with a 'text' on each line.")
+    if not vocabulary:
+        raise BadFile(f"{corpus}: none of its {len(passages)} passages holds a word that can be searched for.")
+    progress(f"{corpus.name}: indexing {len(passages):,} passages, {len(vocabulary):,} terms")
+    np.save(folder / "offsets.npy", np.frombuffer(offsets, dtype=np.int64))
+    index = _BM25()
+    index.index((passages, vocabulary), create_empty_token=False, show_progress=False)
+    index.save(folder, show_progress=False)
+
+
+class _TermOf(dict[str, int]):
+    """word → id of its stem, filled as words are met: each word is stemmed once."""
+
+    def __init__(self, vocabulary: dict[str, int]) -> None:
+        super().__init__()
+        self._vocabulary = vocabulary
+
+    def __missing__(self, word: str) -> int:
+        term = self._vocabulary.setdefault(_stem_word(word), len(self._vocabulary))
+        self[word] = term
+        return term
+
+
+def _passages(corpus: Path) -> Iterator[tuple[bytes, Document]]:
+    """Line and passage of every line that is not blank. Raises BadFile at the first bad one."""
+    number = 0
+    try:
+        with _opened(corpus) as file:
+            for number, line in enumerate(file, start=1):
+                line = line.removeprefix(b"\xef\xbb\xbf").strip()
+                if not line:
+                    continue
+                try:
+                    record: Any = json.loads(line)
+                except (ValueError, RecursionError) as error:
+                    raise BadFile(f"{corpus}, line {number}: not JSON ({error}): {_shown(line)}") from error
+                document = _document_of(cast(Mapping[str, Any], record)) if isinstance(record, dict) else Document("")
+                if not document.text.strip():
+                    raise BadFile(f"{corpus}, line {number}: a passage needs a 'text' or 'contents': {_shown(line)}")
+                yield line, document
+    except (OSError, EOFError, zlib.error) as error:  # gzip raises all three
+        raise BadFile(f"{corpus}: cannot be read past line {number} ({error}); is the file complete?") from error
+
+
+def _opened(corpus: Path) -> gzip.GzipFile | BufferedReader:
+    return gzip.GzipFile(corpus) if corpus.suffix == ".gz" else open(corpus, "rb")
+
+
+def _shown(line: bytes) -> str:
+    return repr(line[:80].decode("utf-8", "replace"))
+
+
+def _silent(line: str) -> None:
+    del line

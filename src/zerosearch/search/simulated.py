@@ -1,0 +1,136 @@
+"""A search engine played by a language model: Chat + noise rate → documents. The coin is tossed here and nowhere else."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+
+from zerosearch.errors import BadConfig, GenerationFailed, SearchFailed
+from zerosearch.ports import Chat
+from zerosearch.search import close
+from zerosearch.search.coalesce import Coalesced
+from zerosearch.search.documents import ParsedReply, parse_documents
+from zerosearch.types import Quality, Sampling, SearchRequest, SearchResult
+
+_PLACEHOLDER = re.compile(r"\{(question|golden_answers|query|quality|k)\}")
+_REQUIRED = ("query", "quality")
+
+
+def draw_quality(request: SearchRequest, *, share_coin_in_group: bool = False) -> Quality:
+    """Toss the noise coin: noisy with probability `request.noise_rate`.
+
+    u = blake2b(seed, step, question.id, sample, turn) / 2^64 in [0, 1);  noisy iff u < noise_rate.
+    A pure function of those five, so searches may finish in any order. With `share_coin_in_group` the sample is left
+    out: all samples of a question meet the same coin at the same turn (common random numbers).
+    """
+    sample = "any" if share_coin_in_group else request.sample
+    u = _stable_hash("coin", request.seed, request.step, request.question.id, sample, request.turn) / 2**64
+    return Quality.NOISY if u < request.noise_rate else Quality.USEFUL
+
+
+@dataclass(frozen=True, slots=True)
+class _Draw:
+    """All that decides which documents come back; requests that agree on it share one generation."""
+
+    prompt: str
+    seed: int
+    k: int
+
+
+class SimulatedEngine:
+    """A SearchEngine whose documents are written by `chat`, useful or noisy as the coin falls.
+
+    Like a real engine it answers the same query alike: within a step, the same query for the same question at the same
+    quality gives the same documents, generated once. `template` holds {query} and {quality}, and may hold {question},
+    {golden_answers} (all of them, joined by "; ") and {k}; any other brace is left alone. `k` is how many documents the
+    model is asked for, None: as many as the request wants. Stop strings are the caller's, in `sampling`.
+    ZeroSearch (arXiv 2505.04588), section 3.2; differs from the paper's code: every gold alias is shown, k is free.
+
+    Raises BadConfig when the template lacks a required placeholder, or a count is below one.
+    """
+
+    def __init__(
+        self,
+        chat: Chat,
+        template: str,
+        *,
+        k: int | None = None,
+        sampling: Sampling,
+        seed: int,
+        share_coin_in_group: bool = False,
+        max_attempts: int = 3,
+        max_remembered: int = 4096,
+    ) -> None:
+        for name in _REQUIRED:
+            if f"{{{name}}}" not in template:
+                raise BadConfig(f"the simulator's template has no {{{name}}}; add it where the {name} belongs.")
+        for name, value in {"k": 1 if k is None else k, "max_attempts": max_attempts}.items():
+            if value < 1:
+                raise BadConfig(f"{name} is {value}; it must be at least 1.")
+        self._chat = chat
+        self._template = template
+        self._k = k
+        self._sampling = sampling
+        self._seed = seed
+        self._share_coin_in_group = share_coin_in_group
+        self._max_attempts = max_attempts
+        self.draws: Coalesced[_Draw, ParsedReply] = Coalesced(self._generate, max_remembered=max_remembered)
+
+    def draw_quality(self, request: SearchRequest) -> Quality:
+        """What this engine will ask the simulator for."""
+        return draw_quality(request, share_coin_in_group=self._share_coin_in_group)
+
+    def render_prompt(self, request: SearchRequest, quality: Quality) -> str:
+        """The template with its placeholders filled in one pass, so braces in a query or an answer stay what they are."""
+        values = {
+            "question": request.question.text,
+            "golden_answers": "; ".join(request.question.golden_answers),
+            "query": _normalise(request.query),
+            "quality": quality.value,
+            "k": str(self._k or request.k),
+        }
+        return _PLACEHOLDER.sub(lambda placeholder: values[placeholder[1]], self._template)
+
+    async def search(self, request: SearchRequest) -> SearchResult:
+        """The documents, the quality that was drawn, and what was odd about the reply.
+
+        Raises SearchFailed when the model cannot be reached, or writes no document in `max_attempts` draws.
+        """
+        quality = self.draw_quality(request)
+        query, k = _normalise(request.query), self._k or request.k
+        seed = _stable_hash("draw", self._seed, request.seed, request.step, request.question.id, query, quality.value, k)
+        reply = await self.draws(_Draw(self.render_prompt(request, quality), seed, k))
+        return SearchResult(reply.documents[: request.k], quality, reply.remark)
+
+    async def aclose(self) -> None:
+        """Close the connections of a chat that has any; the next search opens them again."""
+        await close(self._chat)
+
+    async def _generate(self, draw: _Draw) -> ParsedReply:
+        reply = ""
+        for attempt in range(self._max_attempts):
+            # 31 bits: the largest seed that every endpoint takes
+            seed = _stable_hash(draw.seed, attempt) >> 33
+            try:
+                reply = await self._chat.complete(draw.prompt, replace(self._sampling, seed=seed))
+            except GenerationFailed as error:
+                raise SearchFailed(f"the simulator could not answer: {error}") from error
+            parsed = parse_documents(reply, draw.k)
+            if parsed.documents:
+                return parsed
+        raise SearchFailed(
+            f"the simulator wrote no document in {self._max_attempts} attempts: "
+            f"'{' '.join(reply.split())[:80]}'; check its template and max_new_tokens."
+        )
+
+
+def _normalise(query: str) -> str:
+    """One spelling per query. Case is kept: it goes into the prompt, which must not depend on who asked first."""
+    return " ".join(query.split())
+
+
+def _stable_hash(*parts: str | int) -> int:
+    """64 bits, the same in every process (`hash` is not); JSON keeps ("a", "b") apart from ("ab",), and 1 from "1"."""
+    return int.from_bytes(blake2b(json.dumps(parts).encode(), digest_size=8).digest(), "big")

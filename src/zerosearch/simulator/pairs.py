@@ -1,0 +1,47 @@
+"""(query, documents) pairs, labelled: what a simulator is tuned on. ZeroSearch (arXiv 2505.04588), section 3.2."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, replace
+from typing import Sequence
+
+from zerosearch.prompts import fill
+from zerosearch.tags import render_document
+from zerosearch.types import Document, Quality, Question
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPair:
+    """One search that was made against a real engine, and what kind of reply its documents are."""
+
+    question: Question
+    query: str
+    documents: tuple[Document, ...]
+    quality: Quality
+
+
+def balanced(pairs: Sequence[SearchPair], rng: random.Random) -> list[SearchPair]:
+    """As many useful as noisy pairs, in random order: the larger side loses some at random."""
+    sides = [[p for p in pairs if p.quality is quality] for quality in Quality]
+    size = min(map(len, sides))
+    chosen = [p for side in sides for p in rng.sample(side, size)]
+    rng.shuffle(chosen)
+    return chosen
+
+
+def prompt_of(template: str, question: Question, query: str, quality: Quality, k: int) -> str:
+    """The simulator's prompt for one search, as `search.simulated` fills it in at use."""
+    golds = "; ".join(question.golden_answers)
+    return fill(template, {"question": question.text, "golden_answers": golds, "query": query, "quality": quality, "k": k})
+
+
+def tuning_text(pair: SearchPair, template: str, bos: str, eos: str, hide_gold: bool = False, lesser_weight: float = 1.0) -> list[tuple[str, float]]:
+    """Weighted text for `models.sft`: the prompt carries no loss, the documents and the end of the text do.
+
+    `lesser_weight` is the weight of all documents but the first, which is the one a query is usually about.
+    """
+    question = replace(pair.question, golden_answers=()) if hide_gold else pair.question
+    first, *others = [render_document(d, i) for i, d in enumerate(pair.documents, start=1)] or [""]
+    prompt = bos + prompt_of(template, question, pair.query, pair.quality, len(pair.documents))
+    return [(prompt, 0.0), (first, 1.0), ("".join(f" {d}" for d in others) + eos, lesser_weight)]

@@ -1,0 +1,184 @@
+"""The nouns. Frozen records that every other module passes around; no behaviour beyond reading them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked, and every answer that counts as right."""
+
+    id: str
+    text: str
+    golden_answers: tuple[str, ...]
+    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    text: str
+    title: str = ""
+    id: str = ""
+
+
+class Quality(StrEnum):
+    """What the coin asked the simulator for."""
+
+    USEFUL = "useful"
+    NOISY = "noisy"
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRequest:
+    """One search, whole: nothing that belongs together ever travels in parallel lists.
+
+    (`seed`, `step`, `question.id`, `sample`, `turn`) name the search; the noise coin is a pure function of them.
+    `noise_rate` is the probability that a simulator answers with noisy documents; real engines ignore it.
+    """
+
+    query: str
+    question: Question
+    k: int = 5
+    noise_rate: float = 0.0
+    seed: int = 0
+    step: int = 0
+    sample: int = 0
+    turn: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """The documents of one search. `quality` is what was drawn (None: a real engine, nothing was drawn).
+
+    `remark` says what was odd about the reply, for instance "3 documents instead of 5"; empty when nothing was.
+    """
+
+    documents: tuple[Document, ...]
+    quality: Quality | None = None
+    remark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How to sample one continuation. Temperature 0 is greedy. Generation ends with the token that completes a stop string."""
+
+    max_new_tokens: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+    stop: tuple[str, ...] = ()
+    seed: int = 0
+
+
+class Finish(StrEnum):
+    STOP = "stop"  # a stop string was completed; the token that completes it is kept
+    EOS = "eos"  # the model ended the text; the end token is kept
+    LENGTH = "length"  # max_new_tokens were sampled
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """Sampled token ids with the log-prob of each, taken under the distribution at the sampling temperature (before top-p; T=1 when greedy)."""
+
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    finish: Finish
+
+
+class Author(StrEnum):
+    PROMPT = "prompt"
+    POLICY = "policy"
+    ENVIRONMENT = "environment"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A run of tokens by one author. Only POLICY spans have log-probs, one a token, and only they are trained on.
+
+    A trajectory that searches once, with 7 tokens of prompt:
+
+        author       PROMPT  POLICY                         ENVIRONMENT                     POLICY
+        text         …?      <think>…</think><search>…      <information>…</information>    <answer>…</answer>
+        tokens       7       12                             40                              5
+        loss mask    0000000 111111111111                   0000…                           11111
+    """
+
+    author: Author
+    token_ids: tuple[int, ...]
+    text: str
+    logprobs: tuple[float, ...] = ()
+
+
+class StopReason(StrEnum):
+    ANSWERED = "answered"
+    MAX_TURNS = "max_turns"  # the last turn did not answer
+    BUDGET = "budget"  # no room left for another turn
+    PROMPT_TOO_LONG = "prompt_too_long"  # the question itself does not fit: nothing was generated
+    SEARCH_FAILED = "search_failed"  # the engine could not answer; `Trajectory.cause` says why
+    POLICY_FAILED = "policy_failed"  # the policy could not answer; likewise
+
+    @property
+    def is_failure(self) -> bool:
+        """True when the rollout ended for a reason that is not the policy's doing: never scored, never trained on."""
+        return self in (StopReason.SEARCH_FAILED, StopReason.POLICY_FAILED, StopReason.PROMPT_TOO_LONG)
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Exact match, cover match and token F1 of one answer, each in [0, 1]."""
+
+    em: float
+    cover_em: float
+    f1: float
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRecord:
+    """One search that was made: what was asked, what was drawn, what came back."""
+
+    turn: int
+    query: str
+    result: SearchResult
+
+
+@dataclass(frozen=True, slots=True)
+class Trajectory:
+    """One rollout. `answer` is what the policy wrote, None when it never answered.
+
+    `scores` and `reward` are None while unscored and stay None for failures (0 is a score, None is none).
+    """
+
+    question: Question
+    sample: int
+    spans: tuple[Span, ...]
+    searches: tuple[SearchRecord, ...]
+    stop_reason: StopReason
+    answer: str | None = None
+    cause: str = ""
+    malformed_turns: int = 0
+    scores: Scores | None = None
+    reward: float | None = None
+    advantage: float | None = None
+
+    @property
+    def token_ids(self) -> tuple[int, ...]:
+        return tuple(t for span in self.spans for t in span.token_ids)
+
+    @property
+    def policy_mask(self) -> tuple[bool, ...]:
+        """True for tokens the policy sampled; aligned with `token_ids`. The loss mask is this and nothing else."""
+        return tuple(span.author is Author.POLICY for span in self.spans for _ in span.token_ids)
+
+    @property
+    def policy_token_count(self) -> int:
+        return sum(len(s.token_ids) for s in self.spans if s.author is Author.POLICY)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The G samples of one question that are compared with each other."""
+
+    question: Question
+    trajectories: tuple[Trajectory, ...]

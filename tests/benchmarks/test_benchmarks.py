@@ -1,0 +1,91 @@
+"""The benchmarks start, do the work they say, and tell in a line what is missing. Nothing is timed, and no peer is needed."""
+
+import importlib.util
+import subprocess
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
+PEERS = {"trl_step.py": ("--trl-python", "trl"), "vllm_sampler.py": ("--vllm-python", "vllm")}
+
+
+class OpenGate:
+    """A benchmark's `Gate` with nobody at the other end."""
+
+    def __init__(self) -> None:
+        self.begun = self.ended = 0
+
+    def begin(self) -> None:
+        self.begun += 1
+
+    def end(self) -> None:
+        self.ended += 1
+
+    def part(self, _: str) -> Any:
+        return nullcontext()
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(FOLDER))
+
+    def load(name: str) -> Any:
+        module = importlib.import_module(name)
+        monkeypatch.delitem(sys.modules, name)
+        return module
+
+    return load
+
+
+def run(name: str, *args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, str(FOLDER / name), *args], capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_help_says_what_it_is(name: str) -> None:
+    done = run(name, "--help")
+    assert done.returncode == 0 and "against" in done.stdout and PEERS[name][0] in done.stdout
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_a_missing_peer_is_one_line_and_exit_2(name: str, tmp_path: Path) -> None:
+    option, package = PEERS[name]
+    pythons = [str(tmp_path / "no-python"), *([sys.executable] if importlib.util.find_spec(package) is None else [])]
+    for python in pythons:
+        done = run(name, option, python)
+        assert done.returncode == 2 and not done.stdout
+        assert "pip install" in done.stderr and option in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("observation", [20, 0])
+def test_a_training_step_has_the_shapes_it_should(script: Any, tmp_path: Path, observation: int) -> None:
+    trl_step = script("trl_step")
+    trl_step.write_checkpoint(tmp_path)
+    gate, work = OpenGate(), trl_step.Work(prompts=2, group=3, prompt=8, turn=6, observation=observation)
+    did = trl_step.ours(tmp_path, work, 2, gate)
+    assert (did["rows"], did["tokens_per_row"], did["trained_tokens"]) == (6, [8 + 12 + observation], 6 * 12)
+    assert did["prefilled_over_new"] == 1.0 and gate.begun == gate.ended == 2
+
+
+def test_our_side_of_the_sampler_comparison(script: Any, tmp_path: Path) -> None:
+    vllm_sampler = script("vllm_sampler")
+    script("trl_step").write_checkpoint(tmp_path)
+    gate = OpenGate()
+    assert "torch" in vllm_sampler.ours(tmp_path, 1, gate, requests=2)
+    assert gate.ended == 1
+
+
+def test_cpu_seconds_of_the_children_count(script: Any) -> None:
+    vllm_sampler = script("vllm_sampler")
+    if not Path("/proc/self/stat").exists():
+        pytest.skip("needs /proc")
+    before = vllm_sampler.tree_cpu_seconds()
+    busy = "import time\nwhile time.process_time() < 0.5: pass\nprint(flush=True)\ninput()"
+    with subprocess.Popen([sys.executable, "-c", busy], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        assert vllm_sampler.tree_cpu_seconds() - before > 0.4

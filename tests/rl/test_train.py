@@ -1,0 +1,128 @@
+"""The whole loop on real parts: tiny checkpoints, our sampler, BM25 or a simulator, a run directory, a resume."""
+
+import gzip
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from micro import micro_recipe
+from rich.console import Console
+from safetensors.torch import load_file
+
+from zerosearch.config import Recipe, load_recipe
+from zerosearch.errors import BadConfig, RunFailed
+from zerosearch.rl.checkpoint import finished_checkpoints
+from zerosearch.rl.run import run_training
+from zerosearch.rl.train import questions_of_step, with_advantages, with_rewards
+from zerosearch.rundir import RunDirectory
+from zerosearch.types import Author, Group, Question, Span, StopReason, Trajectory
+
+QUIET = Console(quiet=True)
+
+
+def recipe_in(folder: Path, out: Path, *overrides: str, **engine: object) -> Recipe:
+    file = out.parent / f"{out.name}.toml"
+    file.write_text(micro_recipe(folder, **engine))
+    return load_recipe(file, [f'run.out="{out}"', *overrides])
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(finished_checkpoints(RunDirectory(run))[-1] / "model.safetensors")
+
+
+def rows_of(run: Path) -> list[dict]:
+    with gzip.open(run / "trajectories.jsonl.gz", "rt") as file:
+        return [json.loads(line) for line in file]
+
+
+def timeless(run: Path) -> list[dict]:
+    rows = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    return [{k: v for k, v in row.items() if k not in ("seconds", "rollout_s")} for row in rows]
+
+
+def test_a_run_leaves_everything_behind(micro: Path, tmp_path: Path) -> None:
+    run_training(recipe_in(micro, tmp_path / "run"), QUIET)
+    assert [row["step"] for row in timeless(tmp_path / "run")] == [1, 2, 3]
+    assert any(row["trained_tokens"] > 0 for row in timeless(tmp_path / "run"))
+    rows = rows_of(tmp_path / "run")
+    assert len(rows) == 3 * 2 * 3
+    assert {span["author"] for row in rows for span in row["spans"]} == {"prompt", "policy", "environment"}
+    assert any(search["documents"] for row in rows for search in row["searches"])
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["seed"] == 3
+    assert (tmp_path / "run" / "report.html").exists()
+    assert load_recipe(tmp_path / "run" / "config.toml") == recipe_in(micro, tmp_path / "run")
+
+
+def test_two_runs_of_one_seed_are_equal(micro: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        run_training(recipe_in(micro, tmp_path / name), QUIET)
+    assert timeless(tmp_path / "a") == timeless(tmp_path / "b")
+    one, other = weights(tmp_path / "a"), weights(tmp_path / "b")
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("engine", ["bm25", "simulated"])
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_by_bit(micro: Path, tmp_path: Path, engine: str) -> None:
+    section = {
+        "bm25": {"kind": "bm25", "corpus": str(micro / "corpus.jsonl")},
+        "simulated": {"kind": "simulated", "model": str(micro / "simulator"), "template": "micro", "max_new_tokens": 24},
+    }[engine]
+    whole = recipe_in(micro, tmp_path / "whole", **section)
+    run_training(whole, QUIET)
+    cut = recipe_in(micro, tmp_path / "cut", **section)
+    run = RunDirectory(tmp_path / "cut")
+    run_training(cut, QUIET)
+    newest = finished_checkpoints(run)[-1]
+    newest.rename(newest.with_name(".partial-000003"))  # as if killed while writing the last checkpoint
+    run.append_metrics({"kind": "train", "step": 99})  # … and with more written than was checkpointed
+    run_training(RunDirectory.open(tmp_path / "cut")[1], QUIET, resume=True)
+    assert timeless(tmp_path / "cut") == timeless(tmp_path / "whole")
+    assert rows_of(tmp_path / "cut") == rows_of(tmp_path / "whole")
+    one, other = weights(tmp_path / "whole"), weights(tmp_path / "cut")
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_run_is_never_overwritten(micro: Path, tmp_path: Path) -> None:
+    run_training(recipe_in(micro, tmp_path / "run", "rl.steps=1"), QUIET)
+    with pytest.raises(BadConfig, match="--resume"):
+        run_training(recipe_in(micro, tmp_path / "run", "rl.steps=1"), QUIET)
+
+
+def test_a_dead_simulator_ends_the_run_with_its_cause(micro: Path, tmp_path: Path) -> None:
+    dead = {"kind": "simulated", "url": "http://127.0.0.1:9", "model": "m", "template": "micro"}
+    with pytest.raises(RunFailed, match=r"127\.0\.0\.1:9"):
+        run_training(recipe_in(micro, tmp_path / "run", "rl.max_failed_share=0.0", **dead), QUIET)
+
+
+def test_every_question_comes_once_an_epoch() -> None:
+    questions = [Question(str(i), f"q{i}", ("a",)) for i in range(7)]
+    drawn = [q.id for step in range(7) for q in questions_of_step(questions, step, 3, seed=1)]
+    for epoch in range(3):
+        assert sorted(drawn[7 * epoch : 7 * epoch + 7]) == [str(i) for i in range(7)]
+    assert drawn[:7] != drawn[7:14]
+    assert drawn == [q.id for step in range(7) for q in questions_of_step(questions, step, 3, seed=1)]
+
+
+def test_failures_are_neither_scored_nor_compared() -> None:
+    question = Question("q", "?", ("Rome",))
+    spans = (Span(Author.PROMPT, (1,), "?"),)
+    right = Trajectory(question, 0, spans, (), StopReason.ANSWERED, answer="Rome")
+    wrong = replace(right, sample=1, answer="Paris")
+    failed = Trajectory(question, 2, spans, (), StopReason.SEARCH_FAILED, cause="down")
+    group = with_advantages(with_rewards(Group(question, (right, wrong, failed)), "f1"), "grpo")
+    assert [t.reward for t in group.trajectories] == [1.0, 0.0, None]
+    # mean 0.5, sample standard deviation sqrt(0.5)
+    assert group.trajectories[0].advantage == pytest.approx(0.5 / (0.5**0.5 + 1e-4))
+    assert group.trajectories[2].advantage is None and group.trajectories[2].scores is None
+
+
+def test_a_crew_of_two_does_what_one_does(micro: Path, tmp_path: Path) -> None:
+    run_training(recipe_in(micro, tmp_path / "one"), QUIET)
+    run_training(recipe_in(micro, tmp_path / "two", "run.workers=2"), QUIET)
+    one, other = weights(tmp_path / "one"), weights(tmp_path / "two")
+    assert all(torch.allclose(one[name], other[name], atol=1e-4) for name in one)
+    first_one, first_two = (timeless(tmp_path / name)[0] for name in ("one", "two"))
+    assert first_one["reward"] == first_two["reward"] and first_one["trained_tokens"] == first_two["trained_tokens"]
+    assert first_one["loss"] == pytest.approx(first_two["loss"], abs=1e-5)

@@ -1,0 +1,39 @@
+"""The wrapper that lifts a function into an engine: the query and k go in, nothing else."""
+
+import asyncio
+
+import pytest
+
+from zerosearch.errors import SearchFailed
+from zerosearch.search import real_engine
+from zerosearch.types import Document, Question, SearchRequest, SearchResult
+
+REQUEST = SearchRequest("capital of France", Question("q", "?", ("Paris",)), k=2, noise_rate=1.0)
+
+
+def test_only_the_query_and_k_reach_the_function() -> None:
+    seen: list[tuple[object, ...]] = []
+
+    async def three(*args: object) -> list[Document]:
+        seen.append(args)
+        return [Document("a"), Document("b"), Document("c")]
+
+    result = asyncio.run(real_engine(three).search(REQUEST))
+    assert seen == [("capital of France", 2)]
+    assert result == SearchResult((Document("a"), Document("b")), quality=None, remark="")
+
+
+def test_nothing_found_is_an_answer() -> None:
+    async def nothing(query: str, k: int) -> list[Document]:
+        return []
+
+    assert asyncio.run(real_engine(nothing).search(REQUEST)) == SearchResult(())
+
+
+@pytest.mark.parametrize(("error", "line"), [(SearchFailed("quota used up"), "quota used up"), (OSError("boom"), "raised OSError: boom")])
+def test_a_failure_is_a_failure(error: Exception, line: str) -> None:
+    async def broken(query: str, k: int) -> list[Document]:
+        raise error
+
+    with pytest.raises(SearchFailed, match=line):
+        asyncio.run(real_engine(broken).search(REQUEST))

@@ -1,0 +1,238 @@
+"""What a run leaves behind, and what a kill leaves of it."""
+
+import gzip
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from zerosearch.config import make_recipe
+from zerosearch.errors import BadConfig, BadFile, RunFailed
+from zerosearch.rundir import RunDirectory, replace_directory, write_atomically
+from zerosearch.types import (
+    Author,
+    Document,
+    Group,
+    Quality,
+    Question,
+    Scores,
+    SearchRecord,
+    SearchResult,
+    Span,
+    StopReason,
+    Trajectory,
+)
+
+QUESTION = Question("q1", "Where is Lima?", ("Peru",), {"type": "country"})
+
+
+def trajectory(sample: int) -> Trajectory:
+    return Trajectory(
+        QUESTION,
+        sample,
+        (
+            Span(Author.PROMPT, (1, 2), "Where?"),
+            Span(Author.POLICY, (3,), "<search>Lima</search>", (-0.1234567,)),
+            Span(Author.ENVIRONMENT, (4, 5, 6), "<information>…</information>"),
+        ),
+        (SearchRecord(0, "Lima", SearchResult((Document("Lima lies in Peru.", "Lima", "d7"),), Quality.NOISY, "1 document instead of 5")),),
+        StopReason.MAX_TURNS,
+        malformed_turns=1,
+        scores=Scores(0.0, 1.0, 0.5),
+        reward=0.5,
+        advantage=-1.0,
+    )
+
+
+def group(*samples: int) -> Group:
+    return Group(QUESTION, tuple(trajectory(i) for i in samples))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    table = {"policy": {"model": "m"}, "questions": {"train": "q"}, "engine": {"url": "u"}, "run": {"out": str(tmp_path / "a" / "run")}}
+    recipe = make_recipe(table)
+    made = RunDirectory(Path(recipe.run.out))
+    made.require_new()
+    made.create(recipe)
+    return made
+
+
+def rows_before_the_cut(path: Path) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = []
+    with gzip.open(path, "rt", encoding="utf-8") as file, suppress(EOFError):
+        rows.extend(json.loads(line) for line in file)
+    return rows
+
+
+# ---- created once, opened again
+
+
+def test_open_gives_the_recipe_back(run: RunDirectory, tmp_path: Path) -> None:
+    opened, recipe = RunDirectory.open(run.path)
+    assert opened.path == run.path and recipe.policy.model == "m" and recipe.run.out == str(run.path)
+    moved = run.path.rename(tmp_path / "elsewhere")
+    assert RunDirectory.open(moved)[1].run.out == str(moved)
+
+
+def test_a_run_is_never_overwritten(run: RunDirectory) -> None:
+    with pytest.raises(BadConfig) as caught:
+        RunDirectory(run.path).require_new()
+    assert str(caught.value) == f"'{run.path}' already holds a run; go on with --resume {run.path}, or choose another run.out=DIR."
+
+
+def test_a_folder_that_cannot_be_written(run: RunDirectory, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    impossible = RunDirectory(tmp_path / "file" / "run")  # a folder under a file: not even root can make it
+    impossible.require_new()
+    _, recipe = RunDirectory.open(run.path)
+    with pytest.raises(BadFile) as caught:
+        impossible.create(recipe)
+    assert str(caught.value).startswith(f"cannot write the run directory '{impossible.path}' (") and "run.out=DIR" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_open_where_no_run_is(tmp_path: Path) -> None:
+    with pytest.raises(BadFile, match=r"holds no run \(there is no config.toml\)"):
+        RunDirectory.open(tmp_path)
+
+
+# ---- what is written
+
+
+def test_a_trajectory_row_is_whole(run: RunDirectory) -> None:
+    run.append_trajectories([group(0)], step=3, phase="train")
+    assert rows_before_the_cut(run.trajectories) == [
+        {
+            "step": 3,
+            "phase": "train",
+            "question": {"id": "q1", "text": "Where is Lima?", "golden_answers": ["Peru"]},
+            "type": "country",
+            "sample": 0,
+            "spans": [
+                {"author": "prompt", "text": "Where?", "token_ids": [1, 2], "logprobs": []},
+                {"author": "policy", "text": "<search>Lima</search>", "token_ids": [3], "logprobs": [-0.12346]},
+                {"author": "environment", "text": "<information>…</information>", "token_ids": [4, 5, 6], "logprobs": []},
+            ],
+            "searches": [
+                {
+                    "turn": 0,
+                    "query": "Lima",
+                    "quality": "noisy",
+                    "remark": "1 document instead of 5",
+                    "documents": [{"text": "Lima lies in Peru.", "title": "Lima", "id": "d7"}],
+                }
+            ],
+            "stop_reason": "max_turns",
+            "cause": "",
+            "answer": None,
+            "malformed_turns": 1,
+            "scores": {"em": 0.0, "cover_em": 1.0, "f1": 0.5},
+            "reward": 0.5,
+            "advantage": -1.0,
+        }
+    ]
+
+
+def test_metrics_there_and_back(run: RunDirectory) -> None:
+    assert list(run.read_metrics()) == []
+    run.append_metrics({"step": 1, "loss": 0.5})
+    run.append_metrics({"step": 2, "loss": -1e-9})
+    assert list(run.read_metrics()) == [{"step": 1, "loss": 0.5}, {"step": 2, "loss": -1e-9}]
+
+
+@pytest.mark.parametrize("figure", [float("nan"), float("inf")])
+def test_a_diverged_run_ends_in_one_line(run: RunDirectory, figure: float) -> None:
+    with pytest.raises(RunFailed, match=rf"the run has diverged \(loss = {figure}\); choose a lower rl.learning_rate"):
+        run.append_metrics({"step": 1, "loss": figure, "reward": 0.5})
+    assert not run.metrics.exists()
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda run: run.append_metrics({"step": 1}),
+        lambda run: run.append_trajectories([group(0)], 1, "train"),
+        lambda run: run.write_summary({"seed": 0}),
+    ],
+)
+def test_a_run_folder_that_vanished(run: RunDirectory, write: Callable[[RunDirectory], None]) -> None:
+    run.path.rename(run.path.with_name("gone"))
+    with pytest.raises(RunFailed) as caught:
+        write(run)
+    assert str(caught.value).startswith(f"cannot write {run.path}") and f"--resume {run.path}" in str(caught.value)
+
+
+# ---- what a kill leaves
+
+
+def test_a_cut_in_the_last_member_leaves_the_others_readable(run: RunDirectory) -> None:
+    run.append_trajectories([group(0, 1)], 1, "train")
+    run.append_trajectories([group(2)], 2, "train")
+    whole = run.trajectories.stat().st_size
+    run.append_trajectories([group(3, 4), group(5)], 3, "train")
+    data = run.trajectories.read_bytes()
+    for length in (whole, whole + 5, whole + 60, len(data) - 9, len(data) - 1):
+        run.trajectories.write_bytes(data[:length])
+        rows = rows_before_the_cut(run.trajectories)
+        assert [row["sample"] for row in rows][:3] == [0, 1, 2]
+    run.trajectories.write_bytes(data)
+    assert [row["sample"] for row in rows_before_the_cut(run.trajectories)] == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_cut_metrics_line_is_left_out(run: RunDirectory) -> None:
+    run.append_metrics({"step": 1})
+    run.append_metrics({"step": 22})
+    run.metrics.write_bytes(run.metrics.read_bytes()[:-3])
+    assert list(run.read_metrics()) == [{"step": 1}]
+
+
+def test_cut_back_forgets_what_came_after(run: RunDirectory) -> None:
+    def step(number: int) -> None:
+        run.append_metrics({"step": number})
+        run.append_trajectories([group(number)], number, "train")
+
+    assert run.lengths() == {"metrics.jsonl": 0, "trajectories.jsonl.gz": 0}
+    step(1)
+    lengths = run.lengths()
+    step(2)
+    uninterrupted = run.metrics.read_bytes(), run.trajectories.read_bytes()
+    step(3)
+    with run.trajectories.open("ab") as file:
+        file.write(b"half a member")
+    run.cut_back(lengths)
+    assert run.lengths() == lengths
+    step(2)
+    assert (run.metrics.read_bytes(), run.trajectories.read_bytes()) == uninterrupted
+    run.cut_back({name: 0 for name in lengths})
+    assert set(run.lengths().values()) == {0}
+
+
+def test_cut_back_never_lengthens(run: RunDirectory) -> None:
+    """A power cut may lose what was written last; zeros in its place would be worse than nothing."""
+    run.append_metrics({"step": 1})
+    before = run.metrics.read_bytes()
+    run.cut_back({"metrics.jsonl": 1000, "trajectories.jsonl.gz": 1000})
+    assert run.metrics.read_bytes() == before and not run.trajectories.exists()
+
+
+def test_write_atomically(tmp_path: Path) -> None:
+    file = tmp_path / "summary.json"
+    write_atomically(file, "old – text")
+    write_atomically(file, "new")
+    assert file.read_text() == "new" and list(tmp_path.iterdir()) == [file]
+    with pytest.raises(UnicodeEncodeError):  # a failure half-way leaves what was there
+        write_atomically(file, "half \udcff")
+    assert file.read_text() == "new"
+
+
+def test_replace_directory(tmp_path: Path) -> None:
+    final = tmp_path / "final"
+    for text in ("first", "second"):
+        partial = tmp_path / ".partial"
+        partial.mkdir()
+        (partial / f"{text}.txt").write_text(text)
+        replace_directory(partial, final)
+        assert [file.name for file in final.iterdir()] == [f"{text}.txt"] and list(tmp_path.iterdir()) == [final]
