@@ -20,8 +20,8 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 from tokenizers import Tokenizer, models
+from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from zerosearch.models.sampler import Sampler
 from zerosearch.types import Sampling

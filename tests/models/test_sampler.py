@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from models.tiny import VOCABULARY, byte_level, model, word_level
 
+from models.tiny import VOCABULARY, byte_level, model, word_level
 from zerosearch.errors import GenerationFailed
 from zerosearch.models.sampler import Arbiter, Sampler, draw, uniforms
 from zerosearch.types import Finish, Generation, Sampling
@@ -263,7 +263,7 @@ def test_a_shared_template_is_prefilled_once() -> None:
     lm = model("llama")
     sampler = Sampler(lm, WORDS, call_tokens=16)
     template = ids_of(40, 0)
-    prompts = [template + [50 + i, *ids_of(2 + i, i)] for i in range(4)] + [ids_of(5, 9)]
+    prompts = [[*template, 50 + i, *ids_of(2 + i, i)] for i in range(4)] + [ids_of(5, 9)]
     generations = run_all(*(sampler.generate(p, Sampling(5, seed=i), str(i)) for i, p in enumerate(prompts)))
     assert sampler.stats.prefilled == sampler.stats.new == 40 + (3 + 4 + 5 + 6) + 5
     assert all(error_of(lm, p, generation) < 1e-5 for p, generation in zip(prompts, generations, strict=True))

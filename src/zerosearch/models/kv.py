@@ -133,9 +133,7 @@ class RowCache:
     def get_seq_length(self, layer_idx: int = 0) -> int:
         return self.length - self.new
 
-    def attend(
-        self, layer: int, query_NHTD: Tensor, key_NKTD: Tensor, value_NKTD: Tensor, scaling: float, window: int | None
-    ) -> Tensor:
+    def attend(self, layer: int, query_NHTD: Tensor, key_NKTD: Tensor, value_NKTD: Tensor, scaling: float, window: int | None) -> Tensor:
         """Store the new keys and values, then softmax(q kᵀ · scaling + mask) v over all that is stored; [N, T, H, D].
 
         Query heads are grouped under the key head they share, so K and V are never repeated.
@@ -158,9 +156,7 @@ class RowCache:
         mask, begin = self.mask(window, g, query_NHTD.dtype)
         key_NKLD, value_NKLD = key_NKLD[:, :, begin:], value_NKLD[:, :, begin:]
         if mask is None:
-            out_NHTD = F.scaled_dot_product_attention(
-                query_NHTD, key_NKLD, value_NKLD, is_causal=True, scale=scaling, enable_gqa=g > 1
-            )
+            out_NHTD = F.scaled_dot_product_attention(query_NHTD, key_NKLD, value_NKLD, is_causal=True, scale=scaling, enable_gqa=g > 1)
         else:
             query_NKQD = query_NHTD.reshape(n, k, g * t, d)
             out_NHTD = F.scaled_dot_product_attention(query_NKQD, key_NKLD, value_NKLD, attn_mask=mask, scale=scaling)
@@ -289,7 +285,8 @@ class RowModel:
         exact = self._whole.get_input_embeddings().weight.dtype is torch.float32
         tolerance = (1e-3 if exact else 0.1) * float(whole.abs().max())
         first, second, last = np.zeros(2, np.int64), np.array([4, 3]), np.array([3, 2])
-        for self._headless in (self._head is not None, False):
+        for headless in (self._head is not None, False):
+            self._headless = headless
             self.cache.reserve(2, 8)
             try:
                 prefilled = self.logits(ids[:, :4], 0, first, last)
@@ -326,9 +323,7 @@ class RowModel:
             with self._sampling(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # tracing warns about every Python branch
                 self.cache.begin(0, np.array([0, 1, 2]), 1, self.device)
-                recorded = torch.jit.trace(
-                    _Recordable(self._whole, self._decode), (ids_N1, self.cache.starts[:, None]), check_trace=False
-                )
+                recorded = torch.jit.trace(_Recordable(self._whole, self._decode), (ids_N1, self.cache.starts[:, None]), check_trace=False)
             # Used only if it gives the very same bits, whatever the number of rows.
             for n in (1, 2, 4):
                 ids, starts = np.arange(n)[:, None] % self.vocabulary, np.arange(n)
@@ -346,11 +341,14 @@ class RowModel:
 
 
 def _rms_norm(norm: Any, x: Tensor) -> Tensor:
-    return F.rms_norm(x, norm.weight.shape, norm.weight, norm.variance_epsilon)
+    """x / sqrt(mean(x²) + ε) · weight, from one reduction: a quarter of the time of the models' own six operators in prefill."""
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    return x.mul(length.square_().div_(x.shape[-1]).add_(norm.variance_epsilon).rsqrt_()).mul_(norm.weight)
 
 
+@torch.no_grad()
 def _is_plain_rms_norm(module: Any) -> bool:
-    """Whether `_rms_norm`, one operator, gives what the module computes with six (5% of a decode step of a small model)."""
+    """Whether `_rms_norm` gives what the module computes."""
     if not type(module).__name__.endswith("RMSNorm") or "forward" in vars(module) or not hasattr(module, "variance_epsilon"):
         return False
     x = torch.linspace(-3, 2, 2 * module.weight.numel(), dtype=module.weight.dtype).view(2, -1)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any
 
 import torch
 

@@ -248,8 +248,7 @@ class Sampler:
     def _step(self) -> None:
         self._tick += 1
         if self._waiting and (
-            len(self._waiting) >= self._active * self._join_fraction
-            or self._tick - self._waiting[0].arrived > self._max_wait_steps
+            len(self._waiting) >= self._active * self._join_fraction or self._tick - self._waiting[0].arrived > self._max_wait_steps
         ):
             self._admit()
         if self._active:
@@ -352,7 +351,7 @@ class Sampler:
         logits_NV = torch.cat(logits) if len(logits) > 1 else logits[0]
         if twins:
             self._copy([leader.session.slot for _, leader in twins], [twin.session.slot for twin, _ in twins])
-            for twin, leader in twins:
+            for twin, _ in twins:
                 self._write(twin, len(twin.ids))
             order = self._gather([twin for twin, _ in twins], top)
             row_of = {twin.session.slot: leader.session.slot - self._active for twin, leader in twins}
@@ -526,9 +525,7 @@ def uniforms(seed: int, count: int) -> np.ndarray[Any, np.dtype[np.float32]]:
     return np.random.Generator(np.random.Philox(key=seed % 2**64)).random(count, np.float32)
 
 
-def draw(
-    logits_NV: Tensor, uniform_N1: Tensor, scale_N1: Tensor | None, top_p_N1: Tensor | None, greedy_N1: Tensor | None
-) -> Tensor:
+def draw(logits_NV: Tensor, uniform_N1: Tensor, scale_N1: Tensor | None, top_p_N1: Tensor | None, greedy_N1: Tensor | None) -> Tensor:
     """Inverse-CDF sampling: the first token i with p_0 + … + p_i > u. Returns (token, log-prob) as float32, [2, N].
 
     The log-prob is that under p = softmax(logits · scale), before top-p. NaN in a row's logits gives a NaN log-prob.
