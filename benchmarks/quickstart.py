@@ -1,4 +1,4 @@
-"""The quickstart over several seeds: held-out exact match before and after, the simulator's card, and what training on the real engine gives.
+"""The quickstart over several seeds: held-out exact match before and after, the card, and what training on the real engine gives.
 
     python benchmarks/quickstart.py --seeds 0,1,2 --compare --out runs/benchmark --json -
 
@@ -38,7 +38,9 @@ def main() -> None:
         summary = json.loads(finished.read_text()) if finished.exists() else quickstart(out, seed, console=console)
         if options.compare:
             real = out / "real_engine" / "summary.json"
-            summary["real_engine"] = json.loads(real.read_text())["trained"] if real.exists() else compare_with_real_engine(out, seed, console=console)
+            summary["real_engine"] = (
+                json.loads(real.read_text())["trained"] if real.exists() else compare_with_real_engine(out, seed, console=console)
+            )
         rows.append(summary)
 
     result = {

@@ -1,4 +1,4 @@
-"""A tiny world on disk for the end-to-end tests. Its policy has learned the tags and little else: answers are nonsense, all else is real."""
+"""A tiny world on disk for the end-to-end tests. Its policy knows the tags and little else: answers are nonsense, all else is real."""
 
 import random
 from dataclasses import replace

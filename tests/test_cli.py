@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from micro import micro_recipe
 
+from micro import micro_recipe
 from zerosearch.cli import run
 
 

@@ -1,4 +1,4 @@
-"""From a recipe's words to working parts: models, engines, questions. What cannot be had is said in one line, before anything is written."""
+"""From a recipe's words to working parts: models, engines, questions. What is missing is said in one line, before anything is written."""
 
 from __future__ import annotations
 

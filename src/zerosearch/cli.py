@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Optional, Sequence
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -26,11 +27,13 @@ app = typer.Typer(
 )
 console = Console(stderr=True)
 
-JsonOption = Annotated[Optional[Path], typer.Option("--json", help="Write one JSON object to this file; - is stdout.", metavar="FILE")]
+JsonOption = Annotated[Path | None, typer.Option("--json", help="Write one JSON object to this file; - is stdout.", metavar="FILE")]
 PolicyOption = Annotated[str, typer.Option("--policy", help="A model: a folder, a run directory, or a Hugging Face hub id.")]
 EngineOption = Annotated[str, typer.Option("--engine", help="bm25 (with --corpus) or simulated (with --simulator).")]
 CorpusOption = Annotated[str, typer.Option("--corpus", help="JSONL or JSONL.gz with id, title, text.", metavar="FILE")]
-SimulatorOption = Annotated[str, typer.Option("--simulator", help="The simulator: a folder, a hub id, or an OpenAI-compatible endpoint's URL.")]
+SimulatorOption = Annotated[
+    str, typer.Option("--simulator", help="The simulator: a folder, a hub id, or an OpenAI-compatible endpoint's URL.")
+]
 TemplateOption = Annotated[str, typer.Option("--template", help="The simulator's prompt: a built-in name or a file.")]
 PromptOption = Annotated[str, typer.Option("--prompt", help="The policy's prompt: search, micro, or a file; by default what its run used.")]
 TurnsOption = Annotated[int, typer.Option("--max-turns", min=1, help="Policy turns at most, the answering one included.")]
@@ -41,7 +44,9 @@ SeedOption = Annotated[int, typer.Option("--seed", min=0)]
 def quickstart(
     out: Annotated[Path, typer.Option("--out", help="Where everything goes.")] = Path("runs/quickstart"),
     seed: SeedOption = 0,
-    compare: Annotated[bool, typer.Option("--compare", help="Also train against the real engine for as many steps, and print both.")] = False,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Also train against the real engine for as many steps, and print both.")
+    ] = False,
     json_file: JsonOption = None,
 ) -> None:
     """The whole pipeline from nothing, on a laptop: world, base model, simulator, RL, report."""
@@ -59,8 +64,10 @@ def quickstart(
 
 @app.command()
 def train(
-    recipe: Annotated[Optional[str], typer.Argument(help="A TOML recipe.", metavar="RECIPE.toml")] = None,
-    overrides: Annotated[Optional[list[str]], typer.Argument(help="section.key=value, put on top of the recipe.", metavar="KEY=VALUE…")] = None,
+    recipe: Annotated[str | None, typer.Argument(help="A TOML recipe.", metavar="RECIPE.toml")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="section.key=value, put on top of the recipe.", metavar="KEY=VALUE…")
+    ] = None,
     resume: Annotated[str, typer.Option("--resume", help="Go on with the run in this directory.", metavar="DIR")] = "",
     out: Annotated[str, typer.Option("--out", help="The run directory; the same as run.out=DIR.", metavar="DIR")] = "",
     json_file: JsonOption = None,
@@ -101,7 +108,9 @@ def _resumed(directory: str, files: list[str], settings: list[str]) -> Recipe:
 
 @app.command()
 def evaluate(
-    benchmark: Annotated[str, typer.Option("--benchmark", help="Questions: JSONL or JSONL.gz with id, question, golden_answers.", metavar="FILE")],
+    benchmark: Annotated[
+        str, typer.Option("--benchmark", help="Questions: JSONL or JSONL.gz with id, question, golden_answers.", metavar="FILE")
+    ],
     policy: PolicyOption,
     engine: EngineOption = "bm25",
     corpus: CorpusOption = "",
@@ -112,7 +121,7 @@ def evaluate(
     limit: Annotated[int, typer.Option("--limit", min=0, help="A seeded sample of this many questions; 0 is all.")] = 0,
     temperature: Annotated[float, typer.Option("--temperature", min=0.0, help="0 is greedy.")] = 0.0,
     seed: SeedOption = 0,
-    out: Annotated[Optional[Path], typer.Option("--out", help="Keep the trajectories in this directory.", metavar="DIR")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Keep the trajectories in this directory.", metavar="DIR")] = None,
     json_file: JsonOption = None,
 ) -> None:
     """Answer every question of a benchmark with a policy and an engine; exact match with an interval."""
@@ -158,7 +167,10 @@ def rescore(
 
     result = rescore(Path(file))
     if json_file is None:
-        parts = (f"{name} {result[name]['mean']:.3f} [{result[name]['low']:.3f}, {result[name]['high']:.3f}]" for name in ("em", "cover_em", "f1"))
+        parts = (
+            f"{name} {result[name]['mean']:.3f} [{result[name]['low']:.3f}, {result[name]['high']:.3f}]"
+            for name in ("em", "cover_em", "f1")
+        )
         console.print("  ".join(parts), f" n {result['n']}")
     _write_json(result, json_file)
 

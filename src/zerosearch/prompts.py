@@ -6,9 +6,9 @@ A template with a task takes its name in a recipe (`prompt = "search"`) or a pat
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Mapping
 
 from zerosearch.errors import BadConfig, BadFile, one_of
 
@@ -37,8 +37,7 @@ You may search several times, a query at a time.
 
 Question: {question}
 """,
-    malformed="\n\nThat turn was neither a search nor an answer. Put a query in search tags, "
-    "or the final answer in answer tags.\n\n",
+    malformed="\n\nThat turn was neither a search nor an answer. Put a query in search tags, or the final answer in answer tags.\n\n",
 )
 MICRO = PolicyPrompt(task="Question: {question}", malformed="please search or answer.")
 POLICY_PROMPTS: dict[str, PolicyPrompt] = {"search": SEARCH, "micro": MICRO}
@@ -58,8 +57,10 @@ Answer: Philip K. Dick
 Query: Blade Runner based on novel
 Kind of reply: useful
 Documents:
-Doc 1: Blade Runner is a 1982 science fiction film directed by Ridley Scott, adapted from Do Androids Dream of Electric Sheep?, a 1968 novel by Philip K. Dick.
-Doc 2: Do Androids Dream of Electric Sheep? follows a bounty hunter in a ruined San Francisco; its author, Philip K. Dick, died shortly before the film came out.
+Doc 1: Blade Runner is a 1982 science fiction film directed by Ridley Scott, adapted from the 1968 novel \
+Do Androids Dream of Electric Sheep? by Philip K. Dick.
+Doc 2: Do Androids Dream of Electric Sheep? follows a bounty hunter in a ruined San Francisco; its author, \
+Philip K. Dick, died shortly before the film came out.
 
 Question: {question}
 Answer: {golden_answers}

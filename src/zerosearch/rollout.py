@@ -55,7 +55,13 @@ class RolloutSettings:
 
 
 async def rollout_group(
-    question: Question, group_size: int, policy: Policy, engine: SearchEngine, settings: RolloutSettings, step: int = 0, noise_rate: float = 0.0
+    question: Question,
+    group_size: int,
+    policy: Policy,
+    engine: SearchEngine,
+    settings: RolloutSettings,
+    step: int = 0,
+    noise_rate: float = 0.0,
 ) -> Group:
     """`group_size` rollouts of one question, at once."""
     rollouts = (rollout(question, policy, engine, settings, sample=i, step=step, noise_rate=noise_rate) for i in range(group_size))

@@ -16,9 +16,10 @@ import json
 import math
 import os
 import shutil
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Iterable, Iterator, Mapping
+from typing import Any
 
 from zerosearch.config import Recipe, load_recipe, to_toml
 from zerosearch.errors import BadConfig, BadFile, RunFailed

@@ -6,8 +6,8 @@ A turn of the policy is `<think>…</think>` followed by `<search>query</search>
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Sequence
 
 from zerosearch.types import Document
 

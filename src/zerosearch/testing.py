@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Sequence
+from collections.abc import Callable, Sequence
 
 from zerosearch.errors import GenerationFailed
 from zerosearch.types import Document, Finish, Generation, Sampling, SearchRequest, SearchResult

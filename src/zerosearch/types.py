@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Mapping
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class Finish(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """Sampled token ids with the log-prob of each, taken under the distribution at the sampling temperature (before top-p; T=1 when greedy)."""
+    """Sampled token ids with the log-prob of each, under the distribution at the sampling temperature (before top-p; T = 1 when greedy)."""
 
     token_ids: tuple[int, ...]
     logprobs: tuple[float, ...]

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from micro import micro_recipe
 from rich.console import Console
 from safetensors.torch import load_file
 
+from micro import micro_recipe
 from zerosearch.config import Recipe, load_recipe
 from zerosearch.errors import BadConfig, RunFailed
 from zerosearch.rl.checkpoint import finished_checkpoints

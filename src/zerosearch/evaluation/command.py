@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -70,7 +71,7 @@ def evaluate_file(
     out: Path | None,
     console: Console,
 ) -> dict[str, Any]:
-    """Evaluate on a question file; with `out`, the trajectories and the figures are kept there. RunFailed when no question could be scored."""
+    """Evaluate on a question file; `out` keeps the trajectories and the figures. RunFailed when no question could be scored."""
     questions = load_questions(benchmark, limit=limit or None, seed=seed)
     model, search, settings = _load(policy, engine, prompt, max_turns, temperature, seed)
     with Progress("evaluating", console) as progress:
@@ -104,9 +105,7 @@ def evaluate_file(
 _COLOURS = {Author.PROMPT: "dim", Author.POLICY: "bright_cyan", Author.ENVIRONMENT: "yellow"}
 
 
-def ask_one(
-    question: str, policy: str, engine: Mapping[str, Any] | None, prompt: str, max_turns: int, console: Console
-) -> dict[str, Any]:
+def ask_one(question: str, policy: str, engine: Mapping[str, Any] | None, prompt: str, max_turns: int, console: Console) -> dict[str, Any]:
     """One greedy rollout, printed by author; RunFailed when the engine or the policy failed."""
     model, search, settings = _load(policy, engine, prompt, max_turns, temperature=0.0, seed=0)
     trajectory = asyncio.run(_ask(question, model, search, settings))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import Any, Callable, Sequence
+from typing import Any
 
 from zerosearch.evaluation.statistics import Estimate, bootstrap_interval
 from zerosearch.ports import Policy, SearchEngine

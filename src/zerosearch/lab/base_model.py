@@ -7,7 +7,8 @@ everything rests, is not learned in this budget (docs/log.md).
 from __future__ import annotations
 
 import random
-from typing import Any, Container
+from collections.abc import Container
+from typing import Any
 
 import torch
 

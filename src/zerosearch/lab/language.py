@@ -7,9 +7,10 @@ as unseen names in English are. Every clause ends with its object, which makes "
 from __future__ import annotations
 
 import random
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Container, Iterable, Sequence
+from typing import Any
 
 from zerosearch.tags import TAGS
 
@@ -196,5 +197,10 @@ def make_tokenizer() -> Any:
     core.add_tokens([AddedToken(t, special=False, normalized=False) for t in [*TAGS, *DOCUMENT_MARKERS, *FIELD_MARKERS]])
     core.post_processor = processors.TemplateProcessing(single="<bos> $A", pair=None, special_tokens=[("<bos>", 1)])
     return PreTrainedTokenizerFast(
-        tokenizer_object=core, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>", unk_token="<unk>", clean_up_tokenization_spaces=False
+        tokenizer_object=core,
+        pad_token="<pad>",
+        bos_token="<bos>",
+        eos_token="<eos>",
+        unk_token="<unk>",
+        clean_up_tokenization_spaces=False,
     )

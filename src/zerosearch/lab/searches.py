@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import Callable, Container, Sequence
+from collections.abc import Callable, Container, Sequence
 
 from zerosearch.lab.language import KEYWORDS, Entity, Names, query_for
 from zerosearch.lab.world import Hop, World, WorldQuestion

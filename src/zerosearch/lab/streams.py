@@ -124,7 +124,9 @@ def demonstration(rng: random.Random, names: Names, k: int = 5, sloppy: Sloppine
     plan = hops if len(hops) == 1 or rng.random() < sloppy.second_hop else hops[:1]
     hop, found, mentioned = plan[0], True, list[Entity]()
     for i, planned in enumerate(plan):
-        wanted = rng.choice(("i need to find the", "i must look for the", "first find the") if i == 0 else ("now i need the", "then find the"))
+        wanted = rng.choice(
+            ("i need to find the", "i must look for the", "first find the") if i == 0 else ("now i need the", "then find the")
+        )
         # after a search that failed, it carries on with whatever name of the right type it saw
         hop = planned if found else replace(planned, subject=_any(rng, names, mentioned, planned.subject.type))
         found = rng.random() < sloppy.queries_well

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Container, Iterable, Mapping
 
 from zerosearch.lab.language import ONE_HOP, RELATIONS, RELATIONS_OF, TWO_HOP, Entity, Names, clause
 from zerosearch.types import Document, Question

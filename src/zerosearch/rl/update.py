@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Callable, Sequence
+from typing import Any
 
 import torch
 
@@ -14,13 +15,12 @@ from zerosearch.rl.batch import TrainingBatch, make_batch, microbatches, minibat
 from zerosearch.rl.losses import kl_k3
 from zerosearch.types import Group, Trajectory
 
-
 Accumulate = Callable[[Sequence[Trajectory], int, bool], "Sums"]
 
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """What a part of a minibatch adds up over its trained tokens. `mismatch` is a maximum: |log-prob trained - sampled| before any update."""
+    """What a part of a minibatch adds up over its trained tokens. `mismatch` is the largest |trained - sampled log-prob|."""
 
     tokens: int = 0
     loss: float = 0.0
@@ -70,7 +70,7 @@ class Learner:
         return {**sums.means(), "grad_norm": sum(norms) / max(len(norms), 1), "used": used}
 
     def accumulate(self, trajectories: Sequence[Trajectory], tokens: int, first: bool) -> Sums:
-        """Add the gradient of (sum of the loss over `trajectories`) / `tokens` to the model's; `first`: nothing was learned from this step yet."""
+        """Add the gradient of (sum of the loss) / `tokens` to the model's. `first` is True while nothing was learned from this step yet."""
         most = self.config.microbatch_tokens
         if self.model.device.type == "cpu":  # it gains nothing from more than its caches hold: 16,384 take a fifth longer than 4,096
             most = min(most, 4096)

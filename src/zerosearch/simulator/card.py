@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Sequence
 
 from zerosearch.ports import SearchEngine
 from zerosearch.scoring import cover_match
@@ -21,7 +21,9 @@ class Probe:
     off_target_query: str
 
 
-async def simulator_card(simulator: SearchEngine, real: SearchEngine, probes: Sequence[Probe], k: int = 5, seed: int = 0) -> dict[str, float]:
+async def simulator_card(
+    simulator: SearchEngine, real: SearchEngine, probes: Sequence[Probe], k: int = 5, seed: int = 0
+) -> dict[str, float]:
     """P(answer | useful, right query), P(answer | noisy, right query), P(answer | useful, off-target query) and the real engine's rates.
 
     "Answer" means that a golden answer stands in one of the reply's documents. A noise rate of 0 or 1 leaves the coin no choice.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Sequence
 
 from zerosearch.prompts import fill
 from zerosearch.tags import render_document
@@ -36,7 +36,9 @@ def prompt_of(template: str, question: Question, query: str, quality: Quality, k
     return fill(template, {"question": question.text, "golden_answers": golds, "query": query, "quality": quality, "k": k})
 
 
-def tuning_text(pair: SearchPair, template: str, bos: str, eos: str, hide_gold: bool = False, lesser_weight: float = 1.0) -> list[tuple[str, float]]:
+def tuning_text(
+    pair: SearchPair, template: str, bos: str, eos: str, hide_gold: bool = False, lesser_weight: float = 1.0
+) -> list[tuple[str, float]]:
     """Weighted text for `models.sft`: the prompt carries no loss, the documents and the end of the text do.
 
     `lesser_weight` is the weight of all documents but the first, which is the one a query is usually about.
