@@ -11,7 +11,8 @@ import torch
 
 from models.tiny import VOCABULARY, byte_level, model, word_level
 from zerosearch.errors import GenerationFailed
-from zerosearch.models.sampler import Arbiter, Sampler, draw, uniforms
+from zerosearch.models.drawing import draw, uniforms
+from zerosearch.models.sampler import Arbiter, Sampler
 from zerosearch.types import Finish, Generation, Sampling
 
 KINDS = ["qwen3", "llama", "gpt2"]

@@ -72,10 +72,10 @@ def random_facts(
 class Sloppiness:
     """How often a demonstration does each thing right. A base LLM searches and chains badly: so does this one."""
 
-    searches: float = 0.6
-    queries_well: float = 0.6
-    second_hop: float = 0.6
-    copies: float = 0.5
+    searches: float = 0.75
+    queries_well: float = 0.75
+    second_hop: float = 0.5
+    copies: float = 0.65
     breaks_format: float = 0.1
 
 

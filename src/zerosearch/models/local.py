@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from zerosearch.errors import ModelNotUsable
-from zerosearch.models.sampler import Arbiter, Sampler, end_ids
+from zerosearch.models.sampler import Arbiter, Sampler
+from zerosearch.models.stops import end_ids
 from zerosearch.types import Generation, Sampling
 
 log = logging.getLogger(__name__)

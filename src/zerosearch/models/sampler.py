@@ -12,7 +12,7 @@ Suffixes: N rows of one forward, V vocabulary, S slots, W tokens a slot can hold
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,9 @@ import torch
 from torch import Tensor
 
 from zerosearch.errors import GenerationFailed
+from zerosearch.models.drawing import draw, uniforms
 from zerosearch.models.kv import Ints, RowModel
+from zerosearch.models.stops import StopWatch, end_ids
 from zerosearch.types import Finish, Generation, Sampling
 
 SHARE_AT_LEAST = 8  # copying a row costs about as much as prefilling this many tokens
@@ -515,110 +517,6 @@ class Sampler:
         for slot, state in enumerate(self._slots.owner):
             if state is not None and self._sessions.get(state.name) is not state:
                 self._slots.owner[slot] = None
-
-
-# ── drawing a token ───────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def uniforms(seed: int, count: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Multiples of 2^-24 in [0, 1). Number i is a pure function of (seed, i): Philox, a counter-based generator."""
-    return np.random.Generator(np.random.Philox(key=seed % 2**64)).random(count, np.float32)
-
-
-def draw(logits_NV: Tensor, uniform_N1: Tensor, scale_N1: Tensor | None, top_p_N1: Tensor | None, greedy_N1: Tensor | None) -> Tensor:
-    """Inverse-CDF sampling: the first token i with p_0 + … + p_i > u. Returns (token, log-prob) as float32, [2, N].
-
-    The log-prob is that under p = softmax(logits · scale), before top-p. NaN in a row's logits gives a NaN log-prob.
-    Overwrites `logits_NV`. A float32 holds every token id exactly up to 2^24.
-    """
-    if scale_N1 is not None:
-        logits_NV.mul_(scale_N1)
-    p_NV = kept_NV = torch.softmax(logits_NV, -1)
-    if top_p_N1 is not None:
-        # Masked in the order of the vocabulary, so that a row's token does not depend on whether its neighbours use top-p.
-        sorted_NV = p_NV.sort(-1, descending=True).values
-        before_NV = sorted_NV.cumsum(-1) - sorted_NV
-        # top_p = 1 keeps everything, whatever the rounding of the sum; top_p = 0 keeps the likeliest
-        limit_N1 = torch.where(top_p_N1 < 1, top_p_N1, torch.inf).clamp_(min=1e-9)
-        least_N1 = sorted_NV.masked_fill(before_NV >= limit_N1, torch.inf).amin(-1, keepdim=True)
-        kept_NV = p_NV.masked_fill(p_NV < least_N1, 0.0)
-    cdf_NV = kept_NV.cumsum(-1)
-    # u is at most 1 - 2^-24, so u · total rounds to less than the total: a token of probability 0 is never met
-    token_N1 = torch.searchsorted(cdf_NV, uniform_N1 * cdf_NV[:, -1:], right=True)
-    token_N1.clamp_(max=cdf_NV.shape[1] - 1)  # for a row of NaN
-    if greedy_N1 is not None or logits_NV.device.type != "cpu":  # argmax costs as much as all the rest on a CPU
-        best_N1 = logits_NV.argmax(-1, keepdim=True)
-        if greedy_N1 is not None:
-            token_N1 = torch.where(greedy_N1, best_N1, token_N1)
-        # a parallel sum need not grow from token to token, so that the search can land beside the token it means
-        token_N1 = torch.where(kept_NV.gather(1, token_N1) > 0, token_N1, best_N1)
-    return torch.stack((token_N1[:, 0].float(), p_NV.gather(1, token_N1)[:, 0].log()))
-
-
-# ── knowing when to stop ──────────────────────────────────────────────────────────────────────────────────────────
-
-
-class StopWatch:
-    """Which tokens may end a continuation, as a table that costs one look-up a row and step; the rest is decided by text.
-
-    A token may end it if the model's end tokens include it, or if its text contains the last character of a stop string.
-    """
-
-    def __init__(self, tokenizer: Any, ends: frozenset[int], vocabulary: int) -> None:
-        self._tokenizer = tokenizer
-        self._ends = ends
-        self._rows: dict[tuple[str, ...], int] = {(): 0}
-        self._texts: list[str] | None = None
-        self.table = np.isin(np.arange(vocabulary), list(ends))[None]
-
-    def row(self, stop: tuple[str, ...]) -> int:
-        """The table's row for these stop strings."""
-        if stop not in self._rows:
-            self._rows[stop] = len(self.table)
-            self.table = np.concatenate((self.table, self._may_end(stop)[None]))
-        return self._rows[stop]
-
-    def _may_end(self, stop: tuple[str, ...]) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        if self._texts is None:
-            self._texts = token_texts(self._tokenizer, self.table.shape[1])
-        last = {text[-1] for text in stop if text}
-        if " " in last:  # some decoders put spaces between tokens, where no token's text shows them
-            return np.ones(self.table.shape[1], np.bool_)
-        # a token that holds part of a multi-byte character decodes to the replacement character
-        last |= {"\ufffd"} if any(ord(char) > 127 for char in last) else set()
-        return self.table[0] | np.array([not last.isdisjoint(text) for text in self._texts], np.bool_)
-
-    def finish(self, ids: list[int], stop: tuple[str, ...]) -> Finish | None:
-        """Whether the newest of the sampled `ids` ends the continuation."""
-        if ids[-1] in self._ends:
-            return Finish.EOS
-        if stop and self.table[self._rows[stop], ids[-1]]:
-            # every token brings at least a byte, and 4 more make sure that the tail does not begin inside a character
-            tail = ids[-4 - max(len(text.encode()) for text in stop) :]
-            decoded = self._tokenizer.decode(tail, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-            if any(text and text in decoded for text in stop):
-                return Finish.STOP
-        return None
-
-
-def token_texts(tokenizer: Any, vocabulary: int) -> list[str]:
-    """The text of each token alone; ids that the tokenizer lacks have none."""
-    known = min(len(tokenizer), vocabulary)
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is not None:
-        texts = backend.decode_batch([[i] for i in range(known)], skip_special_tokens=False)
-    else:
-        texts = [tokenizer.decode([i]) for i in range(known)]
-    return texts + [""] * (vocabulary - known)
-
-
-def end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
-    """Every end token that the generation config, the config or the tokenizer names."""
-    ends: set[int] = set()
-    for source in (getattr(model, "generation_config", None), model.config, tokenizer):
-        named = getattr(source, "eos_token_id", None)
-        ends.update(named if isinstance(named, Iterable) else () if named is None else (named,))
-    return frozenset(ends)
 
 
 def common_prefix(a: Ints, b: Ints) -> int:

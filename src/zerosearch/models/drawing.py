@@ -1,0 +1,44 @@
+"""Drawing a token: inverse CDF, a temperature, top-p and a seed of its own for every row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def uniforms(seed: int, count: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Multiples of 2^-24 in [0, 1). Number i is a pure function of (seed, i): Philox, a counter-based generator."""
+    return np.random.Generator(np.random.Philox(key=seed % 2**64)).random(count, np.float32)
+
+
+def draw(logits_NV: Tensor, uniform_N1: Tensor, scale_N1: Tensor | None, top_p_N1: Tensor | None, greedy_N1: Tensor | None) -> Tensor:
+    """Inverse-CDF sampling: the first token i with p_0 + … + p_i > u. Returns (token, log-prob) as float32, [2, N].
+
+    The log-prob is that under p = softmax(logits · scale), before top-p. NaN in a row's logits gives a NaN log-prob.
+    Overwrites `logits_NV`. A float32 holds every token id exactly up to 2^24.
+    """
+    if scale_N1 is not None:
+        logits_NV.mul_(scale_N1)
+    p_NV = kept_NV = torch.softmax(logits_NV, -1)
+    if top_p_N1 is not None:
+        # Masked in the order of the vocabulary, so that a row's token does not depend on whether its neighbours use top-p.
+        sorted_NV = p_NV.sort(-1, descending=True).values
+        before_NV = sorted_NV.cumsum(-1) - sorted_NV
+        # top_p = 1 keeps everything, whatever the rounding of the sum; top_p = 0 keeps the likeliest
+        limit_N1 = torch.where(top_p_N1 < 1, top_p_N1, torch.inf).clamp_(min=1e-9)
+        least_N1 = sorted_NV.masked_fill(before_NV >= limit_N1, torch.inf).amin(-1, keepdim=True)
+        kept_NV = p_NV.masked_fill(p_NV < least_N1, 0.0)
+    cdf_NV = kept_NV.cumsum(-1)
+    # u is at most 1 - 2^-24, so u · total rounds to less than the total: a token of probability 0 is never met
+    token_N1 = torch.searchsorted(cdf_NV, uniform_N1 * cdf_NV[:, -1:], right=True)
+    token_N1.clamp_(max=cdf_NV.shape[1] - 1)  # for a row of NaN
+    if greedy_N1 is not None or logits_NV.device.type != "cpu":  # argmax costs as much as all the rest on a CPU
+        best_N1 = logits_NV.argmax(-1, keepdim=True)
+        if greedy_N1 is not None:
+            token_N1 = torch.where(greedy_N1, best_N1, token_N1)
+        # a parallel sum need not grow from token to token, so that the search can land beside the token it means
+        token_N1 = torch.where(kept_NV.gather(1, token_N1) > 0, token_N1, best_N1)
+    return torch.stack((token_N1[:, 0].float(), p_NV.gather(1, token_N1)[:, 0].log()))
