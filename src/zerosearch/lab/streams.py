@@ -72,10 +72,11 @@ def random_facts(
 class Sloppiness:
     """How often a demonstration does each thing right. A base LLM searches and chains badly: so does this one."""
 
-    searches: float = 0.75
-    queries_well: float = 0.75
-    second_hop: float = 0.5
-    copies: float = 0.65
+    searches: float = 0.7
+    queries_well: float = 0.7
+    second_hop: float = 0.75
+    overshoots: float = 0.5  # this is how often it goes on when the answer is already there: it cannot tell one hop from two
+    copies: float = 0.6
     breaks_format: float = 0.1
 
 
@@ -121,7 +122,8 @@ def demonstration(rng: random.Random, names: Names, k: int = 5, sloppy: Sloppine
     if rng.random() > sloppy.searches:
         guess = rng.choice(("i guess", "maybe i know this", "i think i know"))
         return [*sample, (f"<think> {guess} </think>", LOOKED_UP), *_answer(rng, names.draw(answer_type), sloppy)]
-    plan = hops if len(hops) == 1 or rng.random() < sloppy.second_hop else hops[:1]
+    plan = _plan(rng, names, hops, sloppy)
+    answer_type = RELATIONS[max(plan, hops, key=len)[-1].relation][1]
     hop, found, mentioned = plan[0], True, list[Entity]()
     for i, planned in enumerate(plan):
         wanted = rng.choice(
@@ -141,10 +143,20 @@ def demonstration(rng: random.Random, names: Names, k: int = 5, sloppy: Sloppine
             retry = f"<think> not relevant, try again </think><search> {query_for(rng, hop.subject, hop.relation)} </search>"
             sample += [(retry, LOOKED_UP), (render_information(documents), GIVEN)]
             found = True
-    copies = found and len(plan) == len(hops) and rng.random() < sloppy.copies
+    copies = found and len(plan) >= len(hops) and rng.random() < sloppy.copies
     answer = hop.object if copies else _any(rng, names, mentioned, answer_type)
     restated = f"<think> {clause(rng, hop.relation, hop.subject)} {answer.name} </think>"
     return [*sample, (restated, LOOKED_UP), *_answer(rng, answer, sloppy)]
+
+
+def _plan(rng: random.Random, names: Names, hops: list[Hop], sloppy: Sloppiness) -> list[Hop]:
+    """The hops a demonstration takes: too few for some questions of two hops, one too many for some of one."""
+    if len(hops) == 2:
+        return hops if rng.random() < sloppy.second_hop else hops[:1]
+    if rng.random() >= sloppy.overshoots:
+        return hops
+    relation = rng.choice(RELATIONS_OF[hops[0].object.type])
+    return [*hops, Hop(hops[0].object, relation, names.draw(RELATIONS[relation][1]))]
 
 
 def _any(rng: random.Random, names: Names, mentioned: list[Entity], type: str) -> Entity:

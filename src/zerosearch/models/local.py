@@ -56,6 +56,10 @@ class LocalModel:
     def close(self, session: str) -> None:
         self.sampler.close(session)
 
+    async def aclose(self) -> None:
+        """Forget what is cached; the next call begins as the first did."""
+        self.sampler.forget()
+
     async def complete(self, prompt: str, sampling: Sampling) -> str:
         session = f"complete/{next(self._calls)}"
         try:

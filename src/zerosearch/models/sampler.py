@@ -215,7 +215,10 @@ class Sampler:
             self._slots.owner[state.slot] = None
 
     def forget(self) -> None:
-        """Drop every key and value, because the weights have changed; a row in mid-sequence goes on under the new ones."""
+        """Drop every key and value, because the weights have changed; a row in mid-sequence goes on under the new ones.
+
+        With nothing in mid-sequence the sampler is as new: what it does next is what a sampler just made would do, bit by bit.
+        """
         resumed: list[_Request] = []
         for slot in range(self._active):
             request = self._slots.owner[slot].request
@@ -224,6 +227,9 @@ class Sampler:
         self._waiting[:0] = resumed
         self._reset()
         if self._model.device.type != "cpu":  # a GPU's memory is wanted for training now
+            self._model.cache.clear()
+        if not self._sessions:
+            self._slots, self._tick = _Slots(), 0
             self._model.cache.clear()
         self._model.refresh()
 
