@@ -15,7 +15,7 @@ from zerosearch.config import Recipe, load_recipe
 from zerosearch.errors import BadConfig, BadFile, ZeroSearchError, one_of
 
 # typer brings a click of its own and shows only some of its names; this is the parent of all complaints about the words typed
-UsageError = typer.BadParameter.__bases__[0]
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 app = typer.Typer(
     name="zerosearch",

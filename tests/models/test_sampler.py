@@ -414,7 +414,7 @@ def test_cancelled_requests_free_their_rows() -> None:
         with pytest.raises(asyncio.CancelledError):
             await first
         again = await sampler.generate(ids_of(5, 0), Sampling(5), "0")  # a cancelled session can go on at once
-        return [outcomes[2], outcomes[4], again]
+        return [o for o in (outcomes[2], outcomes[4], again) if isinstance(o, Generation)]
 
     for prompt, generation in zip([ids_of(7, 2), ids_of(6, 9), ids_of(5, 0)], asyncio.run(main()), strict=True):
         assert error_of(lm, prompt, generation) < 1e-5

@@ -240,7 +240,7 @@ class Lab:
                     "steps": scale.rl_steps,
                     "questions_per_step": scale.questions_per_step,
                     "group_size": scale.group_size,
-                    "minibatches": 2,
+                    "minibatches": 3,
                     "learning_rate": 7e-4,
                     "microbatch_tokens": 8192,
                 },

@@ -72,11 +72,11 @@ def random_facts(
 class Sloppiness:
     """How often a demonstration does each thing right. A base LLM searches and chains badly: so does this one."""
 
-    searches: float = 0.7
-    queries_well: float = 0.7
-    second_hop: float = 0.75
-    overshoots: float = 0.5  # this is how often it goes on when the answer is already there: it cannot tell one hop from two
-    copies: float = 0.6
+    searches: float = 0.8
+    queries_well: float = 0.75
+    second_hop: float = 0.85
+    overshoots: float = 0.6  # this is how often it goes on when the answer is already there: it cannot tell one hop from two
+    copies: float = 0.7
     breaks_format: float = 0.1
 
 

@@ -227,12 +227,12 @@ class RowModel:
         return self._whole.get_input_embeddings().weight.device
 
     @torch.inference_mode()
-    def logits(self, ids_NT: Ints, lo: int, starts_N: Ints, last_N: Ints | None = None) -> Tensor:
+    def logits(self, token_ids_NT: Ints, lo: int, starts_N: Ints, last_N: Ints | None = None) -> Tensor:
         """float32 logits [N, V] after token last_N[i] of each row (T = 1: after the only one)."""
-        n, t = ids_NT.shape
+        n, t = token_ids_NT.shape
         device = self.device
         self.cache.begin(lo, starts_N, t, device)
-        ids_NT = torch.from_numpy(ids_NT).to(device)
+        ids_NT = torch.from_numpy(token_ids_NT).to(device)
         positions_NT = self.cache.starts[:, None]
         if last_N is None:
             if self._recorded is not None:

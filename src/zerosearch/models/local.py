@@ -82,7 +82,8 @@ def load_model(name: str, device: str = "auto", dtype: str = "float32") -> tuple
     offline = not _check_folder(name) and not _reaches_hub(name)
     tokenizer = load_tokenizer(name, offline)
     try:
-        model = AutoModelForCausalLM.from_pretrained(name, dtype=DTYPES[dtype], local_files_only=offline).to(device).eval()
+        model: Any = AutoModelForCausalLM.from_pretrained(name, dtype=DTYPES[dtype], local_files_only=offline)
+        model.to(device).eval()
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise ModelNotUsable(f"cannot load the model '{name}': {_first_line(error)}") from error
     return model, tokenizer
