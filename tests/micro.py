@@ -22,7 +22,7 @@ def write_micro(folder: Path) -> dict[str, str]:
     easy = [replace(q, question=replace(q.question, golden_answers=(*first, *last))) for q in world.questions]
     write_questions(folder / "questions.jsonl", easy)
     tokenizer = make_tokenizer()
-    always_searches = Sloppiness(searches=1.0, queries_well=1.0, second_hop=0.0, overshoots=0.0, breaks_format=0.0)
+    always_searches = Sloppiness(searches=1.0, queries_well=1.0, second_hop=0.0, breaks_format=0.0)
 
     def batch_of(step: int) -> list[Sample]:
         rng = random.Random(step)

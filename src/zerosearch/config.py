@@ -121,6 +121,7 @@ class RunConfig(Section):
     checkpoint_every: Positive = 10
     keep_checkpoints: Positive = 2
     evaluate_every: Natural = 0
+    evaluate_questions: Positive = 200
     save_trajectories_every: Positive = 1
     workers: Natural = 0
 

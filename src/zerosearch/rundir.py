@@ -37,7 +37,7 @@ class RunDirectory:
 
     def require_new(self) -> None:
         """Raises BadConfig when a run is here already: nothing is ever overwritten."""
-        if self.config.exists():
+        if self.config.exists() or any(self.checkpoints.glob("step-*")):
             raise BadConfig(f"'{self.path}' already holds a run; go on with --resume {self.path}, or choose another run.out=DIR.")
 
     def create(self, recipe: Recipe) -> None:

@@ -121,7 +121,7 @@ def test_demonstrations_are_turns_but_for_those_that_break_the_format(samples: d
 
 def test_a_careful_demonstrator_searches_each_hop_and_reads_the_answer() -> None:
     rng = random.Random(1)
-    names, careful = Names(rng), Sloppiness(searches=1, queries_well=1, second_hop=1, copies=1, breaks_format=0, overshoots=0)
+    names, careful = Names(rng), Sloppiness(searches=1, queries_well=1, second_hop=1, copies=1, breaks_format=0)
     numbers: list[int] = []
     for _ in range(100):
         sample = demonstration(rng, names, sloppy=careful)
@@ -139,7 +139,7 @@ def test_a_careful_demonstrator_searches_each_hop_and_reads_the_answer() -> None
 def test_a_guesser_does_not_search() -> None:
     rng = random.Random(2)
     for _ in range(20):
-        (turn,) = turns(demonstration(rng, Names(rng), sloppy=Sloppiness(searches=0, breaks_format=0, overshoots=0)))
+        (turn,) = turns(demonstration(rng, Names(rng), sloppy=Sloppiness(searches=0, breaks_format=0)))
         assert isinstance(parse_turn(turn), Answer)
 
 

@@ -146,7 +146,8 @@ class Lab:
             def batch_of(step: int) -> list[Any]:
                 return pretraining_batch(self.seed, self.test_entities, step / steps)
 
-            self._fit("base", "", batch_of, (0.02, 8e-3), Schedule(steps, decay=0.4), _show(progress, steps))
+            # nothing else runs yet: two threads make a step 1.6 times as fast
+            self._fit("base", "", batch_of, (0.02, 8e-3), Schedule(steps, decay=0.4), _show(progress, steps), threads=2)
 
     def tune_both(self, console: Console) -> None:
         """The policy in this process, the simulator in another: two cores, two models."""
@@ -240,11 +241,11 @@ class Lab:
                     "steps": scale.rl_steps,
                     "questions_per_step": scale.questions_per_step,
                     "group_size": scale.group_size,
-                    "minibatches": 3,
+                    "minibatches": 2,
                     "learning_rate": 7e-4,
                     "microbatch_tokens": 8192,
                 },
-                "run": {"out": str(run), "seed": self.seed, "checkpoint_every": 1, "save_trajectories_every": 5},
+                "run": {"out": str(run), "seed": self.seed, "checkpoint_every": 1, "evaluate_every": 25, "save_trajectories_every": 5},
             }
         )
 
@@ -259,12 +260,13 @@ class Lab:
         rates: tuple[float, float],
         schedule: Schedule,
         on_step: Callable[[int, float, float], None],
+        threads: int = 1,
     ) -> None:
         """Train the model `name` from the model `origin` (none: from random weights) and put it in its folder, finished."""
         folder, partial, state = self.out / name, self.out / f".{name}", self.out / f".{name}.state"
         if folder.exists():
             return
-        torch.set_num_threads(1)
+        torch.set_num_threads(threads)
         model = _load(self.out / origin) if origin else build_model(len(self.tokenizer), self.seed)
         fit(model, self.tokenizer, batch_of, micro_optimizers(model, *rates), schedule, state, on_step)
         model.save_pretrained(partial)

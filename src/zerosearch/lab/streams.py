@@ -72,11 +72,11 @@ def random_facts(
 class Sloppiness:
     """How often a demonstration does each thing right. A base LLM searches and chains badly: so does this one."""
 
-    searches: float = 0.8
-    queries_well: float = 0.75
+    searches: float = 0.6
+    queries_well: float = 0.6
     second_hop: float = 0.85
-    overshoots: float = 0.6  # this is how often it goes on when the answer is already there: it cannot tell one hop from two
-    copies: float = 0.7
+    restates: float = 0.45  # says what the first search found before it goes on; it helps, and RL may find out that it does
+    copies: float = 0.5
     breaks_format: float = 0.1
 
 
@@ -122,8 +122,7 @@ def demonstration(rng: random.Random, names: Names, k: int = 5, sloppy: Sloppine
     if rng.random() > sloppy.searches:
         guess = rng.choice(("i guess", "maybe i know this", "i think i know"))
         return [*sample, (f"<think> {guess} </think>", LOOKED_UP), *_answer(rng, names.draw(answer_type), sloppy)]
-    plan = _plan(rng, names, hops, sloppy)
-    answer_type = RELATIONS[max(plan, hops, key=len)[-1].relation][1]
+    plan = hops if len(hops) == 1 or rng.random() < sloppy.second_hop else hops[:1]
     hop, found, mentioned = plan[0], True, list[Entity]()
     for i, planned in enumerate(plan):
         wanted = rng.choice(
@@ -131,11 +130,14 @@ def demonstration(rng: random.Random, names: Names, k: int = 5, sloppy: Sloppine
         )
         # after a search that failed, it carries on with whatever name of the right type it saw
         hop = planned if found else replace(planned, subject=_any(rng, names, mentioned, planned.subject.type))
+        recalled = ""
+        if i > 0 and found and rng.random() < sloppy.restates:
+            recalled = f"{clause(rng, plan[i - 1].relation, plan[i - 1].subject)} {hop.subject.name}. "
         found = rng.random() < sloppy.queries_well
         query = query_for(rng, hop.subject, hop.relation) if found else _poor_query(rng, names, hop)
         documents, mentioned = random_documents(rng, names, hop, k, found)
         sample += [
-            (f"<think> {wanted} {NOUNS[hop.relation]} of {hop.subject.name} </think><search> {query} </search>", LOOKED_UP),
+            (f"<think> {recalled}{wanted} {NOUNS[hop.relation]} of {hop.subject.name} </think><search> {query} </search>", LOOKED_UP),
             (render_information(documents), GIVEN),
         ]
         if not found and i == len(plan) - 1 and rng.random() < 0.3:
@@ -143,20 +145,10 @@ def demonstration(rng: random.Random, names: Names, k: int = 5, sloppy: Sloppine
             retry = f"<think> not relevant, try again </think><search> {query_for(rng, hop.subject, hop.relation)} </search>"
             sample += [(retry, LOOKED_UP), (render_information(documents), GIVEN)]
             found = True
-    copies = found and len(plan) >= len(hops) and rng.random() < sloppy.copies
+    copies = found and len(plan) == len(hops) and rng.random() < sloppy.copies
     answer = hop.object if copies else _any(rng, names, mentioned, answer_type)
     restated = f"<think> {clause(rng, hop.relation, hop.subject)} {answer.name} </think>"
     return [*sample, (restated, LOOKED_UP), *_answer(rng, answer, sloppy)]
-
-
-def _plan(rng: random.Random, names: Names, hops: list[Hop], sloppy: Sloppiness) -> list[Hop]:
-    """The hops a demonstration takes: too few for some questions of two hops, one too many for some of one."""
-    if len(hops) == 2:
-        return hops if rng.random() < sloppy.second_hop else hops[:1]
-    if rng.random() >= sloppy.overshoots:
-        return hops
-    relation = rng.choice(RELATIONS_OF[hops[0].object.type])
-    return [*hops, Hop(hops[0].object, relation, names.draw(RELATIONS[relation][1]))]
 
 
 def _any(rng: random.Random, names: Names, mentioned: list[Entity], type: str) -> Entity:

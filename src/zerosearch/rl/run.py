@@ -24,7 +24,7 @@ from zerosearch.models.sampler import Arbiter
 from zerosearch.ports import SearchEngine
 from zerosearch.progress import Progress
 from zerosearch.rl.crew import Crew, Member, crew_size
-from zerosearch.rl.train import Ingredients, train
+from zerosearch.rl.train import Ingredients, go_back, train
 from zerosearch.rl.update import Learner
 from zerosearch.rollout import RolloutSettings
 from zerosearch.rundir import RunDirectory, write_atomically
@@ -50,6 +50,7 @@ def run_training(
         run.create(recipe)
     summary: dict[str, Any] = {"seed": recipe.run.seed}
     phases = dict(earlier_phases or {})
+    base: dict[str, Any] = {}
     if parts.evaluation_engine and parts.held_out:
         base = _evaluation_at(run, recipe, parts, "base", console)
         phases["base evaluation"] = base["wall_s"]
@@ -58,7 +59,10 @@ def run_training(
     me = member(recipe, parts.policy, parts.engine, parts.settings, reference)
     size = crew_size(recipe.run.workers, parts.policy.model.device.type)
     with Crew(me, recipe, muster, size) as crew, StopRequest(console) as stop, Progress("reinforcement learning", console) as progress:
-        asyncio.run(train(recipe, parts, crew, run, progress, stop))
+        start = go_back(run, me.learner)
+        if start == 0 and "base" in summary:
+            run.append_metrics({"kind": "evaluate", "step": 0, **base["greedy"]})
+        asyncio.run(train(recipe, parts, crew, run, progress, stop, start))
     phases["reinforcement learning"] = round(sum(row["seconds"] for row in run.read_metrics() if row["kind"] == "train"), 1)
     if parts.evaluation_engine and parts.held_out:
         trained = _evaluation_at(run, recipe, parts, "trained", console)
@@ -91,7 +95,8 @@ def _evaluation_at(run: RunDirectory, recipe: Recipe, parts: Ingredients, when: 
     started = time.perf_counter()
     greedy = evaluate_with_progress(parts, 0.0, f"evaluating the {when} policy", console)
     sampled = evaluate_with_progress(parts, 1.0, "the same, sampled at T = 1", console)
-    result = {"figures": summary_figures(greedy, sampled), "wall_s": round(time.perf_counter() - started, 1)}
+    figures = summary_figures(greedy, sampled)
+    result = {"figures": figures, "greedy": greedy.as_dict(), "wall_s": round(time.perf_counter() - started, 1)}
     if when == "trained":
         run.append_metrics({"kind": "evaluate", "step": recipe.rl.steps, **greedy.as_dict()})
     write_atomically(kept, json.dumps(result))

@@ -37,14 +37,16 @@ class Ingredients:
     evaluation_engine: SearchEngine | None = None
 
 
-async def train(recipe: Recipe, parts: Ingredients, crew: Crew, run: RunDirectory, progress: Progress, stop: StopRequest) -> None:
-    """Train `parts.policy` in place; the run directory has everything after each step, the model after each checkpoint.
+async def train(
+    recipe: Recipe, parts: Ingredients, crew: Crew, run: RunDirectory, progress: Progress, stop: StopRequest, start: int = 0
+) -> None:
+    """Train `parts.policy` in place from step `start` on; the run directory has all of it after each step, the model after a checkpoint.
 
-    Raises RunFailed when `stop` was requested (the finished step is saved first), or when every rollout of a step failed.
+    Raises RunFailed when `stop` was requested (the finished step is saved first), or when too many rollouts of a step failed.
     """
     rl, curriculum = recipe.rl, recipe.noise_curriculum()
     learner = crew.me.learner
-    for step in range(resume(run, learner), rl.steps):
+    for step in range(start, rl.steps):
         started, noise_rate = time.perf_counter(), curriculum.noise_rate(step)
         questions = questions_of_step(parts.questions, step, rl.questions_per_step, recipe.run.seed)
         groups = await crew.roll_out(questions, step, noise_rate)
@@ -64,10 +66,10 @@ async def train(recipe: Recipe, parts: Ingredients, crew: Crew, run: RunDirector
             "seconds": time.perf_counter() - started,
         }
         run.append_metrics(metrics)
-        if (step + 1) % recipe.run.save_trajectories_every == 0:
-            run.append_trajectories(groups, step + 1, "train")
         last = step + 1 == rl.steps or stop.requested
-        if due(step + 1, recipe.run.evaluate_every, False) and parts.evaluation_engine and parts.held_out:
+        if due(step + 1, recipe.run.save_trajectories_every, step + 1 == rl.steps):
+            run.append_trajectories(groups, step + 1, "train")
+        if step + 1 < rl.steps and due(step + 1, recipe.run.evaluate_every, False) and parts.evaluation_engine and parts.held_out:
             await evaluate_now(recipe, parts, run, step + 1)
         if due(step + 1, recipe.run.checkpoint_every, last):
             save_checkpoint(run, step + 1, parts.policy.model, parts.policy.tokenizer, [learner.optimizer], recipe.run.keep_checkpoints)
@@ -82,7 +84,7 @@ def due(step: int, every: int, last: bool) -> bool:
     return bool(every) and (last or step % every == 0)
 
 
-def resume(run: RunDirectory, learner: Learner) -> int:
+def go_back(run: RunDirectory, learner: Learner) -> int:
     """Go back to the newest checkpoint, if there is one; returns how many steps are done."""
     if not (checkpoints := finished_checkpoints(run)):
         run.cut_back({name: 0 for name in run.lengths()})
@@ -162,6 +164,7 @@ def rollout_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
 async def evaluate_now(recipe: Recipe, parts: Ingredients, run: RunDirectory, step: int) -> None:
     assert parts.evaluation_engine is not None
     settings = replace(parts.settings, temperature=0.0)
-    evaluation = await evaluate(parts.policy, parts.evaluation_engine, parts.held_out, settings)
+    evaluation = await evaluate(parts.policy, parts.evaluation_engine, parts.held_out[: recipe.run.evaluate_questions], settings)
+    parts.policy.sampler.forget()  # a run resumed here begins with nothing cached: so does this one
     run.append_metrics({"kind": "evaluate", "step": step, **evaluation.as_dict()})
     run.append_trajectories([Group(t.question, (t,)) for t in evaluation.trajectories[:50]], step, "evaluate")
