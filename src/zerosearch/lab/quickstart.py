@@ -57,9 +57,9 @@ class Scale:
     pairs: int = 12_000
     questions_kept_out: int = 300
     probes: int = 300
-    rl_steps: int = 85
+    rl_steps: int = 100
     questions_per_step: int = 12
-    group_size: int = 10
+    group_size: int = 12
     test_questions: int = 600
 
 
