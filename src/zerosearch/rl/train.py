@@ -115,12 +115,9 @@ def with_rewards(group: Group, reward: str) -> Group:
         if t.stop_reason.is_failure:
             return t
         scores = score(t.answer, t.question.golden_answers)
-        return replace(t, scores=scores, reward=getattr(scores, REWARDS[reward]))
+        return replace(t, scores=scores, reward=getattr(scores, reward))
 
     return replace(group, trajectories=tuple(scored(t) for t in group.trajectories))
-
-
-REWARDS = {"f1": "f1", "em": "em", "cover_em": "cover_em"}
 
 
 def with_advantages(group: Group, algorithm: str) -> Group:
