@@ -1,0 +1,76 @@
+"""`zerosearch quickstart` and `zerosearch train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zerosearch.cli.options import JsonOption, SeedOption, console, write_json
+from zerosearch.config import Recipe, load_recipe
+from zerosearch.errors import BadConfig
+
+
+def quickstart(
+    out: Annotated[Path, typer.Option("--out", help="Where everything goes.")] = Path("runs/quickstart"),
+    seed: SeedOption = 0,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Also train against the real engine for as many steps, and print both.")
+    ] = False,
+    json_file: JsonOption = None,
+) -> None:
+    """The whole pipeline from nothing, on a laptop: world, base model, simulator, RL, report."""
+    from zerosearch.lab.quickstart import compare_with_real_engine, example_question, quickstart
+    from zerosearch.lab.tables import print_summary
+
+    summary = quickstart(out, seed, console=console)
+    if compare:
+        summary["real_engine"] = compare_with_real_engine(out, seed, console=console)
+    print_summary(summary, console)
+    console.print(f"\nreport: {out / 'report.html'}", soft_wrap=True)
+    console.print(f'ask it: zerosearch ask "{example_question(out)}" --policy {out}', soft_wrap=True)
+    write_json(summary, json_file)
+
+
+def train(
+    recipe: Annotated[str | None, typer.Argument(help="A TOML recipe.", metavar="RECIPE.toml")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="section.key=value, put on top of the recipe.", metavar="KEY=VALUE…")
+    ] = None,
+    resume: Annotated[str, typer.Option("--resume", help="Go on with the run in this directory.", metavar="DIR")] = "",
+    out: Annotated[str, typer.Option("--out", help="The run directory; the same as run.out=DIR.", metavar="DIR")] = "",
+    json_file: JsonOption = None,
+) -> None:
+    """Train a policy by RL against a search engine, simulated or real, as a recipe says."""
+    words = [*([recipe] if recipe else []), *(overrides or [])]
+    settings = [*(w for w in words if "=" in w), *([f'run.out="{out}"'] if out else [])]
+    files = [w for w in words if "=" not in w]
+    if resume:
+        loaded = _resumed(resume, files, settings)
+    elif len(files) == 1:
+        loaded = load_recipe(files[0], settings)
+    else:
+        raise BadConfig("give one recipe, or --resume DIR: zerosearch train RECIPE.toml [section.key=value …].")
+
+    from zerosearch.rl.run import run_training
+
+    summary = run_training(loaded, console, resume=bool(resume))
+    console.print(f"report: {Path(loaded.run.out) / 'report.html'}", soft_wrap=True)
+    write_json(summary, json_file)
+
+
+def _resumed(directory: str, files: list[str], settings: list[str]) -> Recipe:
+    """The recipe of the run in `directory`. A recipe or settings given beside it must say what the run was started with."""
+    from zerosearch.rundir import RunDirectory
+
+    run, kept = RunDirectory.open(directory)
+    wanted = load_recipe(files[0] if files else run.config, settings)
+    for section, values in wanted.model_dump().items():
+        for key, value in (values or {}).items():
+            if (before := (kept.model_dump()[section] or {}).get(key)) != value and (section, key) != ("run", "out"):
+                raise BadConfig(
+                    f"{section}.{key} = {value!r}, but the run in '{directory}' was started with {before!r}; "
+                    "resume it unchanged, or start a new run with another run.out."
+                )
+    return kept
