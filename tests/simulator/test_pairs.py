@@ -50,9 +50,11 @@ def test_no_documents() -> None:
     assert "".join(text for text, _ in tuning_text(empty, "{query}:", "", "</s>")) == "x:</s>"
 
 
-def test_a_hidden_gold_is_nowhere() -> None:
-    text = "".join(text for text, weight in tuning_text(PAIR, SIMULATE_MICRO, "<bos>", "<eos>", hide_gold=True) if not weight)
-    assert "Peru" not in text and "Gold:  Query: Lima country" in text
+def test_a_reply_may_break_off_after_some_documents() -> None:
+    prompt, first, rest = tuning_text(PAIR, "{k}:", "", "</s>", documents=1)
+    assert (prompt[0], first[0], rest[0]) == ("2:", "Doc 1: Lima lies in Peru.", "")  # asked for all, and no end learned
+    for as_many_as_there_are in (2, 5):
+        assert tuning_text(PAIR, "{k}:", "", "</s>", documents=as_many_as_there_are) == tuning_text(PAIR, "{k}:", "", "</s>")
 
 
 def test_what_it_learns_to_write_can_be_read() -> None:

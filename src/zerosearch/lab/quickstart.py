@@ -52,12 +52,12 @@ class Scale:
     """How long each phase lasts. The defaults are the quickstart's; tests and studies choose their own."""
 
     pretraining_steps: int = 600
-    demonstration_steps: int = 300
-    simulator_steps: int = 500
+    demonstration_steps: int = 400
+    simulator_steps: int = 700
     pairs: int = 12_000
     questions_kept_out: int = 300
     probes: int = 300
-    rl_steps: int = 100
+    rl_steps: int = 60
     questions_per_step: int = 12
     group_size: int = 12
     test_questions: int = 600
@@ -189,8 +189,8 @@ class Lab:
 
         def batch_of(step: int) -> list[WeightedText]:
             draw = random.Random(f"tune/{self.seed}/{step}")
-            chosen = draw.sample(pairs, 24)
-            return [tuning_text(p, SIMULATE_MICRO, "<bos>", "<eos>", lesser_weight=0.4) for p in chosen]
+            chosen, read = draw.sample(pairs, 24), draw.choice((1, 1, 2, 2, 5))
+            return [tuning_text(p, SIMULATE_MICRO, "<bos>", "<eos>", lesser_weight=0.4, documents=read) for p in chosen]
 
         self._fit("simulator", "base", batch_of, (0.015, 4e-3), Schedule(self.scale.simulator_steps, decay=0.5), on_step)
 

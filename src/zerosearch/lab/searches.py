@@ -21,7 +21,7 @@ def collect_pairs(
     count: int,
     banned: Container[Entity],
     k: int = 5,
-    off_target: float = 0.3,
+    off_target: float = 0.25,
 ) -> list[SearchPair]:
     """`count` searches, each under a keyword drawn at random. No query names an entity of `banned` (the test world's).
 
@@ -76,7 +76,7 @@ def off_target_query(world: World, names: Names, rng: random.Random, hop: Hop) -
     draw = rng.random()
     if draw < 0.15:
         return None, rng.choice(KEYWORDS[hop.relation])
-    other = names.near(hop.subject) if draw < 0.45 else rng.choice(world.entities[hop.subject.type])
+    other = names.near(hop.subject) if draw < 0.35 else rng.choice(world.entities[hop.subject.type])
     if other == hop.subject:
         return off_target_query(world, names, rng, hop)
     return other, query_for(rng, other, hop.relation)

@@ -15,7 +15,7 @@ from zerosearch.tags import render_information
 from zerosearch.types import Document
 
 Sample = list[tuple[str, float]]
-LOOKED_UP, READ, GIVEN = 1.0, 0.1, 0.0
+LOOKED_UP, REASONED, READ, GIVEN = 1.0, 0.5, 0.1, 0.0
 
 
 def one_relation(rng: random.Random, names: Names, subjects: int, questions: int) -> Sample:
@@ -39,19 +39,49 @@ def one_relation(rng: random.Random, names: Names, subjects: int, questions: int
 
 
 def mixed_text(rng: random.Random, names: Names, documents: int, questions: int) -> Sample:
-    """Numbered passages about several subjects, then questions and paraphrases about them."""
-    first = names.draw(rng.choice(list(RELATIONS_OF)))
+    """Numbered passages about several subjects, then questions and paraphrases about them.
+
+    In every other text one passage leads on to another, and some of the questions are worked out over both.
+    """
+    chain = _chain(rng, names) if rng.random() < 0.5 else None
+    subjects: list[tuple[Entity, tuple[str, Entity] | None]] = []
+    if chain:
+        subjects = [(hop.subject, (hop.relation, hop.object)) for hop in chain[1]]
+    first = subjects[0][0] if subjects else names.draw(rng.choice(list(RELATIONS_OF)))
+    while len(subjects) < documents:
+        subject = first if not subjects else names.near(first) if rng.random() < 0.4 else names.draw(rng.choice(list(RELATIONS_OF)))
+        subjects.append((subject, None))
+    if chain:
+        rng.shuffle(subjects)
     facts: list[tuple[Entity, str, Entity]] = []
     sample: Sample = [("<bos>", GIVEN)]
-    for i in range(documents):
-        subject = first if i == 0 else names.near(first) if rng.random() < 0.4 else names.draw(rng.choice(list(RELATIONS_OF)))
-        about = random_facts(rng, names, subject, rng.choice((1, 2, 3)))
+    for i, (subject, must) in enumerate(subjects, start=1):
+        about = random_facts(rng, names, subject, rng.choice((1, 2, 3)), must)
         facts += [(subject, relation, object) for relation, object in about]
-        sample.append((f"Doc {i + 1}: {passage(rng, subject, about)}", READ))
+        sample.append((f"Doc {i}: {passage(rng, subject, about)}", READ))
     for _ in range(questions):
-        subject, relation, object = rng.choice(facts)
-        sample += _ask(rng, relation, subject, object, as_question=rng.random() < 0.5)
+        if chain and rng.random() < 0.25:
+            sample += _work_out(rng, *chain)
+        else:
+            subject, relation, object = rng.choice(facts)
+            sample += _ask(rng, relation, subject, object, as_question=rng.random() < 0.5)
     return [*sample, ("<eos>", GIVEN)]
+
+
+def _chain(rng: random.Random, names: Names) -> tuple[str, list[Hop]]:
+    """A two-hop question and the facts that lead to its answer."""
+    (first, second), template = rng.choice(list(TWO_HOP.items()))
+    subject, bridge = names.draw(RELATIONS[first][0]), names.draw(RELATIONS[first][1])
+    hops = [Hop(subject, first, bridge), Hop(bridge, second, names.draw(RELATIONS[second][1]))]
+    return template.format(s=subject.name), hops
+
+
+def _work_out(rng: random.Random, question: str, hops: list[Hop]) -> Sample:
+    """The question, and one fact after the other: which fact comes next is the reasoning that a second search will need."""
+    sample: Sample = [(f"Question: {question} Answer:", READ)]
+    for hop in hops:
+        sample += [(clause(rng, hop.relation, hop.subject), REASONED), (hop.object.name, LOOKED_UP), (".", READ)]
+    return sample
 
 
 def _ask(rng: random.Random, relation: str, subject: Entity, object: Entity, as_question: bool) -> Sample:
@@ -70,22 +100,23 @@ def random_facts(
 
 @dataclass(frozen=True, slots=True)
 class Sloppiness:
-    """How often a demonstration does each thing right. A base LLM searches and chains badly: so does this one."""
+    """How often a demonstration does each thing right. A base LLM searches and chains badly: so does this one.
 
-    searches: float = 0.6
-    queries_well: float = 0.6
-    second_hop: float = 0.85
-    restates: float = 0.45  # says what the first search found before it goes on; it helps, and RL may find out that it does
-    copies: float = 0.5
+    Mostly it does not search at all. That is the first thing RL finds out, and what it then finds (a second search, a fact restated before
+    the next is looked for) has to be there often enough to be rewarded now and then: a rollout is right only if every part of it is.
+    """
+
+    searches: float = 0.42
+    queries_well: float = 0.9
+    second_hop: float = 0.95
+    restates: float = 0.8  # says what the first search found before it goes on
+    copies: float = 0.7
     breaks_format: float = 0.1
 
 
 def random_question(rng: random.Random, names: Names) -> tuple[str, list[Hop]]:
     if rng.random() < 0.5:
-        (first, second), template = rng.choice(list(TWO_HOP.items()))
-        subject, bridge = names.draw(RELATIONS[first][0]), names.draw(RELATIONS[first][1])
-        hops = [Hop(subject, first, bridge), Hop(bridge, second, names.draw(RELATIONS[second][1]))]
-        return template.format(s=subject.name), hops
+        return _chain(rng, names)
     relation = rng.choice(list(RELATIONS))
     subject = names.draw(RELATIONS[relation][0])
     return rng.choice(ONE_HOP[relation]).format(s=subject.name), [Hop(subject, relation, names.draw(RELATIONS[relation][1]))]

@@ -73,6 +73,7 @@ class RowCache:
         self.length = self.last + new
         self.starts = torch.from_numpy(starts).to(device)
         self.masks: dict[tuple[int | None, int], tuple[Tensor | None, int]] = {}
+        self.windows: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
         self.targets: dict[int, Tensor] = {}
 
     def update(self, key_NKTD: Tensor, value_NKTD: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
@@ -130,6 +131,21 @@ class RowCache:
             self.masks[window, copies] = mask, begin
         return self.masks[window, copies]
 
+    def window_of_each_row(self, window: int, heads: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """For decode: the last `window` positions of every row, each row's own, built once a forward.
+
+        Returns the additive mask [N·heads, 1, window] and the indices of what is seen in the storage flattened to [S·K·C, D].
+        """
+        if (window, heads) not in self.windows:
+            device = self.starts.device
+            position_NW = self.starts[:, None] + torch.arange(1 - window, 1, device=device)
+            mask_NW = torch.zeros(position_NW.shape, dtype=dtype, device=device).masked_fill_(position_NW < 0, -torch.inf)
+            row_N1 = torch.arange(self.lo, self.hi, device=device)[:, None]
+            slot_NK1 = (row_N1 * heads + torch.arange(heads, device=device))[:, :, None]
+            seen_NKW = slot_NK1 * self.capacity + position_NW.clamp(min=0)[:, None, :]
+            self.windows[window, heads] = mask_NW.repeat_interleave(heads, 0)[:, None], seen_NKW.flatten()
+        return self.windows[window, heads]
+
     def get_seq_length(self, layer_idx: int = 0) -> int:
         return self.length - self.new
 
@@ -143,15 +159,21 @@ class RowCache:
         k = key_NKLD.shape[1]
         g = h // k
         if t == 1:
-            mask, begin = self.mask(window, k, query_NHTD.dtype)
             query_BGD = query_NHTD.reshape(n * k, g, d)
-            key_BDL = key_NKLD.view(n * k, -1, d)[:, begin:].transpose(1, 2)
-            if mask is None:
-                scores_BGL = torch.bmm(query_BGD * scaling, key_BDL)
+            if window and 4 * window <= self.last - self.first:  # rows far apart: a slice would hold much that no row sees
+                mask, seen = self.window_of_each_row(window, k, query_NHTD.dtype)
+                key_BLD = self.keys[layer].view(-1, d).index_select(0, seen).view(n * k, window, d)
+                value_BLD = self.values[layer].view(-1, value_NKLD.shape[3]).index_select(0, seen).view(n * k, window, -1)
             else:
-                scores_BGL = torch.baddbmm(mask, query_BGD, key_BDL, alpha=scaling)
+                mask, begin = self.mask(window, k, query_NHTD.dtype)
+                key_BLD = key_NKLD.view(n * k, -1, d)[:, begin:]
+                value_BLD = value_NKLD.view(n * k, -1, value_NKLD.shape[3])[:, begin:]
+            if mask is None:
+                scores_BGL = torch.bmm(query_BGD * scaling, key_BLD.transpose(1, 2))
+            else:
+                scores_BGL = torch.baddbmm(mask, query_BGD, key_BLD.transpose(1, 2), alpha=scaling)
             weights_BGL = torch.softmax(scores_BGL, -1, dtype=torch.float32).to(value_NKLD.dtype)
-            return torch.bmm(weights_BGL, value_NKLD.view(n * k, -1, value_NKLD.shape[3])[:, begin:]).view(n, 1, h, -1)
+            return torch.bmm(weights_BGL, value_BLD).view(n, 1, h, -1)
 
         mask, begin = self.mask(window, g, query_NHTD.dtype)
         key_NKLD, value_NKLD = key_NKLD[:, :, begin:], value_NKLD[:, :, begin:]

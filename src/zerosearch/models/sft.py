@@ -121,9 +121,12 @@ def fit(
     schedule: Schedule,
     state_file: Path | None = None,
     on_step: Callable[[int, float, float], None] = lambda step, loss, hits: None,
+    part_tokens: int = 1024,
 ) -> None:
     """Train `model` in place. `batch_of(step)` must be a pure function: with `state_file`, a killed run goes on at the step it had reached.
 
+    A batch goes through the model in parts of like lengths and at most `part_tokens` padded tokens: the gradient is the same, little is
+    padding, and a CPU has what it works on in its cache.
     `on_step(steps done, loss, share of looked-up tokens right)` is called after each step.
     """
     rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
@@ -133,9 +136,7 @@ def fit(
         for optimizer, initial in zip(optimizers, rates, strict=True):
             for group, rate in zip(optimizer.param_groups, initial, strict=True):
                 group["lr"] = rate * schedule.factor(step)
-        ids_BT, weights_BT = (t.to(model.device) for t in encode_batch(tokenizer, batch_of(step)))
-        loss, hits = weighted_loss(model, ids_BT, weights_BT)
-        loss.backward()
+        loss, hits = _accumulate(model, tokenizer, batch_of(step), part_tokens)
         # Muon's updates have a size of their own: only the others need clipping
         torch.nn.utils.clip_grad_norm_([p for o in optimizers if not isinstance(o, Muon) for g in o.param_groups for p in g["params"]], 1.0)
         for optimizer in optimizers:
@@ -143,8 +144,36 @@ def fit(
             optimizer.zero_grad()
         if state_file:
             _save(model, optimizers, state_file, step + 1)
-        on_step(step + 1, float(loss.detach()), float(hits))
+        on_step(step + 1, loss, hits)
     model.eval()
+
+
+def _accumulate(model: Any, tokenizer: Any, samples: Sequence[WeightedText], part_tokens: int) -> tuple[float, float]:
+    """Add the gradient of the whole batch's weighted mean to the model's; returns that mean and the share of hits."""
+    ids_BT, weights_BT = (t.to(model.device) for t in encode_batch(tokenizer, samples))
+    lengths = (weights_BT > 0).int().mul(torch.arange(1, ids_BT.shape[1] + 1, device=ids_BT.device)).amax(1).tolist()
+    total, full, loss_sum, hit_sum = float(weights_BT[:, 1:].sum()), 0, 0.0, 0.0
+    for rows in parts_of_like_length(lengths, part_tokens):
+        longest = max(lengths[row] for row in rows)  # what has no weight after it predicts nothing
+        part_ids_BT, part_weights_BT = ids_BT[rows, :longest], weights_BT[rows, :longest]
+        loss, hits = weighted_loss(model, part_ids_BT, part_weights_BT)
+        share = float(part_weights_BT[:, 1:].sum()) / total
+        (loss * share).backward()
+        loss_sum += float(loss.detach()) * share
+        if count := int((part_weights_BT[:, 1:] == 1).sum()):
+            full, hit_sum = full + count, hit_sum + float(hits) * count
+    return loss_sum, hit_sum / full if full else float("nan")
+
+
+def parts_of_like_length(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
+    """Indices in parts of at most `max_tokens` padded tokens (one sequence at least), shortest first."""
+    parts: list[list[int]] = []
+    for index in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if parts and (len(parts[-1]) + 1) * lengths[index] <= max_tokens:
+            parts[-1].append(index)
+        else:
+            parts.append([index])
+    return parts
 
 
 def _save(model: Any, optimizers: Sequence[torch.optim.Optimizer], file: Path, step: int) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
+from zerosearch.models.sft import parts_of_like_length
 from zerosearch.types import Author, Group, Trajectory
 
 # B trajectories, T tokens of the longest of them
@@ -45,14 +46,8 @@ def minibatches(trajectories: Sequence[Trajectory], count: int, seed: int) -> li
 
 def microbatches(trajectories: Sequence[Trajectory], max_tokens: int) -> Iterator[list[Trajectory]]:
     """Parts of at most `max_tokens` padded tokens (one trajectory at least), of like lengths, so that little is padding."""
-    part: list[Trajectory] = []
-    for trajectory in sorted(trajectories, key=lambda t: len(t.token_ids)):
-        if part and (len(part) + 1) * len(trajectory.token_ids) > max_tokens:
-            yield part
-            part = []
-        part.append(trajectory)
-    if part:
-        yield part
+    for part in parts_of_like_length([len(t.token_ids) for t in trajectories], max_tokens):
+        yield [trajectories[i] for i in part]
 
 
 def trained_token_count(trajectories: Sequence[Trajectory], mask_observations: bool) -> int:
