@@ -77,6 +77,18 @@ def test_logprobs_equal_a_full_forward_pass(kind: str) -> None:
     assert sampler.stats.prefilled == sampler.stats.new
 
 
+@pytest.mark.parametrize("kind", ["qwen3", "mistral"])
+def test_sliding_windows_of_rows_far_apart(kind: str) -> None:
+    """A row shorter than the window and one many windows ahead: each looks at its own last tokens."""
+    lm = model(kind)
+    sampler = Sampler(lm, WORDS)
+    works = [sampler.generate(ids_of(length, length), Sampling(4, seed=length), str(length)) for length in (3, 15, 120)]
+    generations = run_all(*works)
+    assert sampler._model.cache.windows  # the way that is tested here was taken
+    for length, generation in zip((3, 15, 120), generations, strict=True):
+        assert error_of(lm, ids_of(length, length), generation) < 1e-5
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_greedy_equals_generate(kind: str) -> None:
     lm = model(kind)
