@@ -22,6 +22,7 @@ class Progress:
         self.console = console or Console(stderr=True)
         self.started = time.monotonic()
         self._last_line = 0.0
+        self._first: tuple[float, int] | None = None  # a resumed phase does not begin at 0: speed is measured from what is seen first
         self._bar = RichProgress(
             TextColumn("[bold]{task.description:<24}"),
             BarColumn(bar_width=24),
@@ -48,10 +49,11 @@ class Progress:
         figures = " ".join(f"{label} {value:.2f}" for key, label in _SHOWN.items() if isinstance(value := (metrics or {}).get(key), float))
         self._bar.update(self._task, completed=done, total=total, figures=figures)
         now = time.monotonic()
+        then, before = self._first = self._first or (self.started if done == 1 else now, 0 if done == 1 else done)
         if not self.console.is_terminal and (now - self._last_line > _PLAIN_LINE_EVERY_S or done == total):
             self._last_line = now
-            left = (now - self.started) / max(done, 1) * (total - done)
-            self._say(f"{done}/{total}  {figures}  about {left:.0f} s left")
+            left = f"about {(now - then) / (done - before) * (total - done):.0f} s left" if done > before else ""
+            self._say("  ".join(filter(None, (f"{done}/{total}", figures, left))))
 
     def _say(self, text: str) -> None:
         self.console.print(f"{self.phase}: {text}", highlight=False, soft_wrap=True)

@@ -50,11 +50,6 @@ def test_no_documents() -> None:
     assert "".join(text for text, _ in tuning_text(empty, "{query}:", "", "</s>")) == "x:</s>"
 
 
-def test_a_hidden_gold_is_nowhere() -> None:
-    text = "".join(text for text, weight in tuning_text(PAIR, SIMULATE_MICRO, "<bos>", "<eos>", hide_gold=True) if not weight)
-    assert "Peru" not in text and "Gold:  Query: Lima country" in text
-
-
 def test_what_it_learns_to_write_can_be_read() -> None:
     reply = "".join(text for text, weight in tuning_text(PAIR, "{query}", "", "") if weight)
     read = parse_documents(reply, 2)

@@ -14,6 +14,7 @@ import typer
 
 from zerosearch.cli import evaluation, training
 from zerosearch.errors import ZeroSearchError
+from zerosearch.interrupts import interrupt_on_terminate
 
 # typer brings a click of its own and shows only some of its names; this is the parent of all complaints about the words typed
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
@@ -44,12 +45,15 @@ def run(arguments: Sequence[str]) -> int:
         return _complain(str(error), error.exit_code)
     except UsageError as error:
         return _complain(f"{getattr(error, 'message', error)} (zerosearch --help lists what there is)", 2)
-    except (KeyboardInterrupt, typer.Abort):
-        return _complain("interrupted; what was finished is saved: run the same command again (train: with --resume) to go on.", 1)
+    except (KeyboardInterrupt, typer.Abort):  # once a run has begun, it says itself how to go on
+        return _complain("interrupted before anything was written; run the same command again.", 1)
+    except OSError as error:
+        return _complain(f"cannot read or write {error.filename or 'a file'} ({error.strerror or error}); mend that and try again.", 1)
     return code if isinstance(code, int) else 0
 
 
 def main() -> None:
+    interrupt_on_terminate()
     sys.exit(run(sys.argv[1:]))
 
 

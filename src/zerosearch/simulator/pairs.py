@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from zerosearch.prompts import fill
 from zerosearch.tags import render_document
@@ -36,14 +36,11 @@ def prompt_of(template: str, question: Question, query: str, quality: Quality, k
     return fill(template, {"question": question.text, "golden_answers": golds, "query": query, "quality": quality, "k": k})
 
 
-def tuning_text(
-    pair: SearchPair, template: str, bos: str, eos: str, hide_gold: bool = False, lesser_weight: float = 1.0
-) -> list[tuple[str, float]]:
+def tuning_text(pair: SearchPair, template: str, bos: str, eos: str, lesser_weight: float = 1.0) -> list[tuple[str, float]]:
     """Weighted text for `models.sft`: the prompt carries no loss, the documents and the end of the text do.
 
     `lesser_weight` is the weight of all documents but the first, which is the one a query is usually about.
     """
-    question = replace(pair.question, golden_answers=()) if hide_gold else pair.question
     first, *others = [render_document(d, i) for i, d in enumerate(pair.documents, start=1)] or [""]
-    prompt = bos + prompt_of(template, question, pair.query, pair.quality, len(pair.documents))
+    prompt = bos + prompt_of(template, pair.question, pair.query, pair.quality, len(pair.documents))
     return [(prompt, 0.0), (first, 1.0), ("".join(f" {d}" for d in others) + eos, lesser_weight)]
