@@ -6,6 +6,7 @@ the ones started here leave it to the first process, and end when that one does,
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -36,6 +37,7 @@ class StopRequest:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.requested:
+            logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it would print a traceback for each task that is cut short
             raise KeyboardInterrupt
         self.requested = True
         self._console.print("stopping after this step, which is saved; once more stops at once", highlight=False)
@@ -44,6 +46,11 @@ class StopRequest:
 def interrupt_on_terminate() -> None:
     """SIGTERM, as a cluster's scheduler sends it, does what Ctrl-C does."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def ignore_interrupts() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def start_quietly(process: Any) -> None:

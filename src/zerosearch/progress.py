@@ -29,8 +29,8 @@ class Progress:
             MofNCompleteColumn(),
             TextColumn("{task.fields[figures]}"),
             TimeElapsedColumn(),
-            TextColumn("left"),
             TimeRemainingColumn(),
+            TextColumn("left"),
             console=self.console,
             disable=not self.console.is_terminal,
         )
@@ -42,7 +42,7 @@ class Progress:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._bar.stop()
-        if kind is None and not self.console.is_terminal:
+        if kind is None and self._first and not self.console.is_terminal:
             self._say(f"done in {time.monotonic() - self.started:.0f} s")
 
     def step(self, done: int, total: int, metrics: Mapping[str, object] | None = None) -> None:

@@ -167,6 +167,8 @@ class Lab:
             write_questions(world / "test_questions.jsonl", self.test.questions[: self.scale.test_questions])
 
     def pretrain(self, console: Console) -> None:
+        if (self.out / "base").exists():
+            return
         with Progress("base model", console) as progress:
             steps = self.scale.pretraining_steps
 

@@ -91,11 +91,12 @@ def _trained(
     reference = copy.deepcopy(parts.policy.model).eval().requires_grad_(False) if recipe.rl.kl_coefficient > 0 else None
     me = member(recipe, parts.policy, parts.engine, parts.settings, reference)
     size = crew_size(recipe.run.workers, parts.policy.model.device.type)
-    with Crew(me, recipe, muster, size) as crew, StopRequest(console) as stop, Progress("reinforcement learning", console) as progress:
-        start = go_back(run, me.learner)
-        if start == 0 and "base" in summary:
-            run.append_metrics({"kind": "evaluate", "step": 0, **base["greedy"]})
-        asyncio.run(train(recipe, parts, crew, run, progress, stop, start))
+    start = go_back(run, me.learner)
+    if start == 0 and base:
+        run.append_metrics({"kind": "evaluate", "step": 0, **base["greedy"]})
+    if start < recipe.rl.steps:
+        with Crew(me, recipe, muster, size) as crew, StopRequest(console) as stop, Progress("reinforcement learning", console) as progress:
+            asyncio.run(train(recipe, parts, crew, run, progress, stop, start))
     phases["reinforcement learning"] = round(sum(row["seconds"] for row in run.read_metrics() if row["kind"] == "train"), 1)
     if parts.evaluation_engine and parts.held_out:
         trained = _evaluation_at(run, recipe, parts, "trained", console)
