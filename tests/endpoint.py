@@ -7,12 +7,12 @@ from contextlib import contextmanager
 
 from aiohttp import web
 
-from zerosearch.models.local import LocalModel
+from zerosearch.ports import Chat
 from zerosearch.types import Sampling
 
 
 @contextmanager
-def serving(model: LocalModel) -> Iterator[str]:
+def serving(model: Chat) -> Iterator[str]:
     """The base URL of a server that answers `/chat/completions` with `model`, until the block ends."""
 
     async def complete(request: web.Request) -> web.Response:

@@ -114,11 +114,15 @@ class RLConfig(Section):
 
 
 class RunConfig(Section):
-    """`workers` is how many processes share the rollouts and the gradient; 0 is one a core on a CPU (at most 4), one on a GPU."""
+    """`workers` is how many processes share the rollouts and the gradient; 0 is one a core on a CPU (at most 4), one on a GPU.
+
+    A killed run loses what came after its last checkpoint: at most one step by default. A checkpoint holds the model and two moments
+    of the optimiser; with billions of parameters writing it takes minutes, so set `checkpoint_every` higher there.
+    """
 
     out: Name = "runs/run"
     seed: Natural = 0
-    checkpoint_every: Positive = 10
+    checkpoint_every: Positive = 1
     keep_checkpoints: Positive = 2
     evaluate_every: Natural = 0
     evaluate_questions: Positive = 200
