@@ -1,7 +1,7 @@
 """The command line. Exit codes: 0 done, 1 ran but failed, 2 bad input; on 2 exactly one line on stderr.
 
 training.py     quickstart, train
-evaluation.py   evaluate, ask, rescore
+evaluation.py   evaluate, ask, rescore, compare, cost, gap
 options.py      the options several commands share
 """
 
@@ -32,6 +32,9 @@ for command in (
     evaluation.evaluate,
     evaluation.ask,
     evaluation.rescore,
+    evaluation.compare,
+    evaluation.cost,
+    evaluation.gap,
 ):
     app.command()(command)
 

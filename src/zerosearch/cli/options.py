@@ -14,15 +14,22 @@ from zerosearch.errors import BadConfig, BadFile, one_of
 console = Console(stderr=True)
 
 JsonOption = Annotated[Path | None, typer.Option("--json", help="Write one JSON object to this file; - is stdout.", metavar="FILE")]
-PolicyOption = Annotated[str, typer.Option("--policy", help="A model: a folder, a run directory, or a Hugging Face hub id.")]
+PolicyOption = Annotated[
+    str, typer.Option("--policy", help="A model: a folder, a run directory, a Hugging Face hub id, or an endpoint's URL (http://…/v1).")
+]
 EngineOption = Annotated[str, typer.Option("--engine", help="bm25 (with --corpus) or simulated (with --simulator).")]
 CorpusOption = Annotated[str, typer.Option("--corpus", help="JSONL or JSONL.gz with id, title, text.", metavar="FILE")]
 SimulatorOption = Annotated[
     str, typer.Option("--simulator", help="The simulator: a folder, a hub id, or an OpenAI-compatible endpoint's URL.")
 ]
 TemplateOption = Annotated[str, typer.Option("--template", help="The simulator's prompt: a built-in name or a file.")]
-PromptOption = Annotated[str, typer.Option("--prompt", help="The policy's prompt: search, micro, or a file; by default what its run used.")]
-TurnsOption = Annotated[int, typer.Option("--max-turns", min=1, help="Policy turns at most, the answering one included.")]
+PromptOption = Annotated[
+    str, typer.Option("--prompt", help="The policy's prompt: a built-in name or a file; by default what its run used.")
+]
+TurnsOption = Annotated[
+    int | None,
+    typer.Option("--max-turns", min=1, help="Policy turns at most, the answering one included; by default what its run used, or 4."),
+]
 SeedOption = Annotated[int, typer.Option("--seed", min=0)]
 
 

@@ -14,7 +14,7 @@ what the policy wrote itself is read. An agent of your own is a class with these
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from zerosearch.evaluation.agents.one_turn import OneTurn
 from zerosearch.evaluation.agents.ra_agent import RetrievalAgent
@@ -25,6 +25,7 @@ from zerosearch.rollout import RolloutSettings, rollout
 from zerosearch.types import Question, Trajectory
 
 
+@runtime_checkable
 class Agent(Protocol):
     @property
     def prompt(self) -> str:
