@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
@@ -85,21 +86,31 @@ def assemble(wanted: Wanted) -> Parts:
     engine = _engine_config(wanted, agent, recipe)
     settings = _settings(wanted, agent, recipe, engine)
     arbiter = Arbiter()
+    served = {}
     if is_url(model):
         policy = RemotePolicy(model, wanted.policy_model, style=wanted.policy_style)
+        served = {"policy_style": wanted.policy_style, "policy_model": asyncio.run(_model_of(policy))}
     else:
         policy = load_policy(PolicyConfig(model=model), arbiter)
     search = load_engine(engine, wanted.seed, Device(arbiter=arbiter)) if engine else NoEngine()
     config = {
         "agent": wanted.agent,
         "policy": model,
-        **({"policy_style": wanted.policy_style, "policy_model": wanted.policy_model} if is_url(model) else {}),
+        **served,
         "engine": engine.model_dump(exclude_defaults=True) | {"kind": engine.kind} if engine else None,
         "prompt": blake2b(repr(settings.prompt).encode(), digest_size=8).hexdigest(),
         **{key: value for key, value in asdict(settings).items() if key != "prompt"},
     }
     on_gpu = not isinstance(policy, RemotePolicy) and policy.model.device.type == "cuda"
     return Parts(agent, policy, search, settings, config, on_gpu)
+
+
+async def _model_of(policy: RemotePolicy) -> str:
+    """Its name belongs to what an evaluation is; and a server that is not there is found out before anything is written."""
+    try:
+        return await policy.model_name()
+    finally:
+        await policy.aclose()
 
 
 def _engine_config(wanted: Wanted, agent: Agent, recipe: Recipe | None) -> EngineConfig | None:

@@ -97,6 +97,10 @@ class RemotePolicy:
         self._conversations[session] = _Conversation(ids + written, [*ends, len(ids) + len(written)])
         return Generation(written, (), reply.finish, reply.usage)
 
+    async def model_name(self) -> str:
+        """The model that answers. Raises GenerationFailed when the server has to be asked for it and does not say."""
+        return await self._endpoint.model_name()
+
     def close(self, session: str) -> None:
         self._conversations.pop(session, None)
 
