@@ -63,17 +63,15 @@ async def evaluate(
     Raises RunFailed when the first questions all fail, whatever was asked of whom: nothing is gained by asking the rest.
     """
     places = asyncio.Semaphore(concurrency)
-    sound = failed = 0
+    done: list[Trajectory] = []
 
     async def one(question: Question) -> Answered:
-        nonlocal sound, failed
         async with places:
+            if len(done) >= _HOPELESS and not any(t.scores for t in done[:_HOPELESS]):
+                raise RunFailed(f"the first {_HOPELESS} questions all failed, the last with {done[-1].stop_reason}: {done[-1].cause}")
             answered = await _answered(question, policy, engine, settings, agent)
         on_done(answered)
-        sound, failed = sound + (answered.trajectory.scores is not None), failed + (answered.trajectory.scores is None)
-        if not sound and failed >= _HOPELESS:
-            t = answered.trajectory
-            raise RunFailed(f"the first {failed} questions all failed, the last with {t.stop_reason}: {t.cause}")
+        done.append(answered.trajectory)
         return answered
 
     try:
