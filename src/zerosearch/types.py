@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import chain
 from typing import Any
 
 
@@ -182,7 +183,7 @@ class Trajectory:
 
     @property
     def token_ids(self) -> tuple[int, ...]:
-        return tuple(t for span in self.spans for t in span.token_ids)
+        return tuple(chain.from_iterable(span.token_ids for span in self.spans))  # asked for every turn: in C
 
     @property
     def policy_mask(self) -> tuple[bool, ...]:

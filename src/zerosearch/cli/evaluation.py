@@ -82,7 +82,7 @@ def evaluate(
     """Answer every question of a benchmark with a policy, an agent and an engine; exact match with an interval, and what it cost."""
     from zerosearch.evaluation.benchmarks import load_benchmark
     from zerosearch.evaluation.cost import load_prices
-    from zerosearch.evaluation.parts import Wanted
+    from zerosearch.evaluation.parts import Wanted, assemble
     from zerosearch.evaluation.run import evaluate_benchmark
 
     wanted = Wanted(
@@ -97,8 +97,8 @@ def evaluate(
         temperature,
         seed,
     )
-    questions = load_benchmark(benchmark, benchmarks, limit or None, seed)
-    result = evaluate_benchmark(questions, wanted, load_prices(prices), out, concurrency, console)
+    questions, table = load_benchmark(benchmark, benchmarks, limit or None, seed), load_prices(prices)
+    result = evaluate_benchmark(questions, assemble(wanted), table, out, concurrency, console)
     if result["excluded"]:
         console.print(f"{len(result['excluded'])} questions excluded: no golden answer is left after normalisation", soft_wrap=True)
     if json_file is None:

@@ -42,14 +42,13 @@ class Clock:
 
 
 def evaluate_benchmark(
-    benchmark: Benchmark, wanted: Wanted, prices: Prices, out: Path | None, concurrency: int, console: Console, phase: str = "evaluating"
+    benchmark: Benchmark, parts: Parts, prices: Prices, out: Path | None, concurrency: int, console: Console, phase: str = "evaluating"
 ) -> dict[str, Any]:
     """Ask every question that has no row in `out` yet; returns the summary, with what it cost as `cost`.
 
     Rows are written as they come, the figures at the end, also when questions failed. Raises BadConfig when `out` was begun with another
     configuration, RunFailed when no question could be answered.
     """
-    parts = assemble(wanted)
     config = {
         "benchmark": benchmark.name,
         "source": benchmark.source,
@@ -97,7 +96,7 @@ def evaluate_both(
         failures: list[Mapping[str, str]] = []
         for side, one in wanted.items():
             directory = (out or Path(scratch)) / side
-            summary = evaluate_benchmark(benchmark, one, load_prices(), directory, concurrency, console, f"{side} engine")
+            summary = evaluate_benchmark(benchmark, assemble(one), load_prices(), directory, concurrency, console, f"{side} engine")
             rows[side] = list(EvaluationDirectory(directory).rows())
             failures += summary["failures"]
     about = {key: summary[key] for key in ("benchmark", "agent", "policy")}
