@@ -27,7 +27,7 @@ class Server:
 
 @contextmanager
 def speaking(answer: Callable[[Body], Reply | Awaitable[Reply]]) -> Iterator[Server]:
-    """A server that answers `/chat/completions` and `/completions` with what `answer` makes of the request's body.
+    """A server that answers `/chat/completions`, `/completions` and SGLang's `/generate` with what `answer` makes of the request's body.
 
     As OpenAI's does, it cuts the text before the first stop string and says `stop`; a whole response is passed on as it is.
     """
@@ -52,7 +52,8 @@ def speaking(answer: Callable[[Body], Reply | Awaitable[Reply]]) -> Iterator[Ser
 
     loop = asyncio.new_event_loop()
     app = web.Application()
-    app.add_routes([web.post("/v1/chat/completions", complete), web.post("/v1/completions", complete), web.get("/v1/models", models)])
+    app.add_routes([web.post(path, complete) for path in ("/v1/chat/completions", "/v1/completions", "/generate")])
+    app.add_routes([web.get("/v1/models", models)])
     runner = web.AppRunner(app, shutdown_timeout=0.1)
 
     async def start() -> int:

@@ -182,7 +182,7 @@ def test_nobody_there() -> None:
 
 
 def test_a_checkpoint_answers_alike_in_process_and_behind_an_endpoint(micro: Path) -> None:
-    """Raw completions in front of the same weights, greedy: the same text, the same searches."""
+    """Raw completions in front of the same weights, greedy: the same first turn, and what comes of it."""
     settings = RolloutSettings(MICRO, max_turns=3, max_turn_tokens=24, max_observation_tokens=200, max_tokens=600, temperature=0.0)
     question = Question("q", "where was Zurzan Garhan born?", ("x",))
     model = LocalModel.load(str(micro / "policy"), "cpu")
@@ -199,5 +199,5 @@ def test_a_checkpoint_answers_alike_in_process_and_behind_an_endpoint(micro: Pat
                 await policy.aclose()
 
         there = asyncio.run(main())
-    assert here.searches and there.searches[0].query == here.searches[0].query
     assert there.spans[1].text.split() == here.spans[1].text.split()
+    assert [s.query for s in there.searches[:1]] == [s.query for s in here.searches[:1]]

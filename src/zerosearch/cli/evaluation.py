@@ -36,7 +36,10 @@ BenchmarksOption = Annotated[
     str,
     typer.Option("--benchmarks", help="A folder with NAME.jsonl[.gz], instead of a download; or $ZEROSEARCH_BENCHMARKS.", metavar="DIR"),
 ]
-StyleOption = Annotated[str, typer.Option("--policy-style", help="How to talk to an endpoint: chat, or completions (raw text).")]
+StyleOption = Annotated[
+    str, typer.Option("--policy-style", help="How to talk to an endpoint: chat, completions (raw text), or by token ids: vllm, sglang.")
+]
+TokenizerOption = Annotated[str, typer.Option("--policy-tokenizer", help="For vllm and sglang: the model's folder or hub id.")]
 ModelOption = Annotated[
     str,
     typer.Option("--policy-model", help="The endpoint's model; by default the first it lists. Its key: $OPENAI_API_KEY.", metavar="NAME"),
@@ -68,6 +71,7 @@ def evaluate(
     benchmarks: BenchmarksOption = "",
     policy_style: StyleOption = "chat",
     policy_model: ModelOption = "",
+    policy_tokenizer: TokenizerOption = "",
     prompt: PromptOption = "",
     distil: DistilOption = "",
     max_turns: TurnsOption = None,
@@ -91,6 +95,7 @@ def evaluate(
         _engine(engine, corpus, simulator, template),
         policy_style,
         policy_model,
+        policy_tokenizer,
         prompt,
         distil,
         max_turns,
@@ -122,6 +127,7 @@ def ask(
     template: TemplateOption = "web",
     policy_style: StyleOption = "chat",
     policy_model: ModelOption = "",
+    policy_tokenizer: TokenizerOption = "",
     prompt: PromptOption = "",
     distil: DistilOption = "",
     max_turns: TurnsOption = None,
@@ -132,7 +138,9 @@ def ask(
     from zerosearch.evaluation.run import ask_one
 
     source = _engine(engine, corpus, simulator, template)
-    result = ask_one(question, Wanted(policy, agent, source, policy_style, policy_model, prompt, distil, max_turns), console)
+    result = ask_one(
+        question, Wanted(policy, agent, source, policy_style, policy_model, policy_tokenizer, prompt, distil, max_turns), console
+    )
     if json_file is None:
         print(result["answer"] if result["answer"] is not None else "(no answer)")
     write_json(result, json_file)
@@ -193,6 +201,7 @@ def gap(
     benchmarks: BenchmarksOption = "",
     policy_style: StyleOption = "chat",
     policy_model: ModelOption = "",
+    policy_tokenizer: TokenizerOption = "",
     prompt: PromptOption = "",
     max_turns: TurnsOption = None,
     limit: LimitOption = 0,
@@ -213,7 +222,7 @@ def gap(
         "real": engine_table(engine or "bm25", corpus, "", template),
     }
     wanted = {
-        side: Wanted(policy, agent, source, policy_style, policy_model, prompt, "", max_turns, temperature, seed)
+        side: Wanted(policy, agent, source, policy_style, policy_model, policy_tokenizer, prompt, "", max_turns, temperature, seed)
         for side, source in sources.items()
     }
     questions = load_benchmark(benchmark, benchmarks, limit or None, seed)

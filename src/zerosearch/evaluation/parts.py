@@ -15,7 +15,10 @@ from zerosearch.assemble import Device, load_engine, load_policy, rollout_settin
 from zerosearch.config import EngineConfig, PolicyConfig, Recipe, RolloutConfig, load_recipe
 from zerosearch.errors import BadConfig, SearchFailed, one_of
 from zerosearch.evaluation.agents import AGENTS, Agent
+from zerosearch.models.chat import PATHS
+from zerosearch.models.local import LocalModel, load_tokenizer
 from zerosearch.models.remote import RemotePolicy
+from zerosearch.models.remote_tokens import DIALECTS, RemoteTokenPolicy
 from zerosearch.models.sampler import Arbiter
 from zerosearch.ports import Policy, SearchEngine
 from zerosearch.prompts import POLICY_PROMPTS, distil_prompt, policy_prompt
@@ -35,6 +38,7 @@ class Wanted:
     engine: Mapping[str, Any] | None = None
     policy_style: str = "chat"
     policy_model: str = ""
+    policy_tokenizer: str = ""
     prompt: str = ""
     distil_prompt: str = ""
     max_turns: int | None = None
@@ -88,7 +92,7 @@ def assemble(wanted: Wanted) -> Parts:
     arbiter = Arbiter()
     served = {}
     if is_url(model):
-        policy = RemotePolicy(model, wanted.policy_model, style=wanted.policy_style)
+        policy = _remote_policy(model, wanted)
         served = {"policy_style": wanted.policy_style, "policy_model": asyncio.run(_model_of(policy))}
     else:
         policy = load_policy(PolicyConfig(model=model), arbiter)
@@ -101,11 +105,21 @@ def assemble(wanted: Wanted) -> Parts:
         "prompt": blake2b(repr(settings.prompt).encode(), digest_size=8).hexdigest(),
         **{key: value for key, value in asdict(settings).items() if key != "prompt"},
     }
-    on_gpu = not isinstance(policy, RemotePolicy) and policy.model.device.type == "cuda"
+    on_gpu = isinstance(policy, LocalModel) and policy.model.device.type == "cuda"
     return Parts(agent, policy, search, settings, config, on_gpu)
 
 
-async def _model_of(policy: RemotePolicy) -> str:
+def _remote_policy(url: str, wanted: Wanted) -> RemotePolicy | RemoteTokenPolicy:
+    """By text, or by token ids with the tokenizer that the server has, too."""
+    style = one_of("policy style", wanted.policy_style, {*PATHS, *DIALECTS})
+    if style in PATHS:
+        return RemotePolicy(url, wanted.policy_model, style=style)
+    if not wanted.policy_tokenizer:
+        raise BadConfig(f"--policy-style {style} needs --policy-tokenizer: the folder or hub id of the model that the server runs.")
+    return RemoteTokenPolicy(url, load_tokenizer(wanted.policy_tokenizer, offline=False), wanted.policy_model, dialect=style)
+
+
+async def _model_of(policy: RemotePolicy | RemoteTokenPolicy) -> str:
     """Its name belongs to what an evaluation is; and a server that is not there is found out before anything is written."""
     try:
         return await policy.model_name()

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from random import Random
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 
@@ -102,7 +102,7 @@ class Endpoint:
 
         Raises GenerationFailed with one line: the URL, what happened, what to do.
         """
-        url = f"{self._base_url}/{path}"
+        url = urljoin(f"{self._base_url}/", path)  # a path that begins with / is at the root of the server
         for attempt in range(1, self._max_attempts + 1):
             try:
                 return read(await self._attempt(method, url, body))
