@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS = {
     "words": ["zerosearch", "types", "errors", "ports"],
     "rules": ["tags", "prompts", "scoring", "curriculum", "config", "rl", "rl.advantages", "rl.losses", "rl.algorithms"],
-    "bodies": ["search", "search.*", "models", "models.*", "testing", "progress", "interrupts"],
+    "bodies": ["search", "search.*", "models", "models.*", "http", "testing", "progress", "interrupts"],
     "flow": ["rollout"],
     "loops": [
         "rl.*",
