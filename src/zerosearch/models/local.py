@@ -69,10 +69,13 @@ class LocalModel:
         return self.decode([i for i in generation.token_ids if i not in self._silent])
 
 
-def load_model(name: str, device: str = "auto", dtype: str = "float32") -> tuple[Any, Any]:
-    """Model and tokenizer of a folder or a hub id, on `device` ("auto": CUDA where there is one). Raises ModelNotUsable."""
+def load_model(name: str, device: str = "auto", dtype: str = "float32", kind: str = "AutoModelForCausalLM") -> tuple[Any, Any]:
+    """Model and tokenizer of a folder or a hub id, on `device` ("auto": CUDA where there is one), by transformers' class `kind`.
+
+    Raises ModelNotUsable.
+    """
+    import transformers
     from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
     logging.disable_progress_bar()
@@ -82,7 +85,7 @@ def load_model(name: str, device: str = "auto", dtype: str = "float32") -> tuple
     offline = not _check_folder(name) and not _reaches_hub(name)
     tokenizer = load_tokenizer(name, offline)
     try:
-        model: Any = AutoModelForCausalLM.from_pretrained(name, dtype=DTYPES[dtype], local_files_only=offline)
+        model: Any = getattr(transformers, kind).from_pretrained(name, dtype=DTYPES[dtype], local_files_only=offline)
         model.to(device).eval()
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise ModelNotUsable(f"cannot load the model '{name}': {_first_line(error)}") from error

@@ -24,7 +24,7 @@ import numpy as np
 from zerosearch.errors import BadFile
 from zerosearch.types import Document
 
-_LINES, _OFFSETS = "corpus.jsonl", "offsets.npy"
+STORE_FILES = _LINES, _OFFSETS = ("corpus.jsonl", "offsets.npy")
 _ENDS_BYTES = 2**20
 
 
