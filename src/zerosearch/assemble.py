@@ -10,11 +10,10 @@ from zerosearch.models.chat import OpenAIChat
 from zerosearch.models.local import LocalModel
 from zerosearch.models.sampler import Arbiter
 from zerosearch.ports import Chat, SearchEngine
-from zerosearch.prompts import policy_prompt, simulator_prompt
+from zerosearch.prompts import policy_prompt
 from zerosearch.rl.train import Ingredients
 from zerosearch.rollout import RolloutSettings
-from zerosearch.search.corpus import BM25Engine
-from zerosearch.search.simulated import SimulatedEngine
+from zerosearch.search.registry import Surroundings, build_engine, builder_of
 from zerosearch.types import Sampling
 
 
@@ -28,23 +27,25 @@ class Device:
 
 
 def load_engine(config: EngineConfig, seed: int, device: Device) -> SearchEngine:
-    if config.kind == "bm25":
-        return BM25Engine.open(config.corpus)
-    sampling = Sampling(config.max_new_tokens, config.temperature, config.top_p, stop=("</information>",))
-    return SimulatedEngine(
-        load_chat(config, device),
-        simulator_prompt(config.template),
-        k=config.k,
-        sampling=sampling,
-        seed=seed,
-        share_coin_in_group=config.share_coin_in_group,
-    )
+    """The engine of a recipe's [engine] section. Raises BadInput."""
+
+    def chat(config: EngineConfig) -> Chat:
+        return NeverAsked() if config.replay else load_chat(config, device)
+
+    return build_engine(config, Surroundings(chat, device.name, seed))
 
 
 def load_chat(config: EngineConfig, device: Device) -> Chat:
     if config.url:
         return OpenAIChat(config.url, config.model, timeout_s=config.timeout_s)
     return LocalModel.load(config.model, device.name, device.dtype, arbiter=device.arbiter)
+
+
+class NeverAsked:
+    """The model of a simulated engine whose searches are replayed."""
+
+    async def complete(self, prompt: str, sampling: Sampling) -> str:
+        raise AssertionError("a replayed search asks no model")
 
 
 def load_policy(config: PolicyConfig, arbiter: Arbiter | None = None) -> LocalModel:
@@ -66,6 +67,8 @@ def rollout_settings(config: RolloutConfig, k: int, seed: int) -> RolloutSetting
 
 
 def load_ingredients(recipe: Recipe) -> Ingredients:
+    for engine in filter(None, (recipe.engine, recipe.evaluation_engine)):
+        builder_of(engine.kind)  # a mistyped name is said before a model is loaded
     questions = load_questions(recipe.questions.train)
     held_out = load_questions(recipe.questions.held_out) if recipe.questions.held_out else []
     arbiter = Arbiter()

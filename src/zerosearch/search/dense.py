@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zerosearch.config import EngineConfig
 from zerosearch.errors import BadFile, SearchFailed, one_of
 from zerosearch.models.encoder import Encoder
 from zerosearch.search import real_engine
@@ -134,6 +135,15 @@ class DenseEngine:
             for (_, k, future), row in zip(batch, rows, strict=True):
                 if not future.done():  # else its caller has left
                     future.set_result([document for document, _ in row[:k]])
+
+
+def encoder_and_settings(config: EngineConfig, device: str) -> tuple[Encoder, DenseSettings]:
+    """The two as a recipe's [engine] section says them. Raises BadInput."""
+    faiss()  # missing, it is said before a model is loaded
+    encoder = Encoder.load(
+        config.encoder, device, pooling=config.pooling, max_tokens=config.encoder_max_tokens, normalised=config.normalised
+    )
+    return encoder, DenseSettings(config.encoder, config.index_kind, config.query_prefix, config.passage_prefix)
 
 
 # ---- what an index was built from
