@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import string
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
@@ -17,6 +18,7 @@ from zerosearch.errors import BadInput
 from zerosearch.types import Scores
 
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
+_WORD = re.compile(r"[^\W_]+")
 _ARTICLE = re.compile(r"\b(?:a|an|the)\b")
 
 
@@ -63,6 +65,20 @@ def token_f1(answer: str, golds: Sequence[str]) -> float:
         gold_tokens = Counter(gold.split())
         best = max(best, 2 * (tokens & gold_tokens).total() / (tokens.total() + gold_tokens.total()))
     return best
+
+
+def holds_answer(text: str, golds: Sequence[str]) -> bool:
+    """True if the words of a gold stand in a row in a document, whatever the case and the punctuation between them.
+
+    The measure of retrievers since DPR (Karpukhin et al., 2020, `has_answer`); differs: punctuation is no word there must be.
+    Unlike cover_match, "Anglo-American" holds "American", and articles count.
+    """
+    padded = f" {_words(text)} "
+    return any(f" {words} " in padded for words in map(_words, golds) if words)
+
+
+def _words(text: str) -> str:
+    return " ".join(_WORD.findall(unicodedata.normalize("NFC", text).casefold()))
 
 
 def score(answer: str | None, golds: Sequence[str]) -> Scores:

@@ -3,35 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from zerosearch.cli.options import (
-    CorpusOption,
-    EngineOption,
-    JsonOption,
-    PolicyOption,
-    PromptOption,
-    SeedOption,
-    SimulatorOption,
-    TemplateOption,
-    TurnsOption,
-    console,
-    engine_table,
-    write_json,
-)
+from zerosearch.cli.options import JsonOption, PolicyOption, PromptOption, SeedOption, TurnsOption, console, takes_engine, write_json
+from zerosearch.errors import BadConfig
 
 
+@takes_engine
 def evaluate(
     benchmark: Annotated[
         str, typer.Option("--benchmark", help="Questions: JSONL or JSONL.gz with id, question, golden_answers.", metavar="FILE")
     ],
     policy: PolicyOption,
-    engine: EngineOption = "bm25",
-    corpus: CorpusOption = "",
-    simulator: SimulatorOption = "",
-    template: TemplateOption = "web",
+    source: dict[str, Any],
     prompt: PromptOption = "",
     max_turns: TurnsOption = 4,
     limit: Annotated[int, typer.Option("--limit", min=0, help="A seeded sample of this many questions; 0 is all.")] = 0,
@@ -43,7 +29,8 @@ def evaluate(
     """Answer every question of a benchmark with a policy and an engine; exact match with an interval."""
     from zerosearch.evaluation.command import evaluate_file
 
-    source = engine_table(engine, corpus, simulator, template)
+    if not source:
+        raise BadConfig("say what to search: --engine bm25 --corpus FILE, or any other --engine.")
     result = evaluate_file(benchmark, policy, source, prompt, max_turns, limit, temperature, seed, out, console)
     if json_file is None:
         em = result["em"]
@@ -51,22 +38,19 @@ def evaluate(
     write_json(result, json_file)
 
 
+@takes_engine
 def ask(
     question: Annotated[str, typer.Argument(help="The question.")],
+    source: dict[str, Any],
     policy: PolicyOption = "runs/quickstart",
-    engine: Annotated[str, typer.Option("--engine", help="bm25 or simulated; by default what the policy's run was evaluated with.")] = "",
-    corpus: CorpusOption = "",
-    simulator: SimulatorOption = "",
-    template: TemplateOption = "web",
     prompt: PromptOption = "",
     max_turns: TurnsOption = 4,
     json_file: JsonOption = None,
 ) -> None:
-    """Ask one question and watch the policy think, search, read and answer."""
+    """Ask one question and watch the policy think, search, read and answer; by default with the engine its run was evaluated with."""
     from zerosearch.evaluation.command import ask_one
 
-    source = engine_table(engine, corpus, simulator, template) if engine or corpus or simulator else None
-    result = ask_one(question, policy, source, prompt, max_turns, console)
+    result = ask_one(question, policy, source or None, prompt, max_turns, console)
     if json_file is None:
         print(result["answer"] if result["answer"] is not None else "(no answer)")
     write_json(result, json_file)
