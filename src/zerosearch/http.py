@@ -206,21 +206,21 @@ class JsonClient:
         return connection
 
 
-def key_from(variable: str, needed_by: str = "") -> str:
+def key_from(variable: str, needed_by: str = "", environment: Mapping[str, str] = os.environ) -> str:
     """The key in an environment variable; empty when there is none, or BadConfig when it is `needed_by` something."""
-    key = os.environ.get(variable, "").strip() if variable else ""
+    key = environment.get(variable, "").strip() if variable else ""
     if not key and needed_by:
         raise BadConfig(f"{needed_by} needs a key; set the environment variable {variable}.")
     return key
 
 
-def from_environment(text: str, setting: str) -> str:
+def from_environment(text: str, setting: str, environment: Mapping[str, str] = os.environ) -> str:
     """`text` with each ${NAME} replaced by the environment's value: so a recipe holds no secret. BadConfig when it is not set."""
 
     def value(match: re.Match[str]) -> str:
-        if match[1] not in os.environ:
+        if match[1] not in environment:
             raise BadConfig(f"{setting} names the environment variable {match[1]}, which is not set; export {match[1]}=….")
-        return os.environ[match[1]]
+        return environment[match[1]]
 
     return _VARIABLE.sub(value, text)
 

@@ -6,6 +6,7 @@ paper does. The key comes from the environment, is sent where the API wants it, 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import unescape
@@ -45,12 +46,12 @@ class WebEngine:
     Raises BadConfig when the URL or the key is missing; a search raises SearchFailed in one line, after bounded attempts.
     """
 
-    def __init__(self, api: WebApi, url: str = "", **bounds: Any) -> None:
+    def __init__(self, api: WebApi, url: str = "", environment: Mapping[str, str] = os.environ, **bounds: Any) -> None:
         """`bounds` are those of `http.JsonClient`: timeout_s, max_attempts, max_concurrency, first_wait_s, max_wait_s."""
         if not (url or api.url):
             raise BadConfig(f"engine '{api.name}' needs a url, for instance url=http://localhost:8000.")
         self.api = api
-        self._key = key_from(api.key_env, f"engine '{api.name}'" if api.key_env else "")
+        self._key = key_from(api.key_env, f"engine '{api.name}'" if api.key_env else "", environment)
         advice = Advice(f"check url: does {api.name} answer there?", "check the query and the account.", api.by_status)
         self._client = JsonClient(url or api.url, SearchFailed, advice, key=self._key, key_env=api.key_env, **bounds)
         self._engine = real_engine(self._retrieve)
