@@ -14,7 +14,6 @@ from zerosearch.prompts import policy_prompt
 from zerosearch.rl.train import Ingredients
 from zerosearch.rollout import RolloutSettings
 from zerosearch.search.registry import Surroundings, build_engine, builder_of
-from zerosearch.types import Sampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,24 +27,13 @@ class Device:
 
 def load_engine(config: EngineConfig, seed: int, device: Device) -> SearchEngine:
     """The engine of a recipe's [engine] section. Raises BadInput."""
-
-    def chat(config: EngineConfig) -> Chat:
-        return NeverAsked() if config.replay else load_chat(config, device)
-
-    return build_engine(config, Surroundings(chat, device.name, seed))
+    return build_engine(config, Surroundings(lambda config: load_chat(config, device), device.name, seed))
 
 
 def load_chat(config: EngineConfig, device: Device) -> Chat:
     if config.url:
         return OpenAIChat(config.url, config.model, timeout_s=config.timeout_s)
     return LocalModel.load(config.model, device.name, device.dtype, arbiter=device.arbiter)
-
-
-class NeverAsked:
-    """The model of a simulated engine whose searches are replayed."""
-
-    async def complete(self, prompt: str, sampling: Sampling) -> str:
-        raise AssertionError("a replayed search asks no model")
 
 
 def load_policy(config: PolicyConfig, arbiter: Arbiter | None = None) -> LocalModel:

@@ -21,6 +21,7 @@ from zerosearch.cli.options import (
     write_json,
 )
 from zerosearch.errors import BadConfig, RunFailed, one_of
+from zerosearch.ports import SearchEngine
 
 
 def index(
@@ -60,12 +61,10 @@ def search(
     json_file: JsonOption = None,
 ) -> None:
     """Search once, and look at what comes back."""
-    from zerosearch.assemble import Device, load_engine
-    from zerosearch.config import make_engine
     from zerosearch.search import close
     from zerosearch.types import Question, SearchRequest, SearchResult
 
-    engine = load_engine(make_engine({**_said(source), "k": k}), seed, Device())
+    engine = _engine(source, k, seed)
     request = SearchRequest(query, Question("search", query, ()), k=k, noise_rate=noise_rate, seed=seed)
 
     async def once() -> SearchResult:
@@ -96,8 +95,6 @@ def recall(
     json_file: JsonOption = None,
 ) -> None:
     """How often an engine finds the answer: share of questions with a gold answer in the top k, with a 95% interval."""
-    from zerosearch.assemble import Device, load_engine
-    from zerosearch.config import make_engine
     from zerosearch.evaluation.questions import load_questions
     from zerosearch.evaluation.recall import recall
     from zerosearch.progress import Progress
@@ -107,7 +104,7 @@ def recall(
     except ValueError:
         raise BadConfig(f"--k '{k}' is no list of numbers; for instance --k 1,5,20.") from None
     questions = load_questions(benchmark, limit=limit or None, seed=seed)
-    engine = load_engine(make_engine({**_said(source), "k": max(max(depths), 1)}), seed, Device())
+    engine = _engine(source, max(*depths, 1), seed)
     with Progress("searching", console) as progress:
         done = 0
 
@@ -129,7 +126,16 @@ def recall(
         raise RunFailed(f"none of the {len(questions)} questions can be looked for: their golds are yes or no.")
 
 
-def _said(source: dict[str, Any]) -> dict[str, Any]:
+def _engine(source: dict[str, Any], k: int, seed: int) -> SearchEngine:
     if not source:
         raise BadConfig("say what to search: --engine bm25 --corpus FILE, or any other --engine.")
-    return source
+    from zerosearch.config import EngineConfig, make_engine
+    from zerosearch.ports import Chat
+    from zerosearch.search.registry import Surroundings, build_engine
+
+    def chat(config: EngineConfig) -> Chat:
+        from zerosearch.assemble import Device, load_chat  # torch, for those who need it
+
+        return load_chat(config, Device())
+
+    return build_engine(make_engine({**source, "k": k}), Surroundings(chat, seed=seed))

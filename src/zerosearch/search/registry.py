@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,13 @@ class Surroundings:
     chat: Callable[[EngineConfig], Chat]
     device: str = "auto"
     seed: int = 0
+
+
+class _NeverAsked:
+    """The model of a simulated engine whose searches are replayed."""
+
+    async def complete(self, prompt: str, sampling: Sampling) -> str:
+        raise AssertionError("a replayed search asks no model")
 
 
 Builder = Callable[[EngineConfig, Surroundings], SearchEngine]
@@ -119,8 +127,12 @@ def build_engine(config: EngineConfig, around: Surroundings) -> SearchEngine:
     build = builder_of(config.kind)
     if not (config.record or config.replay or config.max_searches or config.max_usd):
         return build(config, around)
-    # a real engine's reply depends on query and k alone: to replay it nothing of it is needed, not even its key
-    engine = None if config.replay and config.kind != "simulated" else build(config, around)
+    if not config.replay:
+        engine = build(config, around)
+    elif config.kind == "simulated":  # its coin is tossed again
+        engine = build(config, replace(around, chat=lambda config: _NeverAsked()))
+    else:  # a reply depends on query and k alone: nothing of the engine is needed, not even its key
+        engine = None
     ledger = Path(f"{config.record}.spent") if config.record else None
     budget = Budget(config.max_searches, config.max_usd, config.usd_per_search, ledger)
     return RecordedEngine(engine, identity(config), record=config.record, replay=config.replay, budget=budget)
@@ -144,8 +156,8 @@ def identity(config: EngineConfig) -> str:
 def _yours(kind: str) -> Builder:
     """An async function `(query, k) -> documents`, found as MODULE:NAME on the Python path or in the working directory."""
     module_name, _, name = kind.partition(":")
-    if "" not in sys.path:
-        sys.path.insert(0, "")
+    if (here := os.getcwd()) not in sys.path:
+        sys.path.append(here)  # last: a file of yours hides nobody's module
     try:
         function: Any = getattr(importlib.import_module(module_name), name)
     except (ImportError, AttributeError, ValueError) as error:

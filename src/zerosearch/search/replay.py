@@ -132,7 +132,7 @@ class RecordedEngine:
 
     async def _answer(self, wanted: _Wanted) -> SearchResult:
         asked = wanted.asked
-        found = self.tape.find(asked) if self.tape else None
+        found = self.tape.find(asked) if self.tape is not None else None
         if found is not None:
             self.hits += 1
             return found
@@ -142,11 +142,11 @@ class RecordedEngine:
                 f"not on the tape '{self.tape.path}': query '{asked.query[:80]}', k {asked.k}, engine '{asked.engine}'; "
                 f"record it first: record={self.tape.path}."
             )
-        if self.budget:
+        if self.budget is not None:
             self.budget.reserve()
         self.calls += 1
         result = await self._engine.search(wanted.request)
-        if self.tape:
+        if self.tape is not None:
             self.tape.append(asked, result)
         return result
 
