@@ -17,6 +17,7 @@ from rich.console import Console
 from zerosearch import __version__
 from zerosearch.assemble import Device, load_engine, load_ingredients, rollout_settings
 from zerosearch.config import Recipe
+from zerosearch.evaluation.cost import cost_of, load_prices, training_work
 from zerosearch.evaluation.evaluate import Evaluation, evaluate
 from zerosearch.interrupts import StopRequest
 from zerosearch.models.local import LocalModel
@@ -68,6 +69,9 @@ def run_training(
         trained = _evaluation_at(run, recipe, parts, "trained", console)
         phases["trained evaluation"] = trained["wall_s"]
         summary["trained"] = trained["figures"]
+    rollouts = recipe.rl.questions_per_step * recipe.rl.group_size
+    work = training_work(run.read_metrics(), rollouts, recipe.engine.kind, parts.policy.model.device.type == "cuda", size)
+    summary["cost"] = cost_of(work, load_prices())
     summary |= {"wall_s": round(sum(phases.values()), 1), "phases": phases, "versions": versions(), **(extra or {})}
     run.write_summary(summary)
     write_report(run.path)
