@@ -1,34 +1,60 @@
-"""A real OpenAI-compatible server on loopback in front of a LocalModel, in a thread of its own."""
+"""Real OpenAI-compatible servers on loopback, each in a thread of its own: in front of a checkpoint, or of a function."""
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
 
 from aiohttp import web
 
-from zerosearch.ports import Chat
+from zerosearch.models.local import LocalModel
 from zerosearch.types import Sampling
+
+Body = dict[str, Any]
+Reply = str | web.Response
+
+
+@dataclass
+class Server:
+    """`bodies` are the requests so far, newest last."""
+
+    url: str = ""
+    bodies: list[Body] = field(default_factory=list)
 
 
 @contextmanager
-def serving(model: Chat) -> Iterator[str]:
-    """The base URL of a server that answers `/chat/completions` with `model`, until the block ends."""
+def speaking(answer: Callable[[Body], Reply | Awaitable[Reply]]) -> Iterator[Server]:
+    """A server that answers `/chat/completions`, `/completions` and SGLang's `/generate` with what `answer` makes of the request's body.
+
+    As OpenAI's does, it cuts the text before the first stop string and says `stop`; a whole response is passed on as it is.
+    """
+    server = Server()
 
     async def complete(request: web.Request) -> web.Response:
         body = await request.json()
-        prompt = body["messages"][-1]["content"]
-        sampling = Sampling(body["max_tokens"], body["temperature"], body["top_p"], tuple(body.get("stop") or ()), body.get("seed", 0))
-        text = await model.complete(prompt, sampling)
-        return web.json_response({"choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}]})
+        server.bodies.append(body)
+        made = answer(body)
+        text = made if isinstance(made, str | web.Response) else await made
+        if isinstance(text, web.Response):
+            return text
+        written = text
+        ends = [at for s in body.get("stop") or () if (at := text.find(s)) >= 0]
+        text = text[: min(ends)] if ends else text
+        content = {"message": {"role": "assistant", "content": text}} if "messages" in body else {"text": text}
+        usage = {"prompt_tokens": len(said(body).split()), "completion_tokens": len(written.split())}
+        return web.json_response({"choices": [{"index": 0, **content, "finish_reason": "stop"}], "usage": usage})
 
     async def models(_: web.Request) -> web.Response:
         return web.json_response({"data": [{"id": "tiny"}]})
 
     loop = asyncio.new_event_loop()
     app = web.Application()
-    app.add_routes([web.post("/v1/chat/completions", complete), web.get("/v1/models", models)])
-    runner = web.AppRunner(app)
+    app.add_routes([web.post(path, complete) for path in ("/v1/chat/completions", "/v1/completions", "/generate")])
+    app.add_routes([web.get("/v1/models", models)])
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
 
     async def start() -> int:
         await runner.setup()
@@ -40,9 +66,33 @@ def serving(model: Chat) -> Iterator[str]:
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{port}/v1"
+        server.url = f"http://127.0.0.1:{port}/v1"
+        yield server
     finally:
         asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()
+
+
+def said(body: Body) -> str:
+    """All the text of a request."""
+    return "".join(m["content"] for m in body["messages"]) if "messages" in body else body["prompt"]
+
+
+@contextmanager
+def serving(model: LocalModel) -> Iterator[str]:
+    """The base URL of a server in front of `model`: chat with its template, or raw completions."""
+    calls = count()
+
+    async def answer(body: Body) -> str:
+        sampling = Sampling(body["max_tokens"], body["temperature"], body["top_p"], tuple(body.get("stop") or ()), body.get("seed", 0))
+        if "messages" in body:
+            return await model.complete(body["messages"][-1]["content"], sampling)
+        session = f"raw/{next(calls)}"
+        generation = await model.generate(model.encode_prompt(body["prompt"]), sampling, session)
+        model.close(session)
+        return model.decode(generation.token_ids)
+
+    with speaking(answer) as server:
+        yield server.url

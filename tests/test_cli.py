@@ -62,7 +62,7 @@ WRONG = {
     "missing transcripts": (["rescore", "nowhere.jsonl"], "nowhere.jsonl"),
     "missing questions": (["evaluate", "--benchmark", "no.jsonl", "--policy", "x", "--corpus", "c.jsonl"], "no.jsonl"),
     "unknown engine": (["evaluate", "--benchmark", "no.jsonl", "--policy", "x", "--engine", "bm52"], "bm25"),
-    "bm25 without a corpus": (["evaluate", "--benchmark", "no.jsonl", "--policy", "x"], "--corpus"),
+    "bm25 without a corpus": (["evaluate", "--benchmark", "no.jsonl", "--policy", "x", "--engine", "bm25"], "--corpus"),
     "no policy there": (["ask", "who?", "--policy", "./nowhere", "--corpus", "c.jsonl"], "nowhere"),
     "no run to resume": (["train", "--resume", "nowhere"], "nowhere"),
 }

@@ -147,8 +147,8 @@ def test_curriculum(file: Path) -> None:
         ("engine.template=wbe", "unknown simulator template 'wbe'; did you mean 'web'?"),
         # values that contradict each other
         ("rl.group_size=1", "recipe key 'rl': group_size = 1 leaves GRPO nothing to compare; choose at least 2."),
-        ("engine.kind=bm25", "recipe key 'engine': kind 'bm25' needs `corpus`, a JSONL file with id, title and text."),
-        ("engine.url=", "recipe key 'engine': kind 'simulated' needs `model` (a folder or hub id) or `url`"),
+        ("engine.kind=bm25", "recipe key 'engine': kind 'bm25' needs `corpus` (a JSONL file with id, title and text)."),
+        ("engine.url=", "recipe key 'engine': kind 'simulated' needs `model` (a folder or hub id) or `url` ("),
         ("evaluation_engine.k=3", "recipe key 'evaluation_engine': kind 'simulated' needs `model`"),
         # no override at all
         ("rl.steps", "cannot read the override 'rl.steps'; write section.key=value, for instance rl.steps=100."),

@@ -10,12 +10,10 @@ from zerosearch.models.chat import OpenAIChat
 from zerosearch.models.local import LocalModel
 from zerosearch.models.sampler import Arbiter
 from zerosearch.ports import Chat, SearchEngine
-from zerosearch.prompts import policy_prompt, simulator_prompt
+from zerosearch.prompts import policy_prompt
 from zerosearch.rl.train import Ingredients
 from zerosearch.rollout import RolloutSettings
-from zerosearch.search.corpus import BM25Engine
-from zerosearch.search.simulated import SimulatedEngine
-from zerosearch.types import Sampling
+from zerosearch.search.registry import Surroundings, build_engine, builder_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +26,8 @@ class Device:
 
 
 def load_engine(config: EngineConfig, seed: int, device: Device) -> SearchEngine:
-    if config.kind == "bm25":
-        return BM25Engine.open(config.corpus)
-    sampling = Sampling(config.max_new_tokens, config.temperature, config.top_p, stop=("</information>",))
-    return SimulatedEngine(
-        load_chat(config, device),
-        simulator_prompt(config.template),
-        k=config.k,
-        sampling=sampling,
-        seed=seed,
-        share_coin_in_group=config.share_coin_in_group,
-    )
+    """The engine of a recipe's [engine] section. Raises BadInput."""
+    return build_engine(config, Surroundings(lambda config: load_chat(config, device), device.name, seed))
 
 
 def load_chat(config: EngineConfig, device: Device) -> Chat:
@@ -66,6 +55,8 @@ def rollout_settings(config: RolloutConfig, k: int, seed: int) -> RolloutSetting
 
 
 def load_ingredients(recipe: Recipe) -> Ingredients:
+    for engine in filter(None, (recipe.engine, recipe.evaluation_engine)):
+        builder_of(engine.kind)  # a mistyped name is said before a model is loaded
     questions = load_questions(recipe.questions.train)
     held_out = load_questions(recipe.questions.held_out) if recipe.questions.held_out else []
     arbiter = Arbiter()

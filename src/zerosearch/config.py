@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from zerosearch.curriculum import SCHEDULES, NoiseCurriculum
+from zerosearch.engine_config import EngineConfig, Name, Natural, Positive, Rate, Section
 from zerosearch.errors import BadConfig, BadFile, one_of
 from zerosearch.prompts import policy_prompt, simulator_prompt
-
-Positive = Annotated[int, Field(ge=1)]
-Natural = Annotated[int, Field(ge=0)]
-Rate = Annotated[float, Field(ge=0, le=1)]
-Name = Annotated[str, Field(min_length=1)]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
 
 class PolicyConfig(Section):
@@ -39,31 +31,6 @@ class QuestionsConfig(Section):
     train: Name
     held_out: str = ""
     held_out_limit: Natural = 200
-
-
-class EngineConfig(Section):
-    """A search engine. `kind = "simulated"` takes `model` (folder or hub id, in process) or `url` (an OpenAI-compatible endpoint);
-    `kind = "bm25"` takes `corpus` (JSONL or JSONL.gz with id, title, text)."""
-
-    kind: Literal["simulated", "bm25"] = "simulated"
-    k: Positive = 5
-    model: str = ""
-    url: str = ""
-    template: str = "web"
-    temperature: Annotated[float, Field(ge=0)] = 0.8
-    top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
-    max_new_tokens: Positive = 600
-    timeout_s: Annotated[float, Field(gt=0)] = 120.0
-    share_coin_in_group: bool = False
-    corpus: str = ""
-
-    @model_validator(mode="after")
-    def _has_its_source(self) -> EngineConfig:
-        if self.kind == "bm25" and not self.corpus:
-            raise ValueError("kind 'bm25' needs `corpus`, a JSONL file with id, title and text")
-        if self.kind == "simulated" and not (self.model or self.url):
-            raise ValueError("kind 'simulated' needs `model` (a folder or hub id) or `url` (an OpenAI-compatible endpoint)")
-        return self
 
 
 class RolloutConfig(Section):
@@ -176,6 +143,14 @@ def make_recipe(table: dict[str, Any]) -> Recipe:
         raise BadConfig(_explain(error)) from error
 
 
+def make_engine(table: Mapping[str, Any]) -> EngineConfig:
+    """An engine by itself, as a recipe's [engine] section says it. Raises BadConfig."""
+    try:
+        return EngineConfig.model_validate(dict(table))
+    except ValidationError as error:
+        raise BadConfig(_explain(error, "engine")) from error
+
+
 def _apply(table: dict[str, Any], override: str) -> None:
     name, equals, text = override.partition("=")
     key, text = name.strip(), text.strip()
@@ -196,10 +171,10 @@ def _apply(table: dict[str, Any], override: str) -> None:
     here[last] = text if _types().get(key) is str and not isinstance(value, str) else value
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, section: str = "") -> str:
     """The first thing that is wrong, in one line that says what to do. A mistyped key goes first: it makes another one missing."""
     found = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")[0]
-    key = ".".join(map(str, found["loc"]))
+    key = ".".join(map(str, ([section] if section else []) + list(found["loc"])))
     example = next((k for k in _types() if k.startswith(f"{key}.")), key)
     if found["type"] == "extra_forbidden":
         return _unknown_key(key)

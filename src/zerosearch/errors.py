@@ -6,6 +6,7 @@ ZeroSearchError
 │   ├── BadFile              a missing, empty or malformed file (names the file and the line)
 │   └── ModelNotUsable       a checkpoint that cannot be loaded, or has no tokenizer
 ├── SearchFailed             a search engine could not answer; ends the rollout, never becomes documents
+│   └── BudgetSpent          the search would go over max_searches or max_usd; it was not made
 ├── GenerationFailed         a policy or chat endpoint could not answer, after bounded retries
 └── RunFailed                the work began and could not be finished: exit code 1
 """
@@ -39,6 +40,10 @@ class ModelNotUsable(BadInput):
 
 
 class SearchFailed(ZeroSearchError):
+    pass
+
+
+class BudgetSpent(SearchFailed):
     pass
 
 

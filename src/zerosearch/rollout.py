@@ -91,7 +91,7 @@ async def rollout(
             room = settings.max_tokens - len(trajectory.token_ids)
             if room < 1:
                 return replace(trajectory, stop_reason=StopReason.BUDGET if turn else StopReason.PROMPT_TOO_LONG)
-            trajectory = await _speak(trajectory, policy, _turn_sampling(settings, name, turn, room), session)
+            trajectory = await _speak(trajectory, policy, turn_sampling(settings, name, turn, room), session)
             action = parse_turn(trajectory.spans[-1].text)
             last = turn == settings.max_turns - 1
             match action:
@@ -129,7 +129,8 @@ async def _speak(trajectory: Trajectory, policy: Policy, sampling: Sampling, ses
     return replace(trajectory, spans=(*trajectory.spans, span))
 
 
-def _turn_sampling(settings: RolloutSettings, name: str, turn: int, room: int) -> Sampling:
+def turn_sampling(settings: RolloutSettings, name: str, turn: int, room: int) -> Sampling:
+    """How to sample one turn with `room` tokens left; its seed is a pure function of the rollout's name and the turn."""
     seed = int.from_bytes(blake2b(f"{name}/{turn}".encode(), digest_size=7).digest())
     return Sampling(min(settings.max_turn_tokens, room), settings.temperature, settings.top_p, STOP_TAGS, seed)
 

@@ -4,12 +4,16 @@ answer                      golds       EM   cover   F1
 "Rome"                      ["Rome"]    1    1       1
 "It is Rome."               ["Rome"]    0    1       1/2     precision 1/3, recall 1
 "Paris or London or Rome"   ["Rome"]    0    1       1/3     precision 1/5, recall 1
+"yes it is"                 ["yes"]     0    1       0       a yes or no shares nothing with a longer answer
+
+Dates are text, as in the benchmarks' own scorers: "20 June 1837" is not "June 20, 1837" unless the golds hold both.
 """
 
 from __future__ import annotations
 
 import re
 import string
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
@@ -17,6 +21,8 @@ from zerosearch.errors import BadInput
 from zerosearch.types import Scores
 
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
+_CLOSED = frozenset({"yes", "no", "noanswer"})
+_WORD = re.compile(r"[^\W_]+")
 _ARTICLE = re.compile(r"\b(?:a|an|the)\b")
 
 
@@ -55,14 +61,32 @@ def cover_match(answer: str, golds: Sequence[str]) -> bool:
 def token_f1(answer: str, golds: Sequence[str]) -> float:
     """F1 = 2PR / (P + R) over the bags of normalised tokens; the best over the golds.
 
-    With c common tokens, P = c / |answer| and R = c / |gold|, so F1 = 2c / (|answer| + |gold|).
+    With c common tokens, P = c / |answer| and R = c / |gold|, so F1 = 2c / (|answer| + |gold|). Where either is a bare yes or no,
+    it is 1 if they are equal, else 0: the rule of HotpotQA's and 2WikiMultiHopQA's own scripts.
     """
-    tokens = Counter(normalise(answer).split())
+    text = normalise(answer)
+    tokens = Counter(text.split())
     best = 0.0
     for gold in _normalised(golds):
+        if gold != text and not _CLOSED.isdisjoint((gold, text)):
+            continue
         gold_tokens = Counter(gold.split())
         best = max(best, 2 * (tokens & gold_tokens).total() / (tokens.total() + gold_tokens.total()))
     return best
+
+
+def holds_answer(text: str, golds: Sequence[str]) -> bool:
+    """True if the words of a gold stand in a row in a document, whatever the case and the punctuation between them.
+
+    The measure of retrievers since DPR (Karpukhin et al., 2020, `has_answer`); differs: punctuation is no word there must be.
+    Unlike cover_match, "Anglo-American" holds "American", and articles count.
+    """
+    padded = f" {_words(text)} "
+    return any(f" {words} " in padded for words in map(_words, golds) if words)
+
+
+def _words(text: str) -> str:
+    return " ".join(_WORD.findall(unicodedata.normalize("NFC", text).casefold()))
 
 
 def score(answer: str | None, golds: Sequence[str]) -> Scores:

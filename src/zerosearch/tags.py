@@ -30,20 +30,28 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Read:
+    """Which of the documents just listed to open (one agent's word, see evaluation/agents)."""
+
+    numbers: str
+
+
+@dataclass(frozen=True, slots=True)
 class Malformed:
     why: str
 
 
-Action = Search | Answer | Malformed
+Action = Search | Answer | Read | Malformed
+_ACTIONS = {"</search>": Search, "</answer>": Answer, "</read>": Read}
 
 
-def parse_turn(text: str) -> Action:
-    """What the policy did in one turn: the action whose closing tag comes first.
+def parse_turn(text: str, stop_tags: Sequence[str] = STOP_TAGS) -> Action:
+    """What the policy did in one turn: the action whose closing tag, one of `stop_tags`, comes first.
 
     The opening tag is the last one before that closing tag, so a query never swallows an earlier, abandoned one.
     Anything after the closing tag (a stop string may end inside a token) is not part of the action.
     """
-    ends = [(text.find(tag), tag) for tag in STOP_TAGS if tag in text]
+    ends = [(text.find(tag), tag) for tag in stop_tags if tag in text]
     if not ends:
         return Malformed("no closing tag")
     end, closing = min(ends)
@@ -54,7 +62,7 @@ def parse_turn(text: str) -> Action:
     content = " ".join(text[start + len(opening) : end].split())
     if not content:
         return Malformed(f"nothing between {opening} and {closing}")
-    return Search(content) if closing == "</search>" else Answer(content)
+    return _ACTIONS[closing](content)
 
 
 def defuse(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import chain
 from typing import Any
 
 
@@ -80,12 +81,28 @@ class Finish(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """What one or several generations took, as an API bills it: every call counts its whole prompt again."""
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    new_tokens: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(self.calls + other.calls, self.prompt_tokens + other.prompt_tokens, self.new_tokens + other.new_tokens)
+
+
+@dataclass(frozen=True, slots=True)
 class Generation:
-    """Sampled token ids with the log-prob of each, under the distribution at the sampling temperature (before top-p; T = 1 when greedy)."""
+    """Sampled token ids with the log-prob of each, under the distribution at the sampling temperature (before top-p; T = 1 when greedy).
+
+    An endpoint that tells no log-probs leaves them empty; where its tokens are not our ids, `usage` is its own count.
+    """
 
     token_ids: tuple[int, ...]
     logprobs: tuple[float, ...]
     finish: Finish
+    usage: Usage | None = None
 
 
 class Author(StrEnum):
@@ -119,11 +136,12 @@ class StopReason(StrEnum):
     PROMPT_TOO_LONG = "prompt_too_long"  # the question itself does not fit: nothing was generated
     SEARCH_FAILED = "search_failed"  # the engine could not answer; `Trajectory.cause` says why
     POLICY_FAILED = "policy_failed"  # the policy could not answer; likewise
+    ERROR = "error"  # something else broke; likewise
 
     @property
     def is_failure(self) -> bool:
         """True when the rollout ended for a reason that is not the policy's doing: never scored, never trained on."""
-        return self in (StopReason.SEARCH_FAILED, StopReason.POLICY_FAILED, StopReason.PROMPT_TOO_LONG)
+        return self in (StopReason.SEARCH_FAILED, StopReason.POLICY_FAILED, StopReason.PROMPT_TOO_LONG, StopReason.ERROR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +183,7 @@ class Trajectory:
 
     @property
     def token_ids(self) -> tuple[int, ...]:
-        return tuple(t for span in self.spans for t in span.token_ids)
+        return tuple(chain.from_iterable(span.token_ids for span in self.spans))  # asked for every turn: in C
 
     @property
     def policy_mask(self) -> tuple[bool, ...]:

@@ -1,6 +1,7 @@
 """The benchmarks start, do the work they say, and tell in a line what is missing. Nothing is timed, and no peer is needed."""
 
 import importlib.util
+import json
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -52,6 +53,19 @@ def run(name: str, *args: str) -> subprocess.CompletedProcess[str]:
 def test_help_says_what_it_is(name: str) -> None:
     done = run(name, "--help")
     assert done.returncode == 0 and "against" in done.stdout and PEERS[name][0] in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "expected"),
+    [
+        ("scoring.py", ("--n", "40"), {"transcripts": 40, "em_equal": 40}),
+        ("evaluation_overhead.py", ("--questions", "20"), {"questions": 20, "searches_per_question": 2.0}),
+    ],
+)
+def test_a_benchmark_of_our_own_prints_one_json_object(name: str, args: tuple[str, ...], expected: dict[str, float]) -> None:
+    done = run(name, *args, "--json", "-")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout).items() >= expected.items()
 
 
 @pytest.mark.parametrize("name", PEERS)

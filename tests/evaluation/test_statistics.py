@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import time
+from math import erfc, sqrt
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from zerosearch.errors import BadInput
-from zerosearch.evaluation.statistics import Estimate, bootstrap_interval
+from zerosearch.evaluation.statistics import Difference, Estimate, bootstrap_interval, paired_bootstrap
 
 
 def test_equal_values_have_no_width() -> None:
@@ -52,3 +53,38 @@ def test_five_thousand_values_take_seconds_at_most() -> None:
 def test_nothing_to_average(values: list[float]) -> None:
     with pytest.raises(BadInput, match="cannot average"):
         bootstrap_interval(values)
+
+
+def test_no_difference_is_certain_of_nothing() -> None:
+    assert paired_bootstrap([0.0, 1.0, 1.0], [0.0, 1.0, 1.0]) == Difference(0.0, 0.0, 0.0, 1.0, 3)
+
+
+def test_two_pairs_by_pencil() -> None:
+    """d = (1, 0): resamples of the mean are 0, ½, ½, 1, shifted −½, 0, 0, ½; half of them are as far off as ½."""
+    difference = paired_bootstrap([0.0, 1.0], [1.0, 1.0])
+    assert (difference.mean, difference.low, difference.high, difference.n) == (0.5, 0.0, 1.0, 2)
+    assert difference.p == pytest.approx(0.5, abs=0.02)
+
+
+def test_the_sign_is_that_of_the_second() -> None:
+    a, b = [0.0] * 30, [1.0] * 20 + [0.0] * 10
+    gain, loss = paired_bootstrap(a, b), paired_bootstrap(b, a)
+    assert gain.mean == -loss.mean == pytest.approx(2 / 3) and gain.p < 0.001 and loss.p < 0.001
+
+
+def test_p_is_that_of_the_paired_test() -> None:
+    """Against the normal approximation: z = mean / (sd / √n)."""
+    rng = np.random.default_rng(3)
+    a = rng.integers(0, 2, 400).astype(np.float64)
+    b = np.where(rng.random(400) < 0.2, rng.integers(0, 2, 400), a).astype(np.float64)
+    d = b - a
+    d_mean = float(d.mean())
+    expected = erfc(abs(d_mean) / (float(d.std()) / sqrt(400)) / sqrt(2))
+    assert paired_bootstrap(a.tolist(), b.tolist()).p == pytest.approx(expected, abs=0.05)
+
+
+def test_pairs_must_be_pairs() -> None:
+    with pytest.raises(BadInput, match="cannot pair 1 values with 2"):
+        paired_bootstrap([1.0], [1.0, 0.0])
+    with pytest.raises(BadInput, match="cannot average 0 values"):
+        paired_bootstrap([], [])

@@ -27,7 +27,7 @@ QUIET = Console(quiet=True)
 
 
 def without_times(summary: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in summary.items() if key not in ("wall_s", "phases")}
+    return {key: value for key, value in summary.items() if key not in ("wall_s", "phases", "cost")}
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_summary_says_it_all(finished: Path) -> None:
     summary = json.loads((finished / "summary.json").read_text())
-    assert set(summary) == {"seed", "wall_s", "phases", "base", "trained", "simulator", "versions"}
+    assert set(summary) == {"seed", "wall_s", "phases", "base", "trained", "simulator", "versions", "cost"}
     for when in ("base", "trained"):
         assert {"em", "em_one_hop", "em_two_hop", "em_sampled", "n"} <= set(summary[when])
         assert summary[when]["n"] == 12

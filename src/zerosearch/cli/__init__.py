@@ -1,7 +1,8 @@
 """The command line. Exit codes: 0 done, 1 ran but failed, 2 bad input; on 2 exactly one line on stderr.
 
 training.py     quickstart, train
-evaluation.py   evaluate, ask, rescore
+evaluation.py   evaluate, ask, rescore, compare, cost, gap
+engines.py      index, search, recall
 options.py      the options several commands share
 """
 
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 
 import typer
 
-from zerosearch.cli import evaluation, training
+from zerosearch.cli import engines, evaluation, training
 from zerosearch.errors import ZeroSearchError
 from zerosearch.interrupts import ignore_interrupts, interrupt_on_terminate
 
@@ -35,6 +36,12 @@ for command in (
     evaluation.evaluate,
     evaluation.ask,
     evaluation.rescore,
+    evaluation.compare,
+    evaluation.cost,
+    evaluation.gap,
+    engines.index,
+    engines.search,
+    engines.recall,
 ):
     app.command()(command)
 

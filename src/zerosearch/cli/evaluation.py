@@ -1,9 +1,10 @@
-"""`zerosearch evaluate`, `ask` and `rescore`."""
+"""`zerosearch evaluate`, `ask`, `rescore`, `compare`, `cost` and `gap`."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,56 +18,121 @@ from zerosearch.cli.options import (
     SimulatorOption,
     TemplateOption,
     TurnsOption,
+    UrlOption,
     console,
     engine_table,
+    takes_engine,
     write_json,
 )
+from zerosearch.errors import RunFailed
+
+BenchmarkOption = Annotated[
+    str,
+    typer.Option(
+        "--benchmark",
+        help="nq, triviaqa, popqa, hotpotqa, 2wiki, musique, bamboogle; or a JSONL, .gz or .parquet file of questions.",
+        metavar="NAME|FILE",
+    ),
+]
+BenchmarksOption = Annotated[
+    str,
+    typer.Option("--benchmarks", help="A folder with NAME.jsonl[.gz], instead of a download; or $ZEROSEARCH_BENCHMARKS.", metavar="DIR"),
+]
+StyleOption = Annotated[
+    str, typer.Option("--policy-style", help="How to talk to an endpoint: chat, completions (raw text), or by token ids: vllm, sglang.")
+]
+TokenizerOption = Annotated[str, typer.Option("--policy-tokenizer", help="For vllm and sglang: the model's folder or hub id.")]
+ModelOption = Annotated[
+    str,
+    typer.Option("--policy-model", help="The endpoint's model; by default the first it lists. Its key: $OPENAI_API_KEY.", metavar="NAME"),
+]
+AgentOption = Annotated[str, typer.Option("--agent", help="zerosearch, direct, cot, rag, ra-agent, search-o1 or r1.")]
+DistilOption = Annotated[str, typer.Option("--distil-prompt", help="search-o1: a file for the step that reads documents.", metavar="FILE")]
+LimitOption = Annotated[int, typer.Option("--limit", min=0, help="A seeded sample of this many questions; 0 is all.")]
+TemperatureOption = Annotated[float, typer.Option("--temperature", min=0.0, help="0 is greedy.")]
+ConcurrencyOption = Annotated[int, typer.Option("--concurrency", min=1, help="Questions in the air at a time.")]
+PricesOption = Annotated[str, typer.Option("--prices", help="A price table (TOML) instead of the package's.", metavar="FILE")]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", help="Keep everything in this directory; started again, it goes on there.", metavar="DIR")
+]
 
 
+@takes_engine
 def evaluate(
-    benchmark: Annotated[
-        str, typer.Option("--benchmark", help="Questions: JSONL or JSONL.gz with id, question, golden_answers.", metavar="FILE")
-    ],
+    benchmark: BenchmarkOption,
     policy: PolicyOption,
-    engine: EngineOption = "bm25",
-    corpus: CorpusOption = "",
-    simulator: SimulatorOption = "",
-    template: TemplateOption = "web",
+    source: dict[str, Any],
+    agent: AgentOption = "zerosearch",
+    benchmarks: BenchmarksOption = "",
+    policy_style: StyleOption = "chat",
+    policy_model: ModelOption = "",
+    policy_tokenizer: TokenizerOption = "",
     prompt: PromptOption = "",
-    max_turns: TurnsOption = 4,
-    limit: Annotated[int, typer.Option("--limit", min=0, help="A seeded sample of this many questions; 0 is all.")] = 0,
-    temperature: Annotated[float, typer.Option("--temperature", min=0.0, help="0 is greedy.")] = 0.0,
+    distil: DistilOption = "",
+    max_turns: TurnsOption = None,
+    limit: LimitOption = 0,
+    temperature: TemperatureOption = 0.0,
     seed: SeedOption = 0,
-    out: Annotated[Path | None, typer.Option("--out", help="Keep the trajectories in this directory.", metavar="DIR")] = None,
+    concurrency: ConcurrencyOption = 64,
+    prices: PricesOption = "",
+    out: OutOption = None,
     json_file: JsonOption = None,
 ) -> None:
-    """Answer every question of a benchmark with a policy and an engine; exact match with an interval."""
-    from zerosearch.evaluation.command import evaluate_file
+    """Answer every question of a benchmark with a policy, an agent and an engine; exact match with an interval, and what it cost."""
+    from zerosearch.evaluation.benchmarks import load_benchmark
+    from zerosearch.evaluation.cost import load_prices
+    from zerosearch.evaluation.parts import Wanted, assemble
+    from zerosearch.evaluation.run import evaluate_benchmark
 
-    source = engine_table(engine, corpus, simulator, template)
-    result = evaluate_file(benchmark, policy, source, prompt, max_turns, limit, temperature, seed, out, console)
+    wanted = Wanted(
+        policy,
+        agent,
+        source or None,
+        policy_style,
+        policy_model,
+        policy_tokenizer,
+        prompt,
+        distil,
+        max_turns,
+        temperature,
+        seed,
+    )
+    questions, table = load_benchmark(benchmark, benchmarks, limit or None, seed), load_prices(prices)
+    result = evaluate_benchmark(questions, assemble(wanted), table, out, concurrency, console)
+    if result["excluded"]:
+        console.print(f"{len(result['excluded'])} questions excluded: no golden answer is left after normalisation", soft_wrap=True)
     if json_file is None:
-        em = result["em"]
-        console.print(f"EM {em['mean']:.3f} [{em['low']:.3f}, {em['high']:.3f}]  F1 {result['f1']['mean']:.3f}  n {result['n']}")
+        cost = result["cost"]
+        print(f"EM {_interval(result['em'])}  cover-EM {_interval(result['cover_em'])}  F1 {_interval(result['f1'])}  n {result['n']}")
+        print(
+            f"searches {cost['searches']}  tokens {cost['prompt_tokens']} + {cost['new_tokens']}  seconds {cost['wall_s']:.1f}  "
+            f"${cost['usd']['total']:.4f}{' (not all of it is priced)' if cost['unpriced'] else ''}"
+        )
     write_json(result, json_file)
+    _say_what_failed(result["failures"], out)
 
 
+@takes_engine
 def ask(
     question: Annotated[str, typer.Argument(help="The question.")],
+    source: dict[str, Any],
     policy: PolicyOption = "runs/quickstart",
-    engine: Annotated[str, typer.Option("--engine", help="bm25 or simulated; by default what the policy's run was evaluated with.")] = "",
-    corpus: CorpusOption = "",
-    simulator: SimulatorOption = "",
-    template: TemplateOption = "web",
+    agent: AgentOption = "zerosearch",
+    policy_style: StyleOption = "chat",
+    policy_model: ModelOption = "",
+    policy_tokenizer: TokenizerOption = "",
     prompt: PromptOption = "",
-    max_turns: TurnsOption = 4,
+    distil: DistilOption = "",
+    max_turns: TurnsOption = None,
     json_file: JsonOption = None,
 ) -> None:
-    """Ask one question and watch the policy think, search, read and answer."""
-    from zerosearch.evaluation.command import ask_one
+    """Ask one question and watch the policy think, search, read and answer; by default with the engine its run was evaluated with."""
+    from zerosearch.evaluation.parts import Wanted
+    from zerosearch.evaluation.run import ask_one
 
-    source = engine_table(engine, corpus, simulator, template) if engine or corpus or simulator else None
-    result = ask_one(question, policy, source, prompt, max_turns, console)
+    result = ask_one(
+        question, Wanted(policy, agent, source or None, policy_style, policy_model, policy_tokenizer, prompt, distil, max_turns), console
+    )
     if json_file is None:
         print(result["answer"] if result["answer"] is not None else "(no answer)")
     write_json(result, json_file)
@@ -81,9 +147,93 @@ def rescore(
 
     result = rescore(Path(file))
     if json_file is None:
-        parts = (
-            f"{name} {result[name]['mean']:.3f} [{result[name]['low']:.3f}, {result[name]['high']:.3f}]"
-            for name in ("em", "cover_em", "f1")
-        )
-        console.print("  ".join(parts), f" n {result['n']}")
+        print("  ".join(f"{name} {_interval(result[name])}" for name in ("em", "cover_em", "f1")), f" n {result['n']}")
     write_json(result, json_file)
+
+
+def compare(
+    runs: Annotated[list[str], typer.Argument(help="Directories that evaluate --out wrote, or of training runs.", metavar="RUN…")],
+    prices: PricesOption = "",
+    json_file: JsonOption = None,
+) -> None:
+    """One table of several runs: scores with intervals, cost, and paired differences with p-values."""
+    from zerosearch.evaluation.compare import as_markdown, compare
+    from zerosearch.evaluation.cost import load_prices
+
+    table = compare(runs, load_prices(prices))
+    if str(json_file) != "-":
+        print(as_markdown(table))
+    write_json(table, json_file)
+
+
+def cost(
+    run: Annotated[str, typer.Argument(help="The directory of a training run or of an evaluation.", metavar="RUN")],
+    queries: Annotated[int, typer.Option("--queries", min=1, help="Project to this many searches.")] = 64_000,
+    prices: PricesOption = "",
+    json_file: JsonOption = None,
+) -> None:
+    """What a run cost, and what search APIs would have charged for its searches."""
+    from zerosearch.evaluation.bill import as_markdown, bill
+    from zerosearch.evaluation.cost import load_prices
+
+    report = bill(run, load_prices(prices), queries)
+    if str(json_file) != "-":
+        print(as_markdown(report))
+    write_json(report, json_file)
+
+
+def gap(
+    benchmark: BenchmarkOption,
+    policy: PolicyOption,
+    simulator: SimulatorOption,
+    engine: EngineOption = "",
+    corpus: CorpusOption = "",
+    url: UrlOption = "",
+    template: TemplateOption = "web",
+    agent: AgentOption = "zerosearch",
+    benchmarks: BenchmarksOption = "",
+    policy_style: StyleOption = "chat",
+    policy_model: ModelOption = "",
+    policy_tokenizer: TokenizerOption = "",
+    prompt: PromptOption = "",
+    max_turns: TurnsOption = None,
+    limit: LimitOption = 0,
+    temperature: TemperatureOption = 0.0,
+    seed: SeedOption = 0,
+    concurrency: ConcurrencyOption = 64,
+    out: OutOption = None,
+    json_file: JsonOption = None,
+) -> None:
+    """The same questions against the simulated engine and a real one: documents, answers, and how exact match moves."""
+    from zerosearch.evaluation.benchmarks import load_benchmark
+    from zerosearch.evaluation.gap import as_markdown
+    from zerosearch.evaluation.parts import Wanted
+    from zerosearch.evaluation.run import evaluate_both
+
+    sources = {
+        "simulated": engine_table(engine="simulated", simulator=simulator, template=template),
+        "real": engine_table(engine=engine or "bm25", corpus=corpus, url=url),
+    }
+    wanted = {
+        side: Wanted(policy, agent, source, policy_style, policy_model, policy_tokenizer, prompt, "", max_turns, temperature, seed)
+        for side, source in sources.items()
+    }
+    questions = load_benchmark(benchmark, benchmarks, limit or None, seed)
+    report = evaluate_both(questions, wanted, out, concurrency, console)
+    if str(json_file) != "-":
+        print(as_markdown(report))
+    write_json(report, json_file)
+    _say_what_failed(report["failures"], out)
+
+
+def _say_what_failed(failures: Sequence[Mapping[str, str]], out: Path | None) -> None:
+    """The figures are written; the exit code and one line say that they are not of every question."""
+    if failures:
+        first = failures[0]
+        again = f"; all are listed in {out}, and the same command asks them again" if out else ""
+        count = f"{len(failures)} question{'s' if len(failures) > 1 else ''} failed"
+        raise RunFailed(f"{count}, the first ('{first['id']}') with {first['stop_reason']}: {first['cause']}{again}")
+
+
+def _interval(value: dict[str, float]) -> str:
+    return f"{value['mean']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"

@@ -2,41 +2,129 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
 
-from zerosearch.errors import BadConfig, BadFile, one_of
+from zerosearch.errors import BadConfig, BadFile
+
+T = TypeVar("T")
 
 console = Console(stderr=True)
 
 JsonOption = Annotated[Path | None, typer.Option("--json", help="Write one JSON object to this file; - is stdout.", metavar="FILE")]
-PolicyOption = Annotated[str, typer.Option("--policy", help="A model: a folder, a run directory, or a Hugging Face hub id.")]
-EngineOption = Annotated[str, typer.Option("--engine", help="bm25 (with --corpus) or simulated (with --simulator).")]
+PolicyOption = Annotated[
+    str, typer.Option("--policy", help="A model: a folder, a run directory, a Hugging Face hub id, or an endpoint's URL (http://…/v1).")
+]
+EngineOption = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        help="simulated, bm25, dense, hybrid, search-r1, serper, serpapi, searxng, tavily, brave, mcp, or MODULE:FUNCTION of yours; "
+        "left out: what the other options are for.",
+    ),
+]
 CorpusOption = Annotated[str, typer.Option("--corpus", help="JSONL or JSONL.gz with id, title, text.", metavar="FILE")]
 SimulatorOption = Annotated[
     str, typer.Option("--simulator", help="The simulator: a folder, a hub id, or an OpenAI-compatible endpoint's URL.")
 ]
 TemplateOption = Annotated[str, typer.Option("--template", help="The simulator's prompt: a built-in name or a file.")]
-PromptOption = Annotated[str, typer.Option("--prompt", help="The policy's prompt: search, micro, or a file; by default what its run used.")]
-TurnsOption = Annotated[int, typer.Option("--max-turns", min=1, help="Policy turns at most, the answering one included.")]
+UrlOption = Annotated[
+    str, typer.Option("--url", help="Where the engine answers, for those over HTTP; ${NAME} is taken from the environment.")
+]
+EncoderOption = Annotated[str, typer.Option("--encoder", help="The encoder of dense and hybrid: a folder or a hub id.", metavar="MODEL")]
+IndexKindOption = Annotated[str, typer.Option("--index-kind", help="flat, hnsw or ivfpq.")]
+IndexDirOption = Annotated[str, typer.Option("--index-dir", help="Where the index is; by default beside the corpus.", metavar="DIR")]
+PoolingOption = Annotated[str, typer.Option("--pooling", help="mean, cls or last.")]
+QueryPrefixOption = Annotated[str, typer.Option("--query-prefix", help="Put before every query; E5: 'query: '.")]
+PassagePrefixOption = Annotated[str, typer.Option("--passage-prefix", help="Put before every passage; E5: 'passage: '.")]
+CommandOption = Annotated[str, typer.Option("--command", help="What starts an MCP server, as in a shell.")]
+ToolOption = Annotated[str, typer.Option("--tool", help="The MCP server's search tool.")]
+RecordOption = Annotated[str, typer.Option("--record", help="Keep what is found in this file, and ask nothing twice.", metavar="FILE")]
+ReplayOption = Annotated[str, typer.Option("--replay", help="Ask this file only; what it lacks is an error.", metavar="FILE")]
+MaxSearchesOption = Annotated[int, typer.Option("--max-searches", min=0, help="Stop before one search more; 0 is no limit.")]
+MaxUsdOption = Annotated[float, typer.Option("--max-usd", min=0.0, help="Stop before going over, at --usd-per-search; 0 is no limit.")]
+UsdOption = Annotated[float, typer.Option("--usd-per-search", min=0.0, help="The price of a search.")]
+PromptOption = Annotated[
+    str, typer.Option("--prompt", help="The policy's prompt: a built-in name or a file; by default what its run used.")
+]
+TurnsOption = Annotated[
+    int | None,
+    typer.Option("--max-turns", min=1, help="Policy turns at most, the answering one included; by default what its run used, or 4."),
+]
 SeedOption = Annotated[int, typer.Option("--seed", min=0)]
 
 
-def engine_table(engine: str, corpus: str, simulator: str, template: str) -> dict[str, Any]:
-    """The options of an engine as a recipe's [engine] section."""
-    kind = one_of("engine", engine or ("bm25" if corpus else "simulated"), ("bm25", "simulated"))
-    if kind == "bm25":
-        if not corpus:
-            raise BadConfig("--engine bm25 needs --corpus FILE, JSONL or JSONL.gz with id, title, text.")
-        return {"kind": kind, "corpus": corpus}
-    if not simulator:
-        raise BadConfig("--engine simulated needs --simulator: a folder, a hub id, or an OpenAI-compatible endpoint's URL.")
-    where = "url" if simulator.startswith(("http://", "https://")) else "model"
-    return {"kind": kind, where: simulator, "template": template}
+def engine_table(
+    engine: EngineOption = "",
+    corpus: CorpusOption = "",
+    simulator: SimulatorOption = "",
+    template: TemplateOption = "",
+    url: UrlOption = "",
+    encoder: EncoderOption = "",
+    index_kind: IndexKindOption = "",
+    index_dir: IndexDirOption = "",
+    pooling: PoolingOption = "",
+    query_prefix: QueryPrefixOption = "",
+    passage_prefix: PassagePrefixOption = "",
+    command: CommandOption = "",
+    tool: ToolOption = "",
+    record: RecordOption = "",
+    replay: ReplayOption = "",
+    max_searches: MaxSearchesOption = 0,
+    max_usd: MaxUsdOption = 0.0,
+    usd_per_search: UsdOption = 0.0,
+) -> dict[str, Any]:
+    """The options of an engine as a recipe's [engine] section, without those left out. This signature is the list of them.
+
+    Raises BadConfig for an unknown engine, for one that lacks an option, and for options that contradict each other.
+    """
+    given = {name: value for name, value in locals().items() if value}
+    from zerosearch.config import make_engine
+    from zerosearch.engine_config import ENGINE_NEEDS
+    from zerosearch.search.registry import builder_of
+
+    kind = given.pop("engine", "") or next((k for name, k in _MEANT_BY.items() if name in given), "simulated")
+    builder_of(kind)
+    if "simulator" in given:
+        simulator = given.pop("simulator")
+        given["url" if simulator.startswith(("http://", "https://")) else "model"] = simulator
+    for group in ENGINE_NEEDS.get(kind, ()):
+        if not any(name in given for name in group):
+            options = dict.fromkeys("--simulator" if kind == "simulated" else f"--{name}" for name in group)
+            raise BadConfig(f"--engine {kind} needs {' or '.join(options)}; zerosearch search --help says what each is.")
+    make_engine(table := {"kind": kind, **given})
+    return table
+
+
+# the engine that is meant when only this is given
+_MEANT_BY = {"encoder": "dense", "corpus": "bm25", "simulator": "simulated", "command": "mcp"}
+
+_OPTIONS = inspect.signature(engine_table, eval_str=True).parameters
+
+
+def takes_engine(command: Callable[..., T]) -> Callable[..., T]:
+    """Give a command every option of an engine. It gets them as `source`, a recipe's [engine] section: {} when none was given."""
+    own = inspect.signature(command, eval_str=True).parameters
+    clash = own.keys() & _OPTIONS.keys()
+    assert not clash and "source" in own, f"{command.__name__}: {clash or 'no parameter named source'}"
+
+    @functools.wraps(command)
+    def wrapped(**arguments: Any) -> T:
+        options = {name: arguments.pop(name) for name in _OPTIONS}
+        said = any(value != _OPTIONS[name].default for name, value in options.items())
+        return command(**arguments, source=engine_table(**options) if said else {})
+
+    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*own.values(), *_OPTIONS.values()) if p.name != "source"]
+    wrapped.__dict__["__signature__"] = inspect.Signature(parameters)
+    wrapped.__annotations__ = {p.name: p.annotation for p in parameters}
+    return wrapped
 
 
 def write_json(result: object, file: Path | None) -> None:

@@ -3,58 +3,50 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
 from typing import Any
 
+from zerosearch.errors import BadInput, RunFailed, ZeroSearchError
+from zerosearch.evaluation.agents import AGENTS, Agent
+from zerosearch.evaluation.metered import MeteredPolicy
+from zerosearch.evaluation.outcomes import Outcome, figures
 from zerosearch.evaluation.statistics import Estimate, bootstrap_interval
 from zerosearch.ports import Policy, SearchEngine
-from zerosearch.rollout import RolloutSettings, rollout
+from zerosearch.rollout import RolloutSettings
 from zerosearch.scoring import score
 from zerosearch.search import close
-from zerosearch.types import Question, Scores, Trajectory
+from zerosearch.types import Question, Scores, StopReason, Trajectory, Usage
+
+_HOPELESS = 20  # so many failures with nothing that went right: the policy or the engine is dead
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A scored trajectory (a failed one has no scores), what it took, and for how long."""
+
+    trajectory: Trajectory
+    usage: Usage
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Scored trajectories, in the order of the questions; failed ones have no scores."""
+    """In the order of the questions."""
 
-    trajectories: tuple[Trajectory, ...]
+    answered: tuple[Answered, ...]
+
+    @property
+    def trajectories(self) -> tuple[Trajectory, ...]:
+        return tuple(a.trajectory for a in self.answered)
 
     def estimate(self, value: Callable[[Scores], float], chosen: Callable[[Question], bool] = lambda q: True) -> Estimate:
         return bootstrap_interval([value(t.scores) for t in self.trajectories if t.scores and chosen(t.question)])
 
     def as_dict(self) -> dict[str, Any]:
-        """Means with 95% intervals, and exact match by the questions' `type` where they have one."""
-        sound = [t for t in self.trajectories if t.scores]
-        types: dict[str, list[float]] = defaultdict(list)
-        hops: dict[str, list[float]] = defaultdict(list)
-        for t in sound:
-            assert t.scores is not None
-            if "type" in t.question.metadata:
-                types[str(t.question.metadata["type"])].append(t.scores.em)
-            if "hops" in t.question.metadata:
-                hops[str(t.question.metadata["hops"])].append(t.scores.em)
-        result: dict[str, Any] = {
-            "n": len(sound),
-            "failed": len(self.trajectories) - len(sound),
-        }
-        if sound:
-            result |= {
-                "em": self.estimate(lambda s: s.em).as_json(),
-                "cover_em": self.estimate(lambda s: s.cover_em).as_json(),
-                "f1": self.estimate(lambda s: s.f1).as_json(),
-                "searches": fmean(len(t.searches) for t in sound),
-                "answered": fmean(t.answer is not None for t in sound),
-                "policy_tokens": fmean(t.policy_token_count for t in sound),
-            }
-        if types:
-            result["by_type"] = {name: {"em": fmean(values), "n": len(values)} for name, values in sorted(types.items())}
-        if hops:
-            result["by_hops"] = {name: {"em": fmean(values), "n": len(values)} for name, values in sorted(hops.items())}
-        return result
+        """Means with 95% intervals; see `outcomes.figures`."""
+        return figures([Outcome.of(a.trajectory, a.usage) for a in self.answered])
 
 
 async def evaluate(
@@ -62,20 +54,50 @@ async def evaluate(
     engine: SearchEngine,
     questions: Sequence[Question],
     settings: RolloutSettings,
+    agent: Agent = AGENTS["zerosearch"],
     concurrency: int = 256,
-    on_done: Callable[[Trajectory], None] = lambda trajectory: None,
+    on_done: Callable[[Answered], None] = lambda answered: None,
 ) -> Evaluation:
-    """One rollout a question, at most `concurrency` at a time."""
-    places = asyncio.Semaphore(concurrency)
+    """One agent on every question, at most `concurrency` at a time. What goes wrong with a question is in its trajectory.
 
-    async def one(question: Question) -> Trajectory:
+    Raises RunFailed when the first questions all fail, whatever was asked of whom: nothing is gained by asking the rest.
+    """
+    places = asyncio.Semaphore(concurrency)
+    done: list[Trajectory] = []
+
+    async def one(question: Question) -> Answered:
         async with places:
-            trajectory = await rollout(question, policy, engine, settings)
+            if len(done) >= _HOPELESS and not any(t.scores for t in done[:_HOPELESS]):
+                raise RunFailed(f"the first {_HOPELESS} questions all failed, the last with {done[-1].stop_reason}: {done[-1].cause}")
+            answered = await _answered(question, policy, engine, settings, agent)
+        on_done(answered)
+        done.append(answered.trajectory)
+        return answered
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(question)) for question in questions]
+    except* ZeroSearchError as failures:
+        raise _first(failures) from None
+    finally:
+        await close(engine)
+    return Evaluation(tuple(task.result() for task in tasks))
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+
+
+async def _answered(question: Question, policy: Policy, engine: SearchEngine, settings: RolloutSettings, agent: Agent) -> Answered:
+    started, metered = time.perf_counter(), MeteredPolicy(policy)
+    try:
+        trajectory = await agent.answer(question, metered, engine, settings)
         if not trajectory.stop_reason.is_failure:
             trajectory = replace(trajectory, scores=score(trajectory.answer, question.golden_answers))
-        on_done(trajectory)
-        return trajectory
-
-    trajectories = await asyncio.gather(*map(one, questions))
-    await close(engine)
-    return Evaluation(tuple(trajectories))
+    except BadInput:  # no question's fault, and the same for all
+        raise
+    except Exception as error:  # one question that nothing was prepared for must not cost the others
+        cause = " ".join(f"{type(error).__name__}: {error}".split())
+        trajectory = Trajectory(question, 0, (), (), StopReason.ERROR, cause=cause)
+    return Answered(trajectory, metered.usage, time.perf_counter() - started)

@@ -1,4 +1,4 @@
-"""Questions from a file: JSON lines, gzipped or not."""
+"""Questions from a file: JSON lines, gzipped or not, or parquet."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import gzip
 import json
 import random
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,10 +18,13 @@ _GZIP_MAGIC = b"\x1f\x8b"
 
 
 def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The JSON objects of a JSON-lines file with their line numbers; blank lines are skipped.
+    """The objects of a JSON-lines file with their line numbers (blank lines are skipped), or the rows of a .parquet file with theirs.
 
     Raises BadFile for a file that is missing, empty, damaged, or holds anything else.
     """
+    if path.suffix == ".parquet":
+        yield from _parquet_rows(path)
+        return
     line_number = 0
     found = False
     try:
@@ -38,6 +41,27 @@ def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise BadFile(f"{path}, after line {line_number}: cannot be read ({error}); is the file whole?") from None
     if not found:
         raise BadFile(f"{path}: the file is empty; it needs one JSON object a line.")
+
+
+def _parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise BadFile(f"{path}: parquet files need pyarrow; install it with: pip install 'zerosearch[parquet]'.") from None
+    if not path.is_file():
+        raise BadFile(f"{path}: no such file; check the path.")
+    number = 0
+    try:
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches():
+                for row in batch.to_pylist():
+                    number += 1
+                    yield number, row
+    except (OSError, pyarrow.ArrowException) as error:
+        raise BadFile(f"{path}, after row {number}: cannot be read ({' '.join(str(error).split())[:120]}); is the file whole?") from None
+    if not number:
+        raise BadFile(f"{path}: the file is empty; it needs one question a row.")
 
 
 def _as_object(line: bytes, path: Path, line_number: int) -> dict[str, Any]:
@@ -79,10 +103,13 @@ def golds_field(row: Mapping[str, Any], path: Path, line_number: int) -> tuple[s
     return answers
 
 
-def load_questions(path: Path | str, limit: int | None = None, seed: int | None = None) -> list[Question]:
+def load_questions(
+    path: Path | str, limit: int | None = None, seed: int | None = None, on_unusable: Callable[[str], None] | None = None
+) -> list[Question]:
     """Every question of a file, or `limit` of them: the first ones, or with `seed` a random sample, in the file's order.
 
-    Fields beside id, question and golden_answers become metadata. Raises BadFile, naming the file and the line.
+    Fields beside id, question and golden_answers become metadata. A question whose golds normalise to nothing cannot be scored: it is
+    an error, or with `on_unusable` left out, and its id handed over. Raises BadFile, naming the file and the line.
     """
     path = Path(path)
     if limit is not None and limit < 1:
@@ -94,7 +121,13 @@ def load_questions(path: Path | str, limit: int | None = None, seed: int | None 
         if question.id in line_of:
             raise BadFile(f"{path}, line {line_number}: id '{question.id}' is already on line {line_of[question.id]}; ids must be unique.")
         line_of[question.id] = line_number
-        questions.append(question)
+        try:
+            usable_golds(question.golden_answers)
+            questions.append(question)
+        except BadInput as error:
+            if on_unusable is None:
+                raise BadFile(f"{path}, line {line_number}: {error}") from None
+            on_unusable(question.id)
     if limit is None or limit >= len(questions):
         return questions
     if seed is None:
@@ -104,10 +137,6 @@ def load_questions(path: Path | str, limit: int | None = None, seed: int | None 
 
 def _question(row: Mapping[str, Any], path: Path, line_number: int) -> Question:
     golds = golds_field(row, path, line_number)
-    try:
-        usable_golds(golds)
-    except BadInput as error:
-        raise BadFile(f"{path}, line {line_number}: {error}") from None
     return Question(
         id=text_field(row, "id", path, line_number),
         text=text_field(row, "question", path, line_number),

@@ -1,4 +1,4 @@
-"""How sure a mean is."""
+"""How sure a mean is, and a difference of two."""
 
 from __future__ import annotations
 
@@ -42,6 +42,36 @@ def bootstrap_interval(values: Sequence[float] | NDArray[np.float64], seed: int 
     tail = 100 * (1 - _CONFIDENCE) / 2
     low, high = np.percentile(means, [tail, 100 - tail])
     return Estimate(mean=float(data.mean()), low=float(low), high=float(high), n=data.size)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The mean of b − a over n pairs, its 95% interval, and the two-sided p-value of no difference."""
+
+    mean: float
+    low: float
+    high: float
+    p: float
+    n: int
+
+    def as_json(self) -> dict[str, float]:
+        return {"mean": self.mean, "low": self.low, "high": self.high, "p": self.p}
+
+
+def paired_bootstrap(a: Sequence[float], b: Sequence[float], seed: int = 0, resamples: int = 10_000) -> Difference:
+    """Bootstrap of the paired differences d = b − a (Efron & Tibshirani, 1993, section 16.4).
+
+    p = (1 + #{ |mean* − mean| ≥ |mean| }) / (1 + resamples): how often a resample, shifted to no difference, is as far off as was seen.
+    Values at one index belong to one question. Raises BadInput when there is no pair.
+    """
+    if len(a) != len(b):
+        raise BadInput(f"cannot pair {len(a)} values with {len(b)}; join them by question first.")
+    differences = np.asarray(b, dtype=np.float64) - np.asarray(a, dtype=np.float64)
+    estimate = bootstrap_interval(differences, seed, resamples)
+    means = _resampled_means(differences, np.random.default_rng(seed), resamples)
+    # sums of floats in another order must still count as equal
+    as_far = np.abs(means - estimate.mean) >= abs(estimate.mean) - 1e-12
+    return Difference(estimate.mean, estimate.low, estimate.high, float((1 + as_far.sum()) / (1 + resamples)), estimate.n)
 
 
 def _resampled_means(data: NDArray[np.float64], rng: np.random.Generator, resamples: int) -> NDArray[np.float64]:

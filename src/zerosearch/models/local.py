@@ -13,6 +13,7 @@ import torch
 from zerosearch.errors import BadConfig, ModelNotUsable
 from zerosearch.models.sampler import Arbiter, Sampler
 from zerosearch.models.stops import end_ids
+from zerosearch.models.tokens import Tokens
 from zerosearch.types import Generation, Sampling
 
 log = logging.getLogger(__name__)
@@ -21,11 +22,12 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 _WEIGHTS = ("*.safetensors", "*.bin", "*.safetensors.index.json")
 
 
-class LocalModel:
+class LocalModel(Tokens):
     """Both ports at once: `generate` continues token ids (Policy), `complete` answers a text (Chat)."""
 
     def __init__(self, model: Any, tokenizer: Any, arbiter: Arbiter | None = None, max_rows: int = 512) -> None:
-        self.model, self.tokenizer = model, tokenizer
+        super().__init__(tokenizer)
+        self.model = model
         self.sampler = Sampler(model, tokenizer, max_rows=max_rows, arbiter=arbiter)
         self._calls = count()
         self._silent = end_ids(model, tokenizer) | {tokenizer.pad_token_id, tokenizer.bos_token_id}
@@ -35,20 +37,6 @@ class LocalModel:
         """Load a folder or a hub id. Raises ModelNotUsable, one line that says what is missing and what to do."""
         model, tokenizer = load_model(name, device, dtype)
         return cls(model, tokenizer, arbiter)
-
-    def encode_prompt(self, text: str) -> list[int]:
-        """A whole prompt: as one user message where the tokenizer has a chat template, else with its special tokens around."""
-        if self.tokenizer.chat_template:
-            messages = [{"role": "user", "content": text}]
-            return list(self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False))
-        return list(self.tokenizer(text)["input_ids"])
-
-    def encode(self, text: str) -> list[int]:
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
-
-    def decode(self, token_ids: Sequence[int]) -> str:
-        # tags may be special tokens: they must survive
-        return self.tokenizer.decode(list(token_ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
 
     async def generate(self, token_ids: Sequence[int], sampling: Sampling, session: str) -> Generation:
         return await self.sampler.generate(token_ids, sampling, session)
@@ -69,10 +57,13 @@ class LocalModel:
         return self.decode([i for i in generation.token_ids if i not in self._silent])
 
 
-def load_model(name: str, device: str = "auto", dtype: str = "float32") -> tuple[Any, Any]:
-    """Model and tokenizer of a folder or a hub id, on `device` ("auto": CUDA where there is one). Raises ModelNotUsable."""
+def load_model(name: str, device: str = "auto", dtype: str = "float32", kind: str = "AutoModelForCausalLM") -> tuple[Any, Any]:
+    """Model and tokenizer of a folder or a hub id, on `device` ("auto": CUDA where there is one), by transformers' class `kind`.
+
+    Raises ModelNotUsable.
+    """
+    import transformers
     from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM
 
     quiet_transformers()
     if device == "auto":
@@ -81,7 +72,7 @@ def load_model(name: str, device: str = "auto", dtype: str = "float32") -> tuple
     offline = not _check_folder(name) and not _reaches_hub(name)
     tokenizer = load_tokenizer(name, offline)
     try:
-        model: Any = AutoModelForCausalLM.from_pretrained(name, dtype=DTYPES[dtype], local_files_only=offline)
+        model: Any = getattr(transformers, kind).from_pretrained(name, dtype=DTYPES[dtype], local_files_only=offline)
         model.to(device).eval()
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise ModelNotUsable(f"cannot load the model '{name}': {_first_line(error)}") from error

@@ -18,6 +18,7 @@ from zerosearch import __version__
 from zerosearch.assemble import Device, load_engine, load_ingredients, rollout_settings
 from zerosearch.config import Recipe
 from zerosearch.errors import BadInput, RunFailed, SearchFailed
+from zerosearch.evaluation.cost import cost_of, load_prices, training_work
 from zerosearch.evaluation.evaluate import Evaluation, evaluate
 from zerosearch.interrupts import StopRequest
 from zerosearch.models.local import LocalModel
@@ -102,6 +103,9 @@ def _trained(
         trained = _evaluation_at(run, recipe, parts, "trained", console)
         phases["trained evaluation"] = trained["wall_s"]
         summary["trained"] = trained["figures"]
+    rollouts = recipe.rl.questions_per_step * recipe.rl.group_size
+    work = training_work(run.read_metrics(), rollouts, recipe.engine.kind, parts.policy.model.device.type == "cuda", size)
+    summary["cost"] = cost_of(work, load_prices())
     summary |= {"wall_s": round(sum(phases.values()), 1), "phases": phases, "versions": versions(), **extra}
     run.write_summary(summary)
     write_report(run.path, run.go_on)

@@ -1,28 +1,21 @@
 """A real search engine over a corpus file: BM25 by bm25s, the index built once and memory-mapped ever after.
 
 An index is a folder, `<corpus>.bm25`, that is whole or not there:
-    manifest.json   what was indexed, and with what; when any of it has changed the index is stale
-    corpus.jsonl    the passages, uncompressed, one a line
-    offsets.npy     where each line starts, and one more for the end
-    *.index.*       bm25s' own files: the scores as a sparse matrix, a column a term
+    manifest.json               what was indexed, and with what; when any of it has changed the index is stale
+    corpus.jsonl, offsets.npy   the passages (search/passages.py)
+    *.index.*                   bm25s' own files: the scores as a sparse matrix, a column a term
 """
 
 from __future__ import annotations
 
 import asyncio
-import gzip
 import json
 import logging
-import mmap
-import os
 import re
 import tempfile
-import zlib
 from array import array
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from hashlib import blake2b
-from io import BufferedReader
 from pathlib import Path
 from typing import Any, cast
 
@@ -34,6 +27,7 @@ from numpy.typing import NDArray
 
 from zerosearch.errors import BadFile
 from zerosearch.search import real_engine
+from zerosearch.search.passages import PassageStore, existing, in_cache, indexed_text, store_passages
 from zerosearch.types import Document, SearchRequest, SearchResult
 
 _BM25: Any = bm25s.BM25  # comes without types, like the stemmer
@@ -65,9 +59,7 @@ class BM25Engine:
         self._positions: NDArray[np.int32] = np.asarray(index.scores["indices"])
         self._columns: NDArray[np.int64] = np.asarray(index.scores["indptr"])
         self._vocabulary: dict[str, int] = index.vocab_dict
-        self._offsets = np.load(index_dir / "offsets.npy", mmap_mode="r")
-        with open(index_dir / "corpus.jsonl", "rb") as file:
-            self._lines = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._passages = PassageStore(index_dir)
         self._engine = real_engine(self._search)
         self.index_dir = index_dir
 
@@ -80,11 +72,9 @@ class BM25Engine:
 
         Raises BadFile, naming the file and the line, when the corpus is missing, empty or malformed.
         """
-        corpus = Path(corpus_path)
-        if not corpus.is_file():
-            raise BadFile(f"{corpus}: no such file; a corpus is a .jsonl or .jsonl.gz file, one passage a line.")
+        corpus = existing(corpus_path)
         manifest = _manifest_of(corpus)
-        places = [Path(index_dir)] if index_dir is not None else [_beside(corpus), _in_cache(corpus)]
+        places = [Path(index_dir)] if index_dir is not None else [_beside(corpus), in_cache(corpus, "bm25")]
         for place in places:
             if _read_manifest(place) == manifest:
                 with suppress(OSError, ValueError, EOFError):  # a damaged index is built anew
@@ -98,7 +88,7 @@ class BM25Engine:
         raise BadFile(f"{corpus}: no place for its index: {'; '.join(reasons)}; name another index_dir.")
 
     def __len__(self) -> int:
-        return len(self._offsets) - 1
+        return len(self._passages)
 
     async def search(self, request: SearchRequest) -> SearchResult:
         """The best `request.k` passages with a term of `request.query` in them; none is a legitimate answer."""
@@ -126,10 +116,7 @@ class BM25Engine:
             np.add.at(scores_N, self._positions[column], self._scores[column])
         positions = _candidates(scores_N, k)
         best = positions[np.argsort(-scores_N[positions], kind="stable")[:k]]
-        return [(self._document(position), float(scores_N[position])) for position in best.tolist()]
-
-    def _document(self, position: int) -> Document:
-        return _document_of(json.loads(self._lines[self._offsets[position] : self._offsets[position + 1]]))
+        return [(self._passages[position], float(scores_N[position])) for position in best.tolist()]
 
 
 def _candidates(scores_N: NDArray[np.float32], k: int) -> NDArray[np.intp]:
@@ -149,18 +136,6 @@ def _candidates(scores_N: NDArray[np.float32], k: int) -> NDArray[np.intp]:
 
 def _words(text: str) -> list[str]:
     return [word for word in _WORDS.findall(text.lower()) if word not in _STOP_WORDS]
-
-
-def _document_of(record: Mapping[str, Any]) -> Document:
-    """`{id, title, text}`, or `{id, contents}` where contents is `"title"\\ntext` (FlashRAG, Search-R1)."""
-    title, text = record.get("title"), record.get("text")
-    if not isinstance(text, str):
-        contents = record.get("contents")
-        head, newline, rest = contents.partition("\n") if isinstance(contents, str) else ("", "", "")
-        text = rest if newline else head
-        if newline and not isinstance(title, str):
-            title = head.strip().removeprefix('"').removesuffix('"')
-    return Document(text, title if isinstance(title, str) else "", str(record.get("id", "")))
 
 
 # ---- finding an index
@@ -186,13 +161,6 @@ def _read_manifest(index_dir: Path) -> dict[str, Any] | None:
 
 def _beside(corpus: Path) -> Path:
     return corpus.with_name(corpus.name + ".bm25")
-
-
-def _in_cache(corpus: Path) -> Path:
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    # two corpora of one name in two folders keep out of each other's way
-    where = blake2b(str(corpus.resolve()).encode(), digest_size=6).hexdigest()
-    return root / "zerosearch" / f"{corpus.name}-{where}.bm25"
 
 
 # ---- building an index
@@ -231,23 +199,16 @@ def _may_replace(index_dir: Path) -> bool:
 
 
 def _build(corpus: Path, folder: Path, progress: Progress) -> None:
-    offsets = array("q", [0])
     passages: list[array[int]] = []  # term ids, four bytes each: lists of ints would take ten times the memory
     vocabulary: dict[str, int] = {}
     term_of = _TermOf(vocabulary)
-    with open(folder / "corpus.jsonl", "wb") as copy:
-        for line, document in _passages(corpus):
-            title = document.title if not document.text.startswith(document.title) else ""
-            passages.append(array("i", [term_of[word] for word in _words(f"{title} {document.text}")]))
-            offsets.append(offsets[-1] + copy.write(line + b"\n"))
-            if len(passages) % _REPORT_EVERY == 0:
-                progress(f"{corpus.name}: {len(passages):,} passages read")
-    if not passages:
-        raise BadFile(f"{corpus}: holds no passage; a corpus is a JSONL file with a 'text' on each line.")
+    for document in store_passages(corpus, folder):
+        passages.append(array("i", [term_of[word] for word in _words(indexed_text(document))]))
+        if len(passages) % _REPORT_EVERY == 0:
+            progress(f"{corpus.name}: {len(passages):,} passages read")
     if not vocabulary:
         raise BadFile(f"{corpus}: none of its {len(passages)} passages holds a word that can be searched for.")
     progress(f"{corpus.name}: indexing {len(passages):,} passages, {len(vocabulary):,} terms")
-    np.save(folder / "offsets.npy", np.frombuffer(offsets, dtype=np.int64))
     index = _BM25()
     index.index((passages, vocabulary), create_empty_token=False, show_progress=False)
     index.save(folder, show_progress=False)
@@ -264,35 +225,6 @@ class _TermOf(dict[str, int]):
         term = self._vocabulary.setdefault(_stem_word(word), len(self._vocabulary))
         self[word] = term
         return term
-
-
-def _passages(corpus: Path) -> Iterator[tuple[bytes, Document]]:
-    """Line and passage of every line that is not blank. Raises BadFile at the first bad one."""
-    number = 0
-    try:
-        with _opened(corpus) as file:
-            for number, line in enumerate(file, start=1):
-                line = line.removeprefix(b"\xef\xbb\xbf").strip()
-                if not line:
-                    continue
-                try:
-                    record: Any = json.loads(line)
-                except (ValueError, RecursionError) as error:
-                    raise BadFile(f"{corpus}, line {number}: not JSON ({error}): {_shown(line)}") from error
-                document = _document_of(cast(Mapping[str, Any], record)) if isinstance(record, dict) else Document("")
-                if not document.text.strip():
-                    raise BadFile(f"{corpus}, line {number}: a passage needs a 'text' or 'contents': {_shown(line)}")
-                yield line, document
-    except (OSError, EOFError, zlib.error) as error:  # gzip raises all three
-        raise BadFile(f"{corpus}: cannot be read past line {number} ({error}); is the file complete?") from error
-
-
-def _opened(corpus: Path) -> gzip.GzipFile | BufferedReader:
-    return gzip.GzipFile(corpus) if corpus.suffix == ".gz" else open(corpus, "rb")
-
-
-def _shown(line: bytes) -> str:
-    return repr(line[:80].decode("utf-8", "replace"))
 
 
 def _silent(line: str) -> None:

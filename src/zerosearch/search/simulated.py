@@ -99,10 +99,19 @@ class SimulatedEngine:
         Raises SearchFailed when the model cannot be reached, or writes no document in `max_attempts` draws.
         """
         quality = self.draw_quality(request)
+        reply = await self.draws(self._draw(request, quality))
+        return SearchResult(reply.documents[: request.k], quality, reply.remark)
+
+    def describe_draw(self, request: SearchRequest) -> dict[str, str]:
+        """What a recording must know beside query and k: whoever agrees on it gets the same documents."""
+        quality = self.draw_quality(request)
+        draw = self._draw(request, quality)
+        return {"quality": quality.value, "draw": f"{_stable_hash(draw.prompt, draw.seed, draw.k):016x}"}
+
+    def _draw(self, request: SearchRequest, quality: Quality) -> _Draw:
         query, k = _normalise(request.query), self._k or request.k
         seed = _stable_hash("draw", self._seed, request.seed, request.step, request.question.id, query, quality.value, k)
-        reply = await self.draws(_Draw(self.render_prompt(request, quality), seed, k))
-        return SearchResult(reply.documents[: request.k], quality, reply.remark)
+        return _Draw(self.render_prompt(request, quality), seed, k)
 
     async def aclose(self) -> None:
         """Close the connections of a chat that has any; the next search opens them again."""

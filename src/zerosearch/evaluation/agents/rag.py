@@ -1,0 +1,28 @@
+"""Retrieval-augmented generation: one search with the question itself, its documents in the prompt, one turn to answer."""
+
+from __future__ import annotations
+
+from zerosearch.evaluation.agents.conversation import Conversation, OutOfRoom
+from zerosearch.ports import Policy, SearchEngine
+from zerosearch.prompts import fill
+from zerosearch.rollout import RolloutSettings, fit_documents
+from zerosearch.tags import Answer, parse_turn
+from zerosearch.types import Question, Trajectory
+
+
+class SearchOnce:
+    prompt, searches = "rag", True
+
+    async def answer(self, question: Question, policy: Policy, engine: SearchEngine, settings: RolloutSettings) -> Trajectory:
+        async with Conversation(question, policy, engine, settings) as conversation:
+            documents = await conversation.search(question.text)
+            block = fit_documents(policy, documents, settings.max_observation_tokens)
+            if block is None:
+                raise OutOfRoom
+            conversation.tell(fill(settings.prompt.task, {"question": question.text, "documents": block.strip()}))
+            match parse_turn(await conversation.speak(["</answer>"]), ["</answer>"]):
+                case Answer(text):
+                    conversation.answered(text)
+                case _:
+                    pass
+        return conversation.trajectory

@@ -1,0 +1,130 @@
+"""An evaluation's directory: a row a question as soon as it is answered, so that nothing is asked twice.
+
+DIR/
+├── evaluation.json         what was asked of whom; started again with anything else, the directory is refused
+├── trajectories.jsonl.gz   a row a question: spans with their authors, searches, answer, scores, tokens; at the end in the file's order
+├── timings.jsonl           seconds a question and a session; the only file but costs.json that a repetition does not give again to the byte
+├── summary.json            the figures
+└── costs.json              searches, tokens, seconds, dollars
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zerosearch.errors import BadConfig, BadFile, RunFailed
+from zerosearch.evaluation.outcomes import Outcome
+from zerosearch.rundir import write_atomically
+from zerosearch.viewer.run_files import Notes, read_trajectories
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Seconds:
+    """Of a whole evaluation, over all its sessions. `gpu` is the time that a GPU was held by this process."""
+
+    wall: float = 0.0
+    cpu: float = 0.0
+    gpu: float = 0.0
+
+
+class EvaluationDirectory:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "evaluation.json"
+        self.trajectories = path / "trajectories.jsonl.gz"
+        self.timings = path / "timings.jsonl"
+        self.summary = path / "summary.json"
+        self.costs = path / "costs.json"
+
+    @classmethod
+    def existing(cls, path: str | Path) -> EvaluationDirectory:
+        """Raises BadFile when `path` is not the directory of an evaluation."""
+        directory = cls(Path(path))
+        if not directory.config.exists():
+            raise BadFile(f"'{path}' holds no evaluation (there is no evaluation.json); name a directory that evaluate --out wrote.")
+        return directory
+
+    def begin(self, config: Mapping[str, Any]) -> dict[str, Row]:
+        """Create the directory, or go on with it: the rows of the questions that are done, by id. Failed ones are asked again.
+
+        Raises BadConfig when it was begun with another configuration, BadFile when it cannot be written.
+        """
+        with self._written():
+            if self.config.exists():
+                self._refuse_another(config)
+            elif self.path.exists() and any(self.path.iterdir()):
+                raise BadConfig(f"'{self.path}' holds something else than an evaluation; choose another --out.")
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.config, json.dumps(config, indent=2) + "\n")
+        done = {row["question"]["id"]: row for row in self.rows() if row["scores"]}
+        self.rewrite(list(done.values()))  # without failures, and without what a kill has cut
+        return done
+
+    def _refuse_another(self, config: Mapping[str, Any]) -> None:
+        before = self.read_config()
+        for key in {**before, **config}:
+            if before.get(key) != config.get(key):
+                raise BadConfig(
+                    f"the evaluation in '{self.path}' was begun with {key} = {json.dumps(before.get(key))}, now it is "
+                    f"{json.dumps(config.get(key))}; go on unchanged, or choose another --out."
+                )
+
+    def read_config(self) -> dict[str, Any]:
+        return json.loads(self.config.read_text())
+
+    def rows(self) -> Iterator[Row]:
+        """The whole rows; one that a kill has cut is left out."""
+        return read_trajectories(self.trajectories, Notes())
+
+    def outcomes(self) -> list[Outcome]:
+        return [Outcome.from_row(row) for row in self.rows()]
+
+    def append(self, row: Row, timing: Mapping[str, float | str]) -> None:
+        with self._written():
+            with self.trajectories.open("ab") as file:
+                file.write(gzip.compress(_line(row), compresslevel=3, mtime=0))
+            with self.timings.open("ab") as file:
+                file.write(_line(timing))
+
+    def rewrite(self, rows: Sequence[Row]) -> None:
+        """All rows at once, as one stream: the same bytes for the same rows, however they were gathered."""
+        partial = self.trajectories.with_name(f".{self.trajectories.name}.partial")
+        with self._written():
+            partial.write_bytes(gzip.compress(b"".join(map(_line, rows)), compresslevel=6, mtime=0))
+            os.replace(partial, self.trajectories)
+
+    def write(self, file: Path, content: Mapping[str, Any]) -> None:
+        with self._written():
+            write_atomically(file, json.dumps(content, indent=2) + "\n")
+
+    def seconds(self) -> Seconds:
+        """Added up over the sessions; a killed session counts up to its last answer."""
+        last: dict[str, Mapping[str, Any]] = {}
+        for line in self.timings.read_bytes().splitlines(keepends=True) if self.timings.exists() else ():
+            if line.endswith(b"\n"):
+                timing = json.loads(line)
+                last[timing["session"]] = timing
+        return Seconds(*(round(sum(t[name] for t in last.values()), 3) for name in ("wall_s", "cpu_s", "gpu_s")))
+
+    @contextmanager
+    def _written(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            kind = RunFailed if self.config.exists() else BadFile
+            raise kind(
+                f"cannot write '{error.filename or self.path}' ({error.strerror}); free the disk or choose another --out."
+            ) from error
+
+
+def _line(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value).encode() + b"\n"

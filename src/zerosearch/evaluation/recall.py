@@ -1,0 +1,74 @@
+"""How often what an engine finds holds the answer: the ceiling of whoever reads only that."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from zerosearch.errors import BadConfig, SearchFailed
+from zerosearch.evaluation.statistics import Estimate, bootstrap_interval
+from zerosearch.ports import SearchEngine
+from zerosearch.scoring import holds_answer, normalise
+from zerosearch.search import close
+from zerosearch.types import Document, Question, SearchRequest
+
+_AT_A_TIME = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """`at[k]`: share of the n questions with a gold answer in the top k. Left out: yes/no golds, which any text holds, and failures."""
+
+    at: dict[int, Estimate]
+    n: int
+    yes_no: int
+    failures: tuple[tuple[str, str], ...]  # question id, cause
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "n": self.n,
+            "left_out_yes_no": self.yes_no,
+            "failed": len(self.failures),
+            "failures": [{"id": question, "cause": cause} for question, cause in self.failures[:20]],
+            "recall": {str(k): estimate.as_json() for k, estimate in self.at.items()},
+        }
+
+
+def first_hit(documents: Sequence[Document], golds: Sequence[str]) -> int | None:
+    """Rank, from 1, of the first document whose title and text hold a gold answer (`scoring.holds_answer`)."""
+    return next((rank for rank, d in enumerate(documents, start=1) if holds_answer(f"{d.title} {d.text}", golds)), None)
+
+
+def is_yes_no(question: Question) -> bool:
+    return any(normalise(gold) in ("yes", "no") for gold in question.golden_answers)
+
+
+async def recall(
+    engine: SearchEngine, questions: Sequence[Question], ks: Sequence[int], on_done: Callable[[], None] = lambda: None
+) -> Recall:
+    """Search each question's own words, once, for the largest k. Raises BadConfig when there is no k."""
+    if not ks or min(ks) < 1:
+        raise BadConfig(f"k = {', '.join(map(str, ks)) or '(none)'} must be at least 1; for instance --k 1,5,20.")
+    asked = [question for question in questions if not is_yes_no(question)]
+    slots = asyncio.Semaphore(_AT_A_TIME)
+
+    async def rank_of(question: Question) -> int | SearchFailed | None:
+        async with slots:
+            try:
+                result = await engine.search(SearchRequest(question.text, question, k=max(ks)))
+                return first_hit(result.documents, question.golden_answers)
+            except SearchFailed as error:
+                return error
+            finally:
+                on_done()
+
+    try:
+        ranks = await asyncio.gather(*map(rank_of, asked))
+    finally:
+        await close(engine)
+    failures = tuple((q.id, str(rank)) for q, rank in zip(asked, ranks, strict=True) if isinstance(rank, SearchFailed))
+    found = [rank for rank in ranks if not isinstance(rank, SearchFailed)]
+    at = {k: bootstrap_interval([float(rank is not None and rank <= k) for rank in found]) for k in sorted(set(ks))} if found else {}
+    return Recall(at, len(found), len(questions) - len(asked), failures)

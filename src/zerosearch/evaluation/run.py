@@ -1,0 +1,156 @@
+"""A whole evaluation, resumable question by question; and a single question, to watch."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from rich.console import Console
+from rich.text import Text
+
+from zerosearch.errors import RunFailed
+from zerosearch.evaluation.benchmarks import Benchmark
+from zerosearch.evaluation.cost import Prices, Work, cost_of, load_prices
+from zerosearch.evaluation.directory import EvaluationDirectory, Row, Seconds
+from zerosearch.evaluation.evaluate import Answered, evaluate
+from zerosearch.evaluation.gap import gap
+from zerosearch.evaluation.outcomes import Outcome, figures, row_of
+from zerosearch.evaluation.parts import Parts, Wanted, assemble
+from zerosearch.progress import Progress
+from zerosearch.search import close
+from zerosearch.types import Author, Question, Trajectory
+
+
+@dataclass(slots=True)
+class Clock:
+    """Seconds since this session began."""
+
+    uses_gpu: bool
+    session: str = field(default_factory=lambda: uuid4().hex[:8])
+    _wall: float = field(default_factory=time.perf_counter)
+    _cpu: float = field(default_factory=time.process_time)
+
+    def read(self) -> Seconds:
+        wall = time.perf_counter() - self._wall
+        return Seconds(round(wall, 3), round(time.process_time() - self._cpu, 3), round(wall, 3) if self.uses_gpu else 0.0)
+
+
+def evaluate_benchmark(
+    benchmark: Benchmark, parts: Parts, prices: Prices, out: Path | None, concurrency: int, console: Console, phase: str = "evaluating"
+) -> dict[str, Any]:
+    """Ask every question that has no row in `out` yet; returns the summary, with what it cost as `cost`.
+
+    Rows are written as they come, the figures at the end, also when questions failed. Raises BadConfig when `out` was begun with another
+    configuration, RunFailed when no question could be answered.
+    """
+    config = {
+        "benchmark": benchmark.name,
+        "source": benchmark.source,
+        "questions": len(benchmark.questions),
+        "fingerprint": benchmark.fingerprint(),
+        "excluded": list(benchmark.excluded),
+        **parts.config,
+    }
+    directory = EvaluationDirectory(out) if out else None
+    rows = directory.begin(config) if directory else {}
+    clock = Clock(parts.uses_gpu)
+    left = [question for question in benchmark.questions if question.id not in rows]
+    with Progress(phase, console) as progress:
+
+        def keep(answered: Answered) -> None:
+            trajectory = answered.trajectory
+            rows[trajectory.question.id] = row = row_of(trajectory, answered.usage)
+            if directory:
+                seconds = clock.read()
+                timing = {"id": trajectory.question.id, "seconds": round(answered.seconds, 4), "session": clock.session}
+                directory.append(row, timing | {"wall_s": seconds.wall, "cpu_s": seconds.cpu, "gpu_s": seconds.gpu})
+            progress.step(len(rows), len(benchmark.questions))
+
+        asyncio.run(_evaluate(parts, left, concurrency, keep))
+    ordered = [rows[question.id] for question in benchmark.questions]
+    summary = summary_of(config, ordered)
+    work = _work(parts, ordered, directory.seconds() if directory else clock.read())
+    cost = {"model": work.model, **cost_of(work, prices)}
+    if directory:
+        directory.rewrite(ordered)
+        directory.write(directory.summary, summary)
+        directory.write(directory.costs, cost)
+    if not summary["n"]:
+        first = summary["failures"][0]
+        raise RunFailed(f"none of {len(ordered)} questions could be scored; the first failed with {first['stop_reason']}: {first['cause']}")
+    return {**summary, "cost": cost}
+
+
+def evaluate_both(
+    benchmark: Benchmark, wanted: Mapping[str, Wanted], out: Path | None, concurrency: int, console: Console
+) -> dict[str, Any]:
+    """The gap report of two evaluations, "simulated" and "real", each resumable in its own directory under `out`."""
+    with tempfile.TemporaryDirectory() as scratch:
+        rows: dict[str, list[Row]] = {}
+        failures: list[Mapping[str, str]] = []
+        for side, one in wanted.items():
+            directory = (out or Path(scratch)) / side
+            summary = evaluate_benchmark(benchmark, assemble(one), load_prices(), directory, concurrency, console, f"{side} engine")
+            rows[side] = list(EvaluationDirectory(directory).rows())
+            failures += summary["failures"]
+    about = {key: summary[key] for key in ("benchmark", "agent", "policy")}
+    return {**about, **gap(rows["simulated"], rows["real"]), "failures": failures}
+
+
+async def _evaluate(parts: Parts, questions: Sequence[Question], concurrency: int, keep: Any) -> None:
+    try:
+        await evaluate(parts.policy, parts.engine, questions, parts.settings, parts.agent, concurrency, keep)
+    finally:
+        await close(parts.policy)
+
+
+def summary_of(config: dict[str, Any], rows: Sequence[Row]) -> dict[str, Any]:
+    """Everything but times: the same for the same rows."""
+    outcomes = [Outcome.from_row(row) for row in rows]
+    failures = [{"id": o.id, "stop_reason": o.stop_reason, "cause": o.cause} for o in outcomes if o.scores is None]
+    return {**config, **figures(outcomes), "failures": failures}
+
+
+def _work(parts: Parts, rows: Sequence[Row], seconds: Seconds) -> Work:
+    return Work(
+        searches=sum(len(row["searches"]) for row in rows),
+        engine=(parts.config["engine"] or {}).get("kind"),
+        prompt_tokens=sum(row["usage"]["prompt_tokens"] for row in rows),
+        new_tokens=sum(row["usage"]["new_tokens"] for row in rows),
+        wall_s=seconds.wall,
+        cpu_s=seconds.cpu,
+        gpu_s=seconds.gpu,
+        model=parts.config.get("policy_model"),
+    )
+
+
+_COLOURS = {Author.PROMPT: "dim", Author.POLICY: "bright_cyan", Author.ENVIRONMENT: "yellow"}
+
+
+def ask_one(question: str, wanted: Wanted, console: Console) -> dict[str, Any]:
+    """One question, printed by author; RunFailed when the engine or the policy failed."""
+    trajectory = asyncio.run(_ask(question, assemble(wanted)))
+    for span in trajectory.spans:
+        console.print(Text(span.text.strip(), style=_COLOURS[span.author]), soft_wrap=True)
+    if trajectory.stop_reason.is_failure:
+        raise RunFailed(f"{trajectory.stop_reason}: {trajectory.cause}")
+    return {
+        "question": question,
+        "answer": trajectory.answer,
+        "stop_reason": trajectory.stop_reason,
+        "searches": [{"query": s.query, "documents": [asdict(d) for d in s.result.documents]} for s in trajectory.searches],
+    }
+
+
+async def _ask(question: str, parts: Parts) -> Trajectory:
+    try:
+        return await parts.agent.answer(Question("ask", question, ()), parts.policy, parts.engine, parts.settings)
+    finally:
+        await close(parts.engine)
+        await close(parts.policy)

@@ -1,0 +1,163 @@
+"""Building a dense index: hours of encoding on a large corpus, so that a kill must not lose them.
+
+All is done in `<index_dir>.building`, which becomes `index_dir` at the end; what is there of the same build is gone on with:
+    manifest.json probe.npy      which build it is
+    corpus.jsonl offsets.npy     the passages (search/passages.py); the second comes when the first is whole
+    vectors.f32                  row after row, appended a block at a time; what is behind the last whole block is cut off
+    index.faiss                  made of them at last
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from zerosearch.errors import BadFile
+from zerosearch.models.encoder import Encoder
+from zerosearch.search.dense import (
+    INDEX,
+    MANIFEST,
+    PROBE,
+    DenseSettings,
+    difference,
+    index_places,
+    manifest_of,
+    probe_of,
+    read_manifest,
+    same_probe,
+)
+from zerosearch.search.nearest import build, faiss
+from zerosearch.search.passages import STORE_FILES, PassageStore, existing, indexed_text, store_passages
+
+Report = Callable[[str, int, int], None]
+"""Called with the phase, how much of it is done, and how much there is (0: nobody knows)."""
+
+_VECTORS = "vectors.f32"
+_WRITTEN = {MANIFEST, f"{MANIFEST}.new", PROBE, INDEX, _VECTORS, *STORE_FILES}
+_REPORT_EVERY = 20_000
+
+
+def build_dense_index(
+    corpus_path: str | Path,
+    encoder: Encoder,
+    settings: DenseSettings,
+    index_dir: str | Path | None = None,
+    *,
+    block: int = 2048,
+    report: Report = lambda phase, done, total: None,
+) -> Path:
+    """The folder of the index, built unless it is there already. Killed, the next call loses at most `block` passages of encoding.
+
+    Raises BadFile when the corpus is bad, there is something else at `index_dir`, or another process is building there.
+    """
+    faiss()
+    corpus = existing(corpus_path)
+    manifest, probe = manifest_of(corpus, encoder, settings), probe_of(encoder)
+    index_dir = _writable(index_places(corpus, settings, index_dir))
+    if not difference(read_manifest(index_dir), manifest) and same_probe(_probe_in(index_dir), probe):
+        (index_dir / _VECTORS).unlink(missing_ok=True)  # a kill may have left it
+        return index_dir
+    _refuse_foreign(index_dir)
+    with _alone(index_dir.with_name(f"{index_dir.name}.lock")):
+        building = index_dir.with_name(f"{index_dir.name}.building")
+        if difference(read_manifest(building), manifest) or not same_probe(_probe_in(building), probe):
+            _refuse_foreign(building)
+            shutil.rmtree(building, ignore_errors=True)
+            building.mkdir()
+            np.save(building / PROBE, probe)
+            _write_manifest(building, manifest)
+        n = _store(corpus, building, report)
+        _encode(building, encoder, settings.passage_prefix, n, len(probe), block, report)
+        vectors_ND = np.memmap(building / _VECTORS, dtype=np.float32, mode="r", shape=(n, len(probe)))
+        build(settings.index_kind, vectors_ND, building / INDEX, lambda done: report("indexing", done, n))
+        del vectors_ND
+        _write_manifest(building, {**manifest, "passages": n, "dimensions": len(probe)})
+        _put_in_place(building, index_dir)
+        (index_dir / _VECTORS).unlink()  # not before: a kill in between would cost all of the encoding
+    return index_dir
+
+
+def _store(corpus: Path, folder: Path, report: Report) -> int:
+    try:
+        return len(PassageStore(folder))  # whole since an earlier try
+    except (OSError, ValueError, EOFError):
+        pass
+    n = 0
+    for n, _ in enumerate(store_passages(corpus, folder), start=1):
+        if n % _REPORT_EVERY == 0:
+            report("reading", n, 0)
+    return n
+
+
+def _encode(folder: Path, encoder: Encoder, prefix: str, n: int, dimensions: int, block: int, report: Report) -> None:
+    passages = PassageStore(folder)
+    row_bytes = 4 * dimensions
+    with open(folder / _VECTORS, "ab") as file:
+        rows = file.tell() // row_bytes
+        done = n if rows >= n else rows // block * block
+        file.truncate(done * row_bytes)
+        report("encoding", done, n)
+        for start in range(done, n, block):
+            texts = [prefix + indexed_text(passages[position]) for position in range(start, min(start + block, n))]
+            file.write(encoder.encode(texts).tobytes())
+            file.flush()
+            report("encoding", start + len(texts), n)
+
+
+def _probe_in(folder: Path) -> np.ndarray:
+    try:
+        return np.load(folder / PROBE)
+    except (OSError, ValueError, EOFError):
+        return np.empty(0, dtype=np.float32)
+
+
+def _write_manifest(folder: Path, manifest: dict[str, object]) -> None:
+    new = folder / f"{MANIFEST}.new"
+    new.write_text(json.dumps(manifest, indent=2) + "\n")
+    os.replace(new, folder / MANIFEST)
+
+
+def _put_in_place(building: Path, index_dir: Path) -> None:
+    stale = index_dir.with_name(f"{index_dir.name}.stale")
+    if index_dir.exists():
+        shutil.rmtree(stale, ignore_errors=True)
+        index_dir.rename(stale)  # who has it open goes on reading it
+    building.rename(index_dir)
+    shutil.rmtree(stale, ignore_errors=True)
+
+
+def _writable(places: list[Path]) -> Path:
+    for place in places:
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(place.parent, os.W_OK):
+            return place
+    raise BadFile(f"{places[0]}: no index can be written there; name another index_dir.")
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Only a folder with nothing in it but what this module writes is ever replaced."""
+    if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= _WRITTEN):
+        raise BadFile(f"{folder} is not a dense index and will not be overwritten; name another index_dir.")
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    with open(lock, "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise BadFile(f"{lock}: another process is building this index; wait for it.") from None
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)

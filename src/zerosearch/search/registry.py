@@ -1,0 +1,165 @@
+"""Engines by name: kind → builder. A new engine is a file of its own and a line in ENGINES; one of yours needs no line: MODULE:NAME."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from zerosearch.config import EngineConfig
+from zerosearch.errors import BadConfig, one_of
+from zerosearch.http import from_environment, shown_url
+from zerosearch.ports import Chat, SearchEngine
+from zerosearch.prompts import simulator_prompt
+from zerosearch.search import real_engine
+from zerosearch.search.corpus import BM25Engine
+from zerosearch.search.hybrid import HybridEngine
+from zerosearch.search.replay import Budget, RecordedEngine
+from zerosearch.search.simulated import SimulatedEngine
+from zerosearch.search.web import WEB_APIS, WebApi, WebEngine
+from zerosearch.types import Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What an engine may need beside its settings: a model that writes (loaded when it is called for), a device, a seed."""
+
+    chat: Callable[[EngineConfig], Chat]
+    device: str = "auto"
+    seed: int = 0
+
+
+class _NeverAsked:
+    """The model of a simulated engine whose searches are replayed."""
+
+    async def complete(self, prompt: str, sampling: Sampling) -> str:
+        raise AssertionError("a replayed search asks no model")
+
+
+Builder = Callable[[EngineConfig, Surroundings], SearchEngine]
+
+
+def _simulated(config: EngineConfig, around: Surroundings) -> SearchEngine:
+    return SimulatedEngine(
+        around.chat(config),
+        simulator_prompt(config.template),
+        k=config.k,
+        sampling=Sampling(config.max_new_tokens, config.temperature, config.top_p, stop=("</information>",)),
+        seed=around.seed,
+        share_coin_in_group=config.share_coin_in_group,
+    )
+
+
+def _bm25(config: EngineConfig, around: Surroundings) -> SearchEngine:
+    return BM25Engine.open(config.corpus, config.index_dir or None)
+
+
+def _dense(config: EngineConfig, around: Surroundings) -> SearchEngine:
+    from zerosearch.search.dense import DenseEngine, encoder_and_settings  # torch, for those who need it
+
+    encoder, settings = encoder_and_settings(config, around.device)
+    return DenseEngine.open(config.corpus, encoder, settings, config.index_dir or None, config.index_effort)
+
+
+def _hybrid(config: EngineConfig, around: Surroundings) -> SearchEngine:
+    return HybridEngine([build(half, around) for half, build in zip(halves(config), (_bm25, _dense), strict=True)])
+
+
+def _web(api: WebApi) -> Builder:
+    def build(config: EngineConfig, around: Surroundings) -> SearchEngine:
+        return WebEngine(
+            api,
+            from_environment(config.url, "engine.url"),
+            timeout_s=config.timeout_s,
+            max_attempts=config.max_attempts,
+            max_concurrency=config.max_concurrency,
+        )
+
+    return build
+
+
+def _mcp(config: EngineConfig, around: Surroundings) -> SearchEngine:
+    from zerosearch.search.mcp import MCPEngine
+
+    return MCPEngine(
+        command=from_environment(config.command, "engine.command"),
+        url=from_environment(config.url, "engine.url"),
+        tool=config.tool,
+        query_argument=config.query_argument,
+        k_argument=config.k_argument,
+        timeout_s=config.timeout_s,
+    )
+
+
+ENGINES: dict[str, Builder] = {
+    "simulated": _simulated,
+    "bm25": _bm25,
+    "dense": _dense,
+    "hybrid": _hybrid,
+    "mcp": _mcp,
+    **{name: _web(api) for name, api in WEB_APIS.items()},
+}
+
+
+def halves(config: EngineConfig) -> tuple[EngineConfig, EngineConfig]:
+    """The settings of the two engines of a hybrid one. Their indices share a folder when one is named."""
+
+    def half(kind: str) -> EngineConfig:
+        index_dir = str(Path(config.index_dir, kind)) if config.index_dir else ""
+        return config.model_copy(update={"kind": kind, "index_dir": index_dir})
+
+    return half("bm25"), half("dense")
+
+
+def builder_of(kind: str) -> Builder:
+    """Raises BadConfig with the nearest name, or what is wrong with a MODULE:NAME."""
+    if ":" in kind:
+        return _yours(kind)
+    return ENGINES[one_of("engine", kind, ENGINES)]
+
+
+def build_engine(config: EngineConfig, around: Surroundings) -> SearchEngine:
+    """The engine of a recipe's [engine] section, with whatever is wanted around it. Raises BadInput in one line."""
+    build = builder_of(config.kind)
+    if not (config.record or config.replay or config.max_searches or config.max_usd):
+        return build(config, around)
+    if not config.replay:
+        engine = build(config, around)
+    elif config.kind == "simulated":  # its coin is tossed again
+        engine = build(config, replace(around, chat=lambda config: _NeverAsked()))
+    else:  # a reply depends on query and k alone: nothing of the engine is needed, not even its key
+        engine = None
+    ledger = Path(f"{config.record}.spent") if config.record else None
+    budget = Budget(config.max_searches, config.max_usd, config.usd_per_search, ledger)
+    return RecordedEngine(engine, identity(config), record=config.record, replay=config.replay, budget=budget)
+
+
+# settings that say how a search is made, not what it finds
+_BESIDE_THE_POINT = frozenset(
+    "k timeout_s max_attempts max_concurrency index_dir record replay max_searches max_usd usd_per_search share_coin_in_group".split()
+)
+
+
+def identity(config: EngineConfig) -> str:
+    """The engine's name on a tape: its kind and whatever decides its replies, without secrets and without where files lie."""
+    settings = config.model_dump(exclude_defaults=True, exclude={"kind", *_BESIDE_THE_POINT})
+    settings |= {name: Path(value).name for name, value in settings.items() if name in ("corpus", "encoder", "model")}
+    if "url" in settings:
+        settings["url"] = shown_url(settings["url"])
+    return " ".join([config.kind, *(f"{name}={value}" for name, value in sorted(settings.items()))])
+
+
+def _yours(kind: str) -> Builder:
+    """An async function `(query, k) -> documents`, found as MODULE:NAME on the Python path or in the working directory."""
+    module_name, _, name = kind.partition(":")
+    if (here := os.getcwd()) not in sys.path:
+        sys.path.append(here)  # last: a file of yours hides nobody's module
+    try:
+        function: Any = getattr(importlib.import_module(module_name), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise BadConfig(f"cannot load the engine '{kind}' ({error}); MODULE:NAME is an async function (query, k) -> documents.") from error
+    return lambda config, around: real_engine(function)

@@ -1,0 +1,158 @@
+"""Record, replay and budget around any search engine.
+
+record    a search that was made before is answered from the tape; any other is made, and put on it
+replay    a search is answered from the tape, or fails: nothing is called, so no key, index or model is needed
+budget    stops before the search that would go over it; what the tape answers costs nothing
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from zerosearch.errors import BadConfig, BadFile, BudgetSpent, SearchFailed
+from zerosearch.ports import SearchEngine
+from zerosearch.search import close
+from zerosearch.search.coalesce import Coalesced
+from zerosearch.search.tape import Asked, Tape
+from zerosearch.types import SearchRequest, SearchResult
+
+
+@runtime_checkable
+class Draws(Protocol):
+    """An engine whose reply depends on more than query and k: `describe_draw` says on what."""
+
+    def describe_draw(self, request: SearchRequest) -> dict[str, str]: ...
+
+
+class Budget:
+    """At most `max_searches` searches, at most `max_usd` dollars at `usd_per_search` (0: no limit).
+
+    The count is kept in `ledger` when there is one: it outlives the process, and processes that share the file count together.
+    A search that fails is counted, for it may have been charged.
+    """
+
+    def __init__(self, max_searches: int = 0, max_usd: float = 0.0, usd_per_search: float = 0.0, ledger: Path | None = None) -> None:
+        if max_usd and not usd_per_search:
+            raise BadConfig(f"max_usd = {max_usd:g} needs usd_per_search, the price of one search, for instance 0.001.")
+        self.max_searches, self.max_usd, self.usd_per_search = max_searches, max_usd, usd_per_search
+        self._ledger = ledger
+        self._count = 0
+
+    @property
+    def spent_usd(self) -> float:
+        return self.count * self.usd_per_search
+
+    @property
+    def count(self) -> int:
+        """Searches paid for so far."""
+        if self._ledger is None or not self._ledger.exists():
+            return self._count
+        return _number_in(self._ledger, self._ledger.read_text())
+
+    def reserve(self) -> None:
+        """Count one search more. Raises BudgetSpent when there is no room for it; then nothing is counted."""
+        if self._ledger is None:
+            self._check(self._count)
+            self._count += 1
+            return
+        file = os.open(self._ledger, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)  # released when the file is closed
+            count = _number_in(self._ledger, os.pread(file, 64, 0).decode("utf-8", "replace"))
+            self._check(count)
+            os.pwrite(file, f"{count + 1:>20}\n".encode(), 0)  # in place: at no moment is the count gone
+        finally:
+            os.close(file)
+
+    def _check(self, count: int) -> None:
+        if self.max_searches and count >= self.max_searches:
+            raise BudgetSpent(f"the search budget is spent: {count} of max_searches = {self.max_searches} were made; raise max_searches.")
+        cost = (count + 1) * self.usd_per_search
+        if self.max_usd and cost > self.max_usd * (1 + 1e-9):  # ten times .1 is more than 1
+            raise BudgetSpent(
+                f"the search budget is spent: {count} searches cost ${count * self.usd_per_search:.4g}, one more would go over "
+                f"max_usd = {self.max_usd:g}; raise max_usd."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """Equal when what decides the reply is."""
+
+    digest: bytes
+    asked: Asked = field(compare=False)
+    request: SearchRequest = field(compare=False)
+
+
+class RecordedEngine:
+    """A SearchEngine around `engine`, which `identity` names on the tape. Identical searches under way are one call.
+
+    `calls` counts the searches that reached the engine, `hits` those the tape answered. With `replay` the engine is asked for
+    nothing but `describe_draw`, and may be None.
+    """
+
+    def __init__(
+        self,
+        engine: SearchEngine | None,
+        identity: str,
+        *,
+        record: str | Path = "",
+        replay: str | Path = "",
+        budget: Budget | None = None,
+    ) -> None:
+        if record and replay:
+            raise BadConfig(
+                f"record = '{record}' and replay = '{replay}' exclude each other; record calls for what is missing, replay never does."
+            )
+        if replay and not Path(replay).is_file():
+            raise BadFile(f"{replay}: no such file; make it with record={replay}.")
+        if engine is None and not replay:
+            raise BadConfig("an engine is needed unless its searches are replayed.")
+        path = record or replay
+        self.tape = Tape(Path(path), writable=bool(record)) if path else None
+        self.budget = budget
+        self.calls = self.hits = 0
+        self._engine, self._identity, self._replays = engine, identity, bool(replay)
+        # what is finished is on the tape, or paid for again
+        self._once: Coalesced[_Wanted, SearchResult] = Coalesced(self._answer, max_remembered=0)
+
+    async def search(self, request: SearchRequest) -> SearchResult:
+        """Raises SearchFailed as the engine does, or when a replayed search is not on the tape; BudgetSpent before one too many."""
+        draw = self._engine.describe_draw(request) if isinstance(self._engine, Draws) else {}
+        asked = Asked(self._identity, " ".join(request.query.split()), request.k, draw)
+        return await self._once(_Wanted(asked.digest, asked, request))
+
+    async def aclose(self) -> None:
+        if self._engine is not None:
+            await close(self._engine)
+
+    async def _answer(self, wanted: _Wanted) -> SearchResult:
+        asked = wanted.asked
+        found = self.tape.find(asked) if self.tape is not None else None
+        if found is not None:
+            self.hits += 1
+            return found
+        if self._replays or self._engine is None:
+            assert self.tape is not None
+            raise SearchFailed(
+                f"not on the tape '{self.tape.path}': query '{asked.query[:80]}', k {asked.k}, engine '{asked.engine}'; "
+                f"record it first: record={self.tape.path}."
+            )
+        if self.budget is not None:
+            self.budget.reserve()
+        self.calls += 1
+        result = await self._engine.search(wanted.request)
+        if self.tape is not None:
+            self.tape.append(asked, result)
+        return result
+
+
+def _number_in(ledger: Path, text: str) -> int:
+    try:
+        return int(text or 0)
+    except ValueError:
+        raise BadFile(f"{ledger}: should hold the number of searches paid for, holds {text[:40]!r}; write that number into it.") from None
