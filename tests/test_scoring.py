@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zerosearch.errors import BadInput
-from zerosearch.scoring import cover_match, exact_match, normalise, score, token_f1, usable_golds
+from zerosearch.scoring import cover_match, exact_match, holds_answer, normalise, score, token_f1, usable_golds
 from zerosearch.types import Scores
 
 
@@ -83,3 +83,22 @@ def test_usable_golds_keeps_the_others() -> None:
 def test_a_question_without_usable_golds_cannot_be_scored(answer: str | None) -> None:
     with pytest.raises(BadInput, match="no golden answer is left"):
         score(answer, ["---"])
+
+
+@pytest.mark.parametrize(
+    ("text", "golds", "held"),
+    [
+        ("It is in ROME.", ["Rome"], True),
+        ("Romeo and Juliet", ["Rome"], False),
+        ("an Anglo-American firm", ["American"], True),  # cover_match would read "angloamerican"
+        ("He was born in 1932–33.", ["1932"], True),
+        ("the U.S. army", ["U.S"], True),
+        ("Be\u0301la Kun", ["B\u00e9la Kun"], True),  # composed or not
+        ("Rome", ["The Rome"], False),  # articles are words here
+        ("Paris, then Rome", ["Paris Rome", "then rome"], True),
+        ("--- ---", ["---"], False),  # no word, no match
+        ("anything", [], False),
+    ],
+)
+def test_holds_answer(text: str, golds: list[str], held: bool) -> None:
+    assert holds_answer(text, golds) is held

@@ -116,6 +116,11 @@ class Recipe(Section):
         policy_prompt(self.rollout.prompt)
         for engine in filter(None, (self.engine, self.evaluation_engine)):
             simulator_prompt(engine.template)
+        if (self.engine.max_searches or self.engine.max_usd) and not self.engine.record and self.run.workers != 1:
+            raise BadConfig(
+                "engine.max_searches and engine.max_usd would count in each worker by itself; "
+                "add engine.record=FILE, beside which they count together, or run.workers=1."
+            )
         return self
 
     def noise_curriculum(self) -> NoiseCurriculum:
