@@ -54,6 +54,13 @@ def test_an_exact_match_is_also_a_cover_match_and_has_f1_one(answer: str, golds:
         ("x x", ["x"], 0, 1, 2 * 1 / (2 + 1)),  # a repeated token is matched once
         ("a b c", ["z", "b c d", "c"], 0, 1, 2 * 2 / (2 + 3)),  # "a" is an article; the best gold is "b c d"
         ("", ["Rome"], 0, 0, 0),
+        # a bare yes or no shares nothing with a longer answer, as HotpotQA's and 2WikiMultiHopQA's own scorers have it
+        ("Yes.", ["yes"], 1, 1, 1),
+        ("yes it is", ["yes"], 0, 1, 0),
+        ("no", ["No Country for Old Men", "no way"], 0, 0, 0),
+        ("no", ["yes", "no"], 1, 1, 1),
+        # dates are text to them
+        ("20 June 1837", ["June 20, 1837"], 0, 0, 1),
     ],
 )
 def test_scores_by_pencil(answer: str, golds: list[str], em: float, cover: float, f1: float) -> None:

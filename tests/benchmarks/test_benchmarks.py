@@ -46,7 +46,7 @@ def script() -> Any:
 
 
 def run(name: str, *args: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, str(FOLDER / name), *args], capture_output=True, text=True, timeout=120)
+    return subprocess.run([sys.executable, str(FOLDER / name), *args], capture_output=True, text=True, timeout=300)
 
 
 @pytest.mark.parametrize("name", PEERS)
