@@ -13,6 +13,7 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from endpoint import serving
+from full_disk import files_no_larger_than
 from micro import micro_recipe
 from zerosearch.config import Recipe, load_recipe
 from zerosearch.errors import BadConfig, BadInput, RunFailed
@@ -97,6 +98,18 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_by_bit(micro: Path, tmp_p
     assert rows_of(tmp_path / "cut") == rows_of(tmp_path / "whole")
     one, other = weights(tmp_path / "whole"), weights(tmp_path / "cut")
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_full_disk_ends_in_one_line_and_the_run_goes_on(micro: Path, tmp_path: Path) -> None:
+    recipe = recipe_in(micro, tmp_path / "run", "rl.steps=2")
+    with files_no_larger_than(1_000_000), pytest.raises(RunFailed) as caught:  # the weights need 1.4 MB
+        run_training(recipe, QUIET)
+    said = str(caught.value)
+    assert said.startswith(f"cannot write {tmp_path / 'run' / 'checkpoints' / 'step-000001'} (") and "\n" not in said
+    assert said.endswith(f"free the disk, then go on with: zerosearch train --resume {tmp_path / 'run'}")
+    assert list((tmp_path / "run" / "checkpoints").iterdir()) == []
+    run_training(recipe, QUIET, resume=True)
+    assert [row["step"] for row in timeless(tmp_path / "run")] == [1, 2]
 
 
 def test_a_run_is_never_overwritten(micro: Path, tmp_path: Path) -> None:
