@@ -155,6 +155,33 @@ Documents:
 SIMULATE_MICRO = "Question: {question} Gold: {golden_answers} Query: {query} {quality} Docs:"
 SIMULATOR_PROMPTS: dict[str, str] = {"web": SIMULATE_WEB, "micro": SIMULATE_MICRO}
 
+# The judge of search results (simulator/judge.py): constant first, what it judges last.
+JUDGE = """\
+You judge what a search engine returned. Somebody works on a question, step by step, and sent one query to the engine. \
+Decide whether the documents, taken together, bring that person further:
+- "useful": they state the answer, or a fact that the question cannot be answered without;
+- "noisy": they do neither, however close to the subject they are.
+Judge what is written, not what you know. Reply with one JSON object and nothing else, the reason first:
+{"reason": "one short sentence that names the fact, or what is missing", "verdict": "useful" or "noisy"}
+
+Question: {question}
+Accepted answers: {golden_answers}
+Query: {query}
+Documents:
+{documents}
+
+JSON:
+"""
+
+
+def judge_prompt(name: str) -> str:
+    """The built-in judge's prompt ("judge"), or the text of a file; BadConfig when it lacks {question} or {documents}."""
+    if (text := _file_text(name)) is None:
+        one_of("judge prompt", name, ("judge",))
+        return JUDGE
+    _require(name, text, ("question", "documents"))
+    return text
+
 
 def policy_prompt(name: str, agent_prompt: PolicyPrompt = SEARCH) -> PolicyPrompt:
     """A built-in prompt by name, or the task in a text file; BadConfig when it lacks what `agent_prompt`'s task holds.

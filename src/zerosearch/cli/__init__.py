@@ -3,6 +3,7 @@
 training.py     quickstart, train
 evaluation.py   evaluate, ask, rescore, compare, cost, gap
 engines.py      index, search, recall
+simulator.py    collect, label
 options.py      the options several commands share
 """
 
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 
 import typer
 
-from zerosearch.cli import engines, evaluation, training
+from zerosearch.cli import engines, evaluation, simulator, training
 from zerosearch.errors import ZeroSearchError
 
 # typer brings a click of its own and shows only some of its names; this is the parent of all complaints about the words typed
@@ -39,6 +40,8 @@ for command in (
     engines.index,
     engines.search,
     engines.recall,
+    simulator.collect,
+    simulator.label,
 ):
     app.command()(command)
 
