@@ -75,7 +75,7 @@ def test_killed_it_goes_on(world: Path) -> None:
 
     with speaking(slowly) as server:
         started = subprocess.Popen([sys.executable, "-m", "zerosearch", *command(world, server.url)], stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         timings = world / "out" / "rollouts" / "timings.jsonl"
         while time.monotonic() < deadline and not (timings.exists() and timings.read_bytes().count(b"\n") >= 2):
             time.sleep(0.01)

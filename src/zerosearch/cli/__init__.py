@@ -3,7 +3,7 @@
 training.py     quickstart, train
 evaluation.py   evaluate, ask, rescore, compare, cost, gap
 engines.py      index, search, recall
-simulator.py    collect, label
+simulator.py    collect, label, tune, card
 options.py      the options several commands share
 """
 
@@ -42,6 +42,8 @@ for command in (
     engines.recall,
     simulator.collect,
     simulator.label,
+    simulator.tune,
+    simulator.card,
 ):
     app.command()(command)
 

@@ -12,7 +12,7 @@ from typing import Any
 from zerosearch.errors import BadConfig, BadFile, RunFailed, one_of
 from zerosearch.evaluation.questions import read_objects
 from zerosearch.rundir import write_atomically
-from zerosearch.scoring import cover_match, normalise
+from zerosearch.scoring import cover_match, is_closed
 from zerosearch.simulator.agreement import cohens_kappa
 from zerosearch.simulator.judge import Verdict
 from zerosearch.simulator.pairs import SearchPair
@@ -20,8 +20,6 @@ from zerosearch.simulator.searches import Found, SearchesDirectory
 from zerosearch.types import Document, Quality
 
 Labels = dict[str, Verdict]  # by the search's id
-
-_CLOSED = {"yes", "no"}
 
 
 def answer_stands_in(documents: Sequence[Document], golds: Sequence[str]) -> bool:
@@ -31,7 +29,7 @@ def answer_stands_in(documents: Sequence[Document], golds: Sequence[str]) -> boo
 
 def by_answer(found: Found) -> Verdict:
     """Useful iff a golden answer stands in the documents. A yes or no stands anywhere: of such questions it says nothing."""
-    if all(normalise(gold) in _CLOSED for gold in found.question.golden_answers):
+    if is_closed(found.question.golden_answers):
         return Verdict(found.id, None, "the golden answer is a yes or no")
     present = answer_stands_in(found.documents, found.question.golden_answers)
     return Verdict(found.id, Quality.USEFUL if present else Quality.NOISY, "the answer stands there" if present else "no golden answer")
