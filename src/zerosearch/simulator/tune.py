@@ -90,7 +90,7 @@ def tune(path: Path, settings: TuneSettings, out: Path, console: Console) -> dic
         model = _with_lora(model, settings.lora_rank)
     checkpoints = out.with_name(f".{out.name}.tuning")
     _begin(checkpoints, settings, path)
-    curve = _train(model, train, held_out, settings, checkpoints, tokenizer.pad_token_id or 0, console)
+    curve = fit_packed(model, train, held_out, settings, checkpoints, tokenizer.pad_token_id or 0, console)
     report = {
         **asdict(settings),
         "searches": str(path),
@@ -146,9 +146,9 @@ def _begin(checkpoints: Path, settings: TuneSettings, path: Path) -> None:
     write_atomically(file, json.dumps(now, indent=2) + "\n")
 
 
-def _train(
+def fit_packed(
     model: Any,
-    train: Sequence[Example],
+    examples: Sequence[Example],
     held_out: Sequence[Example],
     settings: TuneSettings,
     checkpoints: Path,
@@ -160,7 +160,7 @@ def _train(
         raise BadConfig("tune needs accelerate; install it with: pip install 'zerosearch[tune]'.")
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
-    row_tokens = settings.row_tokens or max(len(e.ids) for e in (*train, *held_out))
+    row_tokens = settings.row_tokens or max(len(e.ids) for e in (*examples, *held_out))
     on_cpu = next(model.parameters()).device.type == "cpu"
     arguments = TrainingArguments(
         output_dir=str(checkpoints),
@@ -196,7 +196,7 @@ def _train(
         trainer = Trainer(
             model=model,
             args=arguments,
-            train_dataset=PackedRows(train, row_tokens),
+            train_dataset=PackedRows(examples, row_tokens),
             eval_dataset=PackedRows(held_out, row_tokens) if held_out else None,
             data_collator=lambda rows: batch_of_rows(rows, pad_id),
             callbacks=[Shown()],
