@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from zerosearch.models.local import LocalModel
+from zerosearch.ports import Chat
 from zerosearch.types import Sampling
 
 Body = dict[str, Any]
@@ -81,14 +82,15 @@ def said(body: Body) -> str:
 
 
 @contextmanager
-def serving(model: LocalModel) -> Iterator[str]:
-    """The base URL of a server in front of `model`: chat with its template, or raw completions."""
+def serving(model: Chat) -> Iterator[str]:
+    """The base URL of a server in front of `model`: chat with its template, or raw completions if it is a LocalModel."""
     calls = count()
 
     async def answer(body: Body) -> str:
         sampling = Sampling(body["max_tokens"], body["temperature"], body["top_p"], tuple(body.get("stop") or ()), body.get("seed", 0))
         if "messages" in body:
             return await model.complete(body["messages"][-1]["content"], sampling)
+        assert isinstance(model, LocalModel)
         session = f"raw/{next(calls)}"
         generation = await model.generate(model.encode_prompt(body["prompt"]), sampling, session)
         model.close(session)

@@ -102,6 +102,11 @@ def test_overrides_win_over_the_file_and_over_earlier_ones(file: Path) -> None:
     assert (rl.steps, rl.clip) == (4, 0.1)
 
 
+@pytest.mark.parametrize("settings", [["engine.record=tape.jsonl"], ["run.workers=1"]])
+def test_a_budget_of_several_workers_is_counted_in_one_place(file: Path, settings: list[str]) -> None:
+    assert load_recipe(file, ["engine.max_searches=5", *settings]).engine.max_searches == 5
+
+
 def test_curriculum(file: Path) -> None:
     recipe = load_recipe(file, ["rl.steps=2", "curriculum.start=0.25", "curriculum.end=0.5", "curriculum.base=4"])
     assert recipe.noise_curriculum().noise_rate(1) == pytest.approx(0.25 + 0.25 / 3)
@@ -150,6 +155,7 @@ def test_curriculum(file: Path) -> None:
         ("engine.kind=bm25", "recipe key 'engine': kind 'bm25' needs `corpus` (a JSONL file with id, title and text)."),
         ("engine.url=", "recipe key 'engine': kind 'simulated' needs `model` (a folder or hub id) or `url` ("),
         ("evaluation_engine.k=3", "recipe key 'evaluation_engine': kind 'simulated' needs `model`"),
+        ("engine.max_searches=5", "engine.max_searches and engine.max_usd would count in each worker by itself; add engine.record=FILE"),
         # no override at all
         ("rl.steps", "cannot read the override 'rl.steps'; write section.key=value, for instance rl.steps=100."),
         ("=3", "cannot read the override '=3'; write section.key=value"),

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zerosearch.errors import BadInput
-from zerosearch.scoring import cover_match, exact_match, normalise, score, token_f1, usable_golds
+from zerosearch.scoring import cover_match, exact_match, holds_answer, normalise, score, token_f1, usable_golds
 from zerosearch.types import Scores
 
 
@@ -54,6 +54,13 @@ def test_an_exact_match_is_also_a_cover_match_and_has_f1_one(answer: str, golds:
         ("x x", ["x"], 0, 1, 2 * 1 / (2 + 1)),  # a repeated token is matched once
         ("a b c", ["z", "b c d", "c"], 0, 1, 2 * 2 / (2 + 3)),  # "a" is an article; the best gold is "b c d"
         ("", ["Rome"], 0, 0, 0),
+        # a bare yes or no shares nothing with a longer answer, as HotpotQA's and 2WikiMultiHopQA's own scorers have it
+        ("Yes.", ["yes"], 1, 1, 1),
+        ("yes it is", ["yes"], 0, 1, 0),
+        ("no", ["No Country for Old Men", "no way"], 0, 0, 0),
+        ("no", ["yes", "no"], 1, 1, 1),
+        # dates are text to them
+        ("20 June 1837", ["June 20, 1837"], 0, 0, 1),
     ],
 )
 def test_scores_by_pencil(answer: str, golds: list[str], em: float, cover: float, f1: float) -> None:
@@ -83,3 +90,22 @@ def test_usable_golds_keeps_the_others() -> None:
 def test_a_question_without_usable_golds_cannot_be_scored(answer: str | None) -> None:
     with pytest.raises(BadInput, match="no golden answer is left"):
         score(answer, ["---"])
+
+
+@pytest.mark.parametrize(
+    ("text", "golds", "held"),
+    [
+        ("It is in ROME.", ["Rome"], True),
+        ("Romeo and Juliet", ["Rome"], False),
+        ("an Anglo-American firm", ["American"], True),  # cover_match would read "angloamerican"
+        ("He was born in 1932–33.", ["1932"], True),
+        ("the U.S. army", ["U.S"], True),
+        ("Be\u0301la Kun", ["B\u00e9la Kun"], True),  # composed or not
+        ("Rome", ["The Rome"], False),  # articles are words here
+        ("Paris, then Rome", ["Paris Rome", "then rome"], True),
+        ("--- ---", ["---"], False),  # no word, no match
+        ("anything", [], False),
+    ],
+)
+def test_holds_answer(text: str, golds: list[str], held: bool) -> None:
+    assert holds_answer(text, golds) is held

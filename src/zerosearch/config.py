@@ -81,11 +81,15 @@ class RLConfig(Section):
 
 
 class RunConfig(Section):
-    """`workers` is how many processes share the rollouts and the gradient; 0 is one a core on a CPU (at most 4), one on a GPU."""
+    """`workers` is how many processes share the rollouts and the gradient; 0 is one a core on a CPU (at most 4), one on a GPU.
+
+    A killed run loses what came after its last checkpoint: at most one step by default. A checkpoint holds the model and two moments
+    of the optimiser; with billions of parameters writing it takes minutes, so set `checkpoint_every` higher there.
+    """
 
     out: Name = "runs/run"
     seed: Natural = 0
-    checkpoint_every: Positive = 10
+    checkpoint_every: Positive = 1
     keep_checkpoints: Positive = 2
     evaluate_every: Natural = 0
     evaluate_questions: Positive = 200
@@ -112,6 +116,11 @@ class Recipe(Section):
         policy_prompt(self.rollout.prompt)
         for engine in filter(None, (self.engine, self.evaluation_engine)):
             simulator_prompt(engine.template)
+        if (self.engine.max_searches or self.engine.max_usd) and not self.engine.record and self.run.workers != 1:
+            raise BadConfig(
+                "engine.max_searches and engine.max_usd would count in each worker by itself; "
+                "add engine.record=FILE, beside which they count together, or run.workers=1."
+            )
         return self
 
     def noise_curriculum(self) -> NoiseCurriculum:

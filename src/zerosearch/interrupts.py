@@ -1,9 +1,18 @@
-"""Ctrl-C without loss: the first asks the run to finish its step and save, the second stops it at once."""
+"""Ctrl-C and SIGTERM without loss, in this process and in those it starts.
+
+The first asks the run to finish its step and save, the second stops it at once. A terminal sends Ctrl-C to every process of the job:
+the ones started here leave it to the first process, and end when that one does, however it ended.
+"""
 
 from __future__ import annotations
 
+import logging
+import multiprocessing
+import os
 import signal
+import threading
 from types import FrameType, TracebackType
+from typing import Any
 
 from rich.console import Console
 
@@ -28,6 +37,42 @@ class StopRequest:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.requested:
+            logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it would print a traceback for each task that is cut short
             raise KeyboardInterrupt
         self.requested = True
         self._console.print("stopping after this step, which is saved; once more stops at once", highlight=False)
+
+
+def interrupt_on_terminate() -> None:
+    """SIGTERM, as a cluster's scheduler sends it, does what Ctrl-C does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def ignore_interrupts() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def start_quietly(process: Any) -> None:
+    """Start a multiprocessing process that Ctrl-C does not reach, not even while it still imports."""
+    try:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited, unlike a handler
+    except ValueError:  # not the main thread
+        process.start()
+        return
+    try:
+        process.start()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def end_with_parent() -> None:
+    """Called in a process that multiprocessing started: it ends at once when its parent is gone, `kill -9` included."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

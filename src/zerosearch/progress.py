@@ -22,14 +22,15 @@ class Progress:
         self.console = console or Console(stderr=True)
         self.started = time.monotonic()
         self._last_line = 0.0
+        self._first: tuple[float, int] | None = None  # a resumed phase does not begin at 0: speed is measured from what is seen first
         self._bar = RichProgress(
             TextColumn("[bold]{task.description:<24}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TextColumn("{task.fields[figures]}"),
             TimeElapsedColumn(),
-            TextColumn("left"),
             TimeRemainingColumn(),
+            TextColumn("left"),
             console=self.console,
             disable=not self.console.is_terminal,
         )
@@ -41,17 +42,18 @@ class Progress:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._bar.stop()
-        if kind is None and not self.console.is_terminal:
+        if kind is None and self._first and not self.console.is_terminal:
             self._say(f"done in {time.monotonic() - self.started:.0f} s")
 
     def step(self, done: int, total: int, metrics: Mapping[str, object] | None = None) -> None:
         figures = " ".join(f"{label} {value:.2f}" for key, label in _SHOWN.items() if isinstance(value := (metrics or {}).get(key), float))
         self._bar.update(self._task, completed=done, total=total, figures=figures)
         now = time.monotonic()
+        then, before = self._first = self._first or (self.started if done == 1 else now, 0 if done == 1 else done)
         if not self.console.is_terminal and (now - self._last_line > _PLAIN_LINE_EVERY_S or done == total):
             self._last_line = now
-            left = (now - self.started) / max(done, 1) * (total - done)
-            self._say(f"{done}/{total}  {figures}  about {left:.0f} s left")
+            left = f"about {(now - then) / (done - before) * (total - done):.0f} s left" if done > before else ""
+            self._say("  ".join(filter(None, (f"{done}/{total}", figures, left))))
 
     def _say(self, text: str) -> None:
         self.console.print(f"{self.phase}: {text}", highlight=False, soft_wrap=True)

@@ -15,20 +15,25 @@ import gzip
 import json
 import math
 import os
-import shutil
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from zerosearch.config import Recipe, load_recipe, to_toml
 from zerosearch.errors import BadConfig, BadFile, RunFailed
+from zerosearch.files import append_whole, write_atomically, writing
 from zerosearch.types import Group, Trajectory
 
 
 class RunDirectory:
-    def __init__(self, path: Path) -> None:
+    """`go_on` is the command that goes on with this run: what every message about a stop ends with."""
+
+    def __init__(self, path: Path, go_on: str = "") -> None:
         self.path = path
+        self.go_on = go_on or f"zerosearch train --resume {shlex.quote(str(path))}"
         self.config = path / "config.toml"
         self.metrics = path / "metrics.jsonl"
         self.trajectories = path / "trajectories.jsonl.gz"
@@ -40,12 +45,40 @@ class RunDirectory:
         if self.config.exists() or any(self.checkpoints.glob("step-*")):
             raise BadConfig(f"'{self.path}' already holds a run; go on with --resume {self.path}, or choose another run.out=DIR.")
 
-    def create(self, recipe: Recipe) -> None:
+    def require_same(self, recipe: Recipe) -> None:
+        """Raises BadConfig when the run here was started with another recipe; the directory itself may have been renamed since."""
+        kept, wanted = load_recipe(self.config).model_dump(), recipe.model_dump()
+        for section, values in wanted.items():
+            for key in {**(kept[section] or {}), **(values or {})}:
+                before, now = (kept[section] or {}).get(key), (values or {}).get(key)
+                if before != now and (section, key) != ("run", "out"):
+                    raise BadConfig(
+                        f"{section}.{key} = {now!r}, but the run in '{self.path}' was started with {before!r}; "
+                        "resume it unchanged, or start a new run in another directory."
+                    )
+
+    def require_writable(self) -> None:
+        """Raises BadFile when nothing can be written here, a full disk included; leaves nothing behind."""
+        made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            probe = self.path / f".probe-{os.getpid()}"
+            try:
+                probe.write_bytes(b"0" * 4096)
+            finally:
+                probe.unlink(missing_ok=True)
+        except OSError as error:
+            raise BadFile(f"cannot write the run directory '{self.path}' ({error.strerror}); make room there or choose another.") from error
+        finally:
+            for folder in made:
+                with suppress(OSError):
+                    folder.rmdir()
+
+    def create(self, recipe: Recipe) -> None:
+        self.require_writable()
+        with writing(self.path, self.go_on):
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             write_atomically(self.config, to_toml(recipe))
-        except OSError as error:
-            raise BadFile(f"cannot write the run directory '{self.path}' ({error.strerror}); choose another with run.out=DIR.") from error
 
     @classmethod
     def open(cls, path: str | Path) -> tuple[RunDirectory, Recipe]:
@@ -72,11 +105,8 @@ class RunDirectory:
         self._append(self.trajectories, gzip.compress(lines.encode(), compresslevel=3, mtime=0))
 
     def _append(self, path: Path, data: bytes) -> None:
-        try:
-            with path.open("ab") as file:
-                file.write(data)
-        except OSError as error:
-            raise RunFailed(f"cannot write {path} ({error.strerror}); free the disk, then go on with --resume {self.path}.") from error
+        with writing(path, self.go_on):
+            append_whole(path, data)
 
     def lengths(self) -> dict[str, int]:
         return {file.name: file.stat().st_size if file.exists() else 0 for file in (self.metrics, self.trajectories)}
@@ -85,15 +115,15 @@ class RunDirectory:
         """Forget what was written after a checkpoint, so that a resumed run's files equal an uninterrupted run's."""
         for name, length in lengths.items():
             if (self.path / name).exists():
-                os.truncate(self.path / name, min(length, (self.path / name).stat().st_size))
+                with writing(self.path / name, self.go_on):
+                    os.truncate(self.path / name, min(length, (self.path / name).stat().st_size))
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
-        try:
-            write_atomically(self.summary, json.dumps(summary, indent=2, default=float) + "\n")
-        except OSError as error:
-            raise RunFailed(
-                f"cannot write {self.summary} ({error.strerror}); free the disk, then go on with --resume {self.path}."
-            ) from error
+        self.write_json(self.summary, summary)
+
+    def write_json(self, file: Path, value: Mapping[str, Any]) -> None:
+        with writing(file, self.go_on):
+            write_atomically(file, json.dumps(value, indent=2, default=float) + "\n")
 
     def read_metrics(self) -> Iterator[dict[str, Any]]:
         for line in self.metrics.read_bytes().splitlines(keepends=True) if self.metrics.exists() else ():
@@ -132,20 +162,3 @@ def trajectory_row(trajectory: Trajectory, step: int, phase: str) -> dict[str, A
         "reward": t.reward,
         "advantage": t.advantage,
     }
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """All of it or nothing: a reader, or a kill, never meets half a file."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
-
-
-def replace_directory(partial: Path, final: Path) -> None:
-    """Put a finished directory in place; one that was there before is moved aside first, then removed."""
-    old = final.with_name(f".{final.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if final.exists():
-        os.replace(final, old)
-    os.replace(partial, final)
-    shutil.rmtree(old, ignore_errors=True)

@@ -46,7 +46,7 @@ def script() -> Any:
 
 
 def run(name: str, *args: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, str(FOLDER / name), *args], capture_output=True, text=True, timeout=120)
+    return subprocess.run([sys.executable, str(FOLDER / name), *args], capture_output=True, text=True, timeout=300)
 
 
 @pytest.mark.parametrize("name", PEERS)
@@ -106,3 +106,23 @@ def test_cpu_seconds_of_the_children_count(script: Any) -> None:
         assert child.stdout is not None
         child.stdout.readline()
         assert vllm_sampler.tree_cpu_seconds() - before > 0.4
+
+
+def test_bm25_and_bm25s_do_the_same_work(script: Any, tmp_path: Path) -> None:
+    bm25 = script("bm25")
+    bm25.write_synthetic(tmp_path / "c.jsonl", 300, words=12, vocabulary=500)
+    queries = bm25.synthetic_queries(tmp_path / "c.jsonl", 20)
+    assert len(queries) == 20 and all(len(query.split()) == 6 for query in queries)
+    result = bm25.measure(tmp_path / "c.jsonl", queries, tmp_path / "index", rounds=1)
+    assert result["passages"] == 300 and result["same_scores"] == 1.0
+    assert result["ratio"] > 0 and result["memory_mb"].keys() == {"ours", "theirs"}
+
+
+def test_the_kinds_of_dense_index_are_compared(script: Any, tmp_path: Path) -> None:
+    dense = script("dense")
+    vectors, queries = dense.random_vectors(1500, 16, 10)
+    dense.build("flat", vectors, tmp_path / "flat", lambda done: None)
+    exact = [{position for position, _ in row} for row in dense.Nearest(tmp_path / "flat", "flat").find(queries, dense.K)]
+    rows = {kind: dense.measure(kind, vectors, queries, exact, tmp_path) for kind in dense.INDEX_KINDS}
+    assert rows["flat"]["default"]["recall@10"] == 1.0 and rows["hnsw"]["default"]["recall@10"] > 0.9
+    assert 0 < rows["ivfpq"]["effort 8"]["recall@10"] <= rows["ivfpq"]["effort 256"]["recall@10"]

@@ -105,7 +105,7 @@ def test_killed_it_goes_on(world: Path) -> None:
         delay = 0.15
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ)
         timings = world / "killed" / "timings.jsonl"
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300  # it only has to start, but the machine may be busy
         while time.monotonic() < deadline and not (timings.exists() and timings.read_bytes().count(b"\n") >= 3):
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)

@@ -1,16 +1,15 @@
 """The quickstart, every phase of it, at a scale that teaches nothing: what it leaves, that it repeats, that a kill loses nothing."""
 
 import json
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
+from zerosearch.errors import BadConfig, BadFile
 from zerosearch.lab.quickstart import Scale, quickstart
 
 TINY = Scale(
@@ -55,16 +54,57 @@ def test_the_same_seed_gives_the_same_summary(finished: Path, tmp_path: Path) ->
     assert without_times(json.loads(json.dumps(again))) == without_times(json.loads((finished / "summary.json").read_text()))
 
 
+STOPPED = """
+import os, re, signal, sys
+from pathlib import Path
+from rich.console import Console
+from zerosearch.errors import RunFailed
+from zerosearch.errors import BadConfig, BadFile
+from zerosearch.lab.quickstart import Scale, quickstart
+
+class Deadly(Console):
+    '''Sends its own process a signal at the first step that a phase reports.'''
+    def print(self, *objects, **options):
+        if re.match(re.escape(phase) + r": \\d", str(objects[0])):
+            signal.raise_signal(number)
+
+PHASES = ["base model", "policy (demonstrations)", "simulator", "evaluating the base policy", "the same, sampled at T = 1",
+          "reinforcement learning", "evaluating the trained policy"]
+for phase in PHASES:
+    for number in (signal.SIGINT, signal.SIGKILL):
+        if pid := os.fork():  # torch is imported once for all of them
+            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            print(phase, number.name, status)
+            continue
+        try:
+            quickstart(Path(sys.argv[1]), 5, SCALE, Deadly(stderr=True))
+        except RunFailed as error:
+            assert str(error).endswith(f"go on with: zerosearch quickstart --out {sys.argv[1]} --seed 5"), error
+            os._exit(1)
+        os._exit(0)
+"""
+
+
 @pytest.mark.slow
-def test_killed_in_every_phase_it_ends_as_if_it_had_not_been(finished: Path, tmp_path: Path) -> None:
+def test_stopped_and_killed_in_every_phase_it_ends_as_if_it_had_not_been(finished: Path, tmp_path: Path) -> None:
     out = tmp_path / "killed"
-    script = f"from pathlib import Path; from zerosearch.lab.quickstart import *; import sys; quickstart(Path(sys.argv[1]), 5, {TINY!r})"
-    for seconds in (6, 9, 11, 13, 16, 20):
-        process = subprocess.Popen([sys.executable, "-c", script, str(out)], stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + seconds
-        while process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.05)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    script = STOPPED.replace("SCALE", repr(TINY))
+    done = subprocess.run([sys.executable, "-c", script, str(out)], capture_output=True, text=True)
+    ends = [line.split()[-2:] for line in done.stdout.splitlines()]
+    assert ends == [["SIGINT", "1"], ["SIGKILL", "-9"]] * 7, done.stdout
+    assert done.stderr == ""  # no process that was started has anything to say
     summary = quickstart(out, 5, TINY, QUIET)
     assert without_times(json.loads(json.dumps(summary))) == without_times(json.loads((finished / "summary.json").read_text()))
+
+
+def test_another_seed_is_refused(finished: Path) -> None:
+    before = sorted(finished.iterdir())
+    with pytest.raises(BadConfig, match="holds a quickstart with seed = 5, not 6"):
+        quickstart(finished, 6, TINY, QUIET)
+    assert sorted(finished.iterdir()) == before
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(BadFile, match="cannot write the run directory"):
+        quickstart(tmp_path / "file" / "run", 5, TINY, QUIET)

@@ -45,7 +45,7 @@ def test_only_the_encoder_of_an_encoder_decoder_runs(tmp_path: Path, folder: str
     from transformers import AutoTokenizer, T5Config, T5Model
 
     AutoTokenizer.from_pretrained(folder).save_pretrained(tmp_path)
-    config = T5Config(vocab_size=64, d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2, decoder_start_token_id=0)
+    config = T5Config(vocab_size=64, d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2)
     T5Model(config).save_pretrained(tmp_path)
     assert Encoder.load(str(tmp_path), "cpu").encode(["paris", "rome"]).shape == (2, 16)
 

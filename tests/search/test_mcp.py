@@ -125,7 +125,7 @@ def test_over_http() -> None:
         ({"command": "say 'hi"}, "cannot read the command 'say 'hi' .No closing quotation."),
     ],
 )
-def test_what_cannot_be_right(settings: dict[str, str], what: str) -> None:
+def test_what_cannot_be_right(settings: dict[str, Any], what: str) -> None:
     with pytest.raises(BadConfig, match=what):
         MCPEngine(**settings)
 

@@ -43,7 +43,7 @@ def test_intervals_and_types() -> None:
     assert [(s.style, list(s.values)) for s in scores.series] == [("line", [0.5]), ("low", [0.4]), ("high", [0.6])]
     assert scores.caption == "EM: 0.5 at step 5; shaded: 95% interval"
     assert [(s.label, list(s.values)) for s in types.series] == [("one hop", [0.7]), ("two hop", [0.3])]
-    assert (hops.title, [s.label for s in hops.series]) == ("EM by hops", ["2"])
+    assert (hops.title, [s.label for s in hops.series]) == ("EM by hops", ["two hops"])
 
 
 def test_unknown_numbers_are_charted_and_everything_else_ignored() -> None:

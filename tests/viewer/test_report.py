@@ -13,6 +13,7 @@ import pytest
 import zerosearch.viewer
 from zerosearch.errors import BadFile
 from zerosearch.viewer.report import write_report
+from zerosearch.viewer.tables import Figure, summary_view
 
 ATTACK = "</script><script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
 CSS = (Path(zerosearch.viewer.__file__).parent / "templates" / "report.css").read_text()
@@ -149,6 +150,17 @@ def test_broken_files_are_named(run_dir: Path) -> None:
     (run_dir / "metrics.jsonl").write_text('{"step": 1}\nbroken\n{"step": 2}\n')
     with pytest.raises(BadFile, match=r"metrics\.jsonl, line 2"):
         write_report(run_dir)
+
+
+def test_intervals_as_a_run_writes_them() -> None:
+    sides = {
+        "base": {"em": 0.25, "failed": 0, "n": 8, "intervals": {"em": [0.1, 0.4]}, "by_type": {"a": 0.5}},
+        "trained": {"em": 0.75, "failed": 1, "n": 8, "intervals": {"em": [0.6, 0.9]}, "by_type": {"a": 1.0}},
+    }
+    rows = {row.label: row for row in summary_view(sides).comparisons}
+    assert set(rows) == {"EM", "Failed"}
+    assert rows["EM"].base == Figure(0.25, 0.1, 0.4) and rows["EM"].trained == Figure(0.75, 0.6, 0.9)
+    assert rows["EM"].is_share and not rows["Failed"].is_share  # 0 failures are no share of anything
 
 
 def luminance(colour: str) -> float:

@@ -16,9 +16,12 @@ import typer
 
 from zerosearch.cli import engines, evaluation, simulator, training
 from zerosearch.errors import ZeroSearchError
+from zerosearch.interrupts import ignore_interrupts, interrupt_on_terminate
 
 # typer brings a click of its own and shows only some of its names; this is the parent of all complaints about the words typed
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+
+_INTERRUPTED = 130  # what typer makes of a KeyboardInterrupt
 
 app = typer.Typer(
     name="zerosearch",
@@ -56,13 +59,18 @@ def run(arguments: Sequence[str]) -> int:
         return _complain(str(error), error.exit_code)
     except UsageError as error:
         return _complain(f"{getattr(error, 'message', error)} (zerosearch --help lists what there is)", 2)
-    except (KeyboardInterrupt, typer.Abort):
-        return _complain("interrupted; what was finished is saved: run the same command again (train: with --resume) to go on.", 1)
+    except OSError as error:
+        return _complain(f"cannot read or write {error.filename or 'a file'} ({error.strerror or error}); mend that and try again.", 1)
+    if code == _INTERRUPTED:  # a training run says itself how to go on; no other command has written anything yet
+        return _complain("interrupted before anything was written; run the same command again.", 1)
     return code if isinstance(code, int) else 0
 
 
 def main() -> None:
-    sys.exit(run(sys.argv[1:]))
+    interrupt_on_terminate()
+    code = run(sys.argv[1:])
+    ignore_interrupts()  # all is said and saved: one Ctrl-C too many must not change the exit code
+    sys.exit(code)
 
 
 def _complain(message: str, code: int) -> int:

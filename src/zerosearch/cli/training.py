@@ -65,12 +65,5 @@ def _resumed(directory: str, files: list[str], settings: list[str]) -> Recipe:
     from zerosearch.rundir import RunDirectory
 
     run, kept = RunDirectory.open(directory)
-    wanted = load_recipe(files[0] if files else run.config, settings)
-    for section, values in wanted.model_dump().items():
-        for key, value in (values or {}).items():
-            if (before := (kept.model_dump()[section] or {}).get(key)) != value and (section, key) != ("run", "out"):
-                raise BadConfig(
-                    f"{section}.{key} = {value!r}, but the run in '{directory}' was started with {before!r}; "
-                    "resume it unchanged, or start a new run with another run.out."
-                )
+    run.require_same(load_recipe(files[0] if files else run.config, settings))
     return kept

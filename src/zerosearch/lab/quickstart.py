@@ -16,11 +16,11 @@ from __future__ import annotations
 import asyncio
 import json
 import multiprocessing
-import os
 import random
+import shlex
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -30,17 +30,20 @@ from rich.console import Console
 
 from zerosearch.assemble import Device, load_engine
 from zerosearch.config import Recipe, make_recipe
-from zerosearch.errors import RunFailed
+from zerosearch.errors import BadConfig, RunFailed, ZeroSearchError
+from zerosearch.files import new_directory, write_atomically, writing
+from zerosearch.interrupts import end_with_parent, start_quietly
 from zerosearch.lab.base_model import build_model, demonstration_batch, pretraining_batch
 from zerosearch.lab.language import Names, make_tokenizer, query_for
 from zerosearch.lab.searches import collect_pairs, off_target_query
 from zerosearch.lab.world import World, make_worlds, write_corpus, write_questions
+from zerosearch.models.local import quiet_transformers
 from zerosearch.models.sampler import Arbiter
 from zerosearch.models.sft import Schedule, WeightedText, fit, micro_optimizers
 from zerosearch.progress import Progress
 from zerosearch.prompts import SIMULATE_MICRO
 from zerosearch.rl.run import run_training
-from zerosearch.rundir import RunDirectory, replace_directory, write_atomically
+from zerosearch.rundir import RunDirectory
 from zerosearch.search.corpus import BM25Engine
 from zerosearch.simulator.card import Probe, simulator_card
 from zerosearch.simulator.pairs import balanced, tuning_text
@@ -64,22 +67,29 @@ class Scale:
 
 
 def quickstart(out: Path, seed: int = 0, scale: Scale = Scale(), console: Console | None = None) -> dict[str, Any]:
-    """Run every phase that is not done yet, and return the summary."""
+    """Run every phase that is not done yet, and return the summary. Stopped or killed, the same call goes on.
+
+    Raises BadInput, before anything is written, when `out` holds something else or cannot be written.
+    """
     console = console or Console(stderr=True)
-    clock = Clock(out / "phases.json")
+    run = RunDirectory(out, f"zerosearch quickstart --out {shlex.quote(str(out))} --seed {seed}")
+    run.require_writable()
     lab = Lab(out, seed, scale)
-    out.mkdir(parents=True, exist_ok=True)
-    with clock.phase("world"):
-        lab.write_worlds()
-    with clock.phase("base"):
-        lab.pretrain(console)
-    with clock.phase("policy and simulator"):
-        lab.tune_both(console)
-    with clock.phase("card"):
-        card = lab.card()
     recipe = lab.recipe("simulated", out)
-    resume = RunDirectory(out).config.exists()
-    return run_training(recipe, console, resume, earlier_phases=clock.seconds, extra={"simulator": card})
+    lab.claim(run, recipe)
+    try:
+        clock = Clock(out / "phases.json")
+        with clock.phase("world"):
+            lab.write_worlds()
+        with clock.phase("base"):
+            lab.pretrain(console)
+        with clock.phase("policy and simulator"):
+            lab.tune_both(console)
+        with clock.phase("card"):
+            card = lab.card()
+    except KeyboardInterrupt:
+        raise RunFailed(f"stopped; finished steps are saved; go on with: {run.go_on}") from None
+    return run_training(recipe, console, run.config.exists(), clock.seconds, {"simulator": card}, run.go_on)
 
 
 def compare_with_real_engine(out: Path, seed: int = 0, scale: Scale = Scale(), console: Console | None = None) -> dict[str, Any]:
@@ -88,8 +98,10 @@ def compare_with_real_engine(out: Path, seed: int = 0, scale: Scale = Scale(), c
     The difference of the two held-out figures is what the simulator costs, or gains.
     """
     console = console or Console(stderr=True)
-    recipe = Lab(out, seed, scale).recipe("bm25", out / "real_engine")
-    return run_training(recipe, console, resume=RunDirectory(out / "real_engine").config.exists())["trained"]
+    run = out / "real_engine"
+    recipe = Lab(out, seed, scale).recipe("bm25", run)
+    go_on = f"zerosearch quickstart --out {shlex.quote(str(out))} --seed {seed} --compare"
+    return run_training(recipe, console, RunDirectory(run).config.exists(), go_on=go_on)["trained"]
 
 
 class Clock:
@@ -113,7 +125,8 @@ class _Phase:
     def __exit__(self, *_: object) -> None:
         seconds = self.clock.seconds.get(self.name, 0.0) + time.perf_counter() - self.started
         self.clock.seconds[self.name] = round(seconds, 1)
-        write_atomically(self.clock.file, json.dumps(self.clock.seconds))
+        with writing(self.clock.file):
+            write_atomically(self.clock.file, json.dumps(self.clock.seconds))
 
 
 class Lab:
@@ -126,20 +139,36 @@ class Lab:
         self.train, self.test = make_worlds(seed)
         self.test_entities = self.test.all_entities()
         self.tokenizer = make_tokenizer()
+        quiet_transformers()
+
+    def claim(self, run: RunDirectory, recipe: Recipe) -> None:
+        """Say in the folder whose it is. Raises BadConfig when it holds another quickstart, or a run of another kind."""
+        file, mine = self.out / "quickstart.json", {"seed": self.seed, **asdict(self.scale)}
+        before = json.loads(file.read_text()) if file.exists() else mine
+        if changed := [key for key in {**before, **mine} if before.get(key) != mine.get(key)]:
+            key = changed[0]
+            raise BadConfig(
+                f"'{self.out}' holds a quickstart with {key} = {before.get(key)}, not {mine.get(key)}; "
+                "go on with that one, or choose another --out."
+            )
+        if run.config.exists():
+            run.require_same(recipe)
+        with writing(file):
+            self.out.mkdir(parents=True, exist_ok=True)
+            write_atomically(file, json.dumps(mine))
 
     def write_worlds(self) -> None:
-        world = self.out / "world"
-        if world.exists():
+        if (self.out / "world").exists():
             return
-        partial = self.out / ".world"
-        partial.mkdir(exist_ok=True)
-        write_corpus(partial / "train_corpus.jsonl", self.train.documents)
-        write_corpus(partial / "test_corpus.jsonl", self.test.documents)
-        write_questions(partial / "train_questions.jsonl", self.train.questions)
-        write_questions(partial / "test_questions.jsonl", self.test.questions[: self.scale.test_questions])
-        replace_directory(partial, world)
+        with new_directory(self.out / "world") as world:
+            write_corpus(world / "train_corpus.jsonl", self.train.documents)
+            write_corpus(world / "test_corpus.jsonl", self.test.documents)
+            write_questions(world / "train_questions.jsonl", self.train.questions)
+            write_questions(world / "test_questions.jsonl", self.test.questions[: self.scale.test_questions])
 
     def pretrain(self, console: Console) -> None:
+        if (self.out / "base").exists():
+            return
         with Progress("base model", console) as progress:
             steps = self.scale.pretraining_steps
 
@@ -151,20 +180,26 @@ class Lab:
 
     def tune_both(self, console: Console) -> None:
         """The policy in this process, the simulator in another: two cores, two models."""
+        if (self.out / "policy").exists() and (self.out / "simulator").exists():
+            return
         context = multiprocessing.get_context("spawn")
         receiver, sender = context.Pipe(duplex=False)
         child = context.Process(target=_tune_simulator_in_child, args=(self.out, self.seed, self.scale, sender), daemon=True)
-        child.start()
+        start_quietly(child)
         sender.close()
         with Progress("policy (demonstrations)", console) as progress:
             self.demonstrate(_show(progress, self.scale.demonstration_steps))
         with Progress("simulator", console) as progress:
             while True:
                 try:
-                    done, loss, hits = receiver.recv()
+                    said = receiver.recv()
                 except EOFError:
                     break
-                progress.step(done, self.scale.simulator_steps, {"loss": loss, "lookup": hits})
+                if isinstance(said, ZeroSearchError):
+                    raise said
+                done, loss, hits = said
+                if done == self.scale.simulator_steps or not receiver.poll():  # what it did while the policy learned is old news
+                    progress.step(done, self.scale.simulator_steps, {"loss": loss, "lookup": hits})
         child.join()
         if child.exitcode != 0:
             raise RunFailed(f"the simulator's tuning ended with exit code {child.exitcode}; run the same command again to go on.")
@@ -200,7 +235,8 @@ class Lab:
             rng = random.Random(f"card/{self.seed}")
             engine = load_engine(self.recipe("simulated", self.out).engine, self.seed, Device(arbiter=Arbiter()))
             card = asyncio.run(simulator_card(engine, self._bm25("train"), self.probes(rng), seed=self.seed))
-            write_atomically(file, json.dumps(card, indent=2))
+            with writing(file):
+                write_atomically(file, json.dumps(card, indent=2))
         return json.loads(file.read_text())
 
     def probes(self, rng: random.Random) -> list[Probe]:
@@ -263,15 +299,15 @@ class Lab:
         threads: int = 1,
     ) -> None:
         """Train the model `name` from the model `origin` (none: from random weights) and put it in its folder, finished."""
-        folder, partial, state = self.out / name, self.out / f".{name}", self.out / f".{name}.state"
+        folder, state = self.out / name, self.out / f".{name}.state"
         if folder.exists():
             return
         torch.set_num_threads(threads)
         model = _load(self.out / origin) if origin else build_model(len(self.tokenizer), self.seed)
         fit(model, self.tokenizer, batch_of, micro_optimizers(model, *rates), schedule, state, on_step)
-        model.save_pretrained(partial)
-        self.tokenizer.save_pretrained(partial)
-        replace_directory(partial, folder)
+        with new_directory(folder) as partial:
+            model.save_pretrained(partial)
+            self.tokenizer.save_pretrained(partial)
         state.unlink(missing_ok=True)
 
 
@@ -286,14 +322,11 @@ def _show(progress: Progress, total: int) -> Callable[[int, float, float], None]
 
 
 def _tune_simulator_in_child(out: Path, seed: int, scale: Scale, sender: Connection) -> None:
-    parent = os.getppid()
-
-    def on_step(done: int, loss: float, hits: float) -> None:
-        if os.getppid() != parent:  # the parent was killed: leave the work to whoever starts it again
-            os._exit(1)
-        sender.send((done, loss, hits))
-
-    Lab(out, seed, scale).tune_simulator(on_step)
+    end_with_parent()
+    try:
+        Lab(out, seed, scale).tune_simulator(lambda done, loss, hits: sender.send((done, loss, hits)))
+    except ZeroSearchError as error:
+        sender.send(error)
 
 
 def example_question(out: Path) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from zerosearch.errors import ModelNotUsable
+from zerosearch.errors import BadConfig, ModelNotUsable
 from zerosearch.models.sampler import Arbiter, Sampler
 from zerosearch.models.stops import end_ids
 from zerosearch.models.tokens import Tokens
@@ -64,12 +64,11 @@ def load_model(name: str, device: str = "auto", dtype: str = "float32", kind: st
     """
     import transformers
     from safetensors import SafetensorError
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()  # what goes wrong is raised; the rest is noise in the middle of a progress bar
+    quiet_transformers()
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    _check_device(device)
     offline = not _check_folder(name) and not _reaches_hub(name)
     tokenizer = load_tokenizer(name, offline)
     try:
@@ -78,6 +77,22 @@ def load_model(name: str, device: str = "auto", dtype: str = "float32", kind: st
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise ModelNotUsable(f"cannot load the model '{name}': {_first_line(error)}") from error
     return model, tokenizer
+
+
+def quiet_transformers() -> None:
+    """What goes wrong is raised; bars and remarks of transformers are noise in the middle of our own progress."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+
+
+def _check_device(name: str) -> None:
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch built without CUDA asserts
+        reason = _first_line(error).partition(" device type")[0][:120]
+        raise BadConfig(f"the device '{name}' cannot be used here ({reason}); choose cpu, cuda or auto.") from error
 
 
 def load_tokenizer(name: str, offline: bool) -> Any:
@@ -94,6 +109,10 @@ def load_tokenizer(name: str, offline: bool) -> Any:
             if tokenizer(probe, add_special_tokens=False)["input_ids"] != written:
                 tokenizer = PreTrainedTokenizerFast.from_pretrained(name)
     except (OSError, ValueError, KeyError, TypeError) as error:
+        if offline:
+            raise ModelNotUsable(
+                f"there is no folder '{name}', and the hub is out of reach and its cache holds no such model; give a checkpoint's folder."
+            ) from error
         raise ModelNotUsable(f"cannot load the tokenizer of '{name}': {_first_line(error)}; save one beside the model.") from error
     return tokenizer
 

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from zerosearch.files import writing
+
 # B sequences, T tokens, V vocabulary, M predicted tokens of weight > 0
 
 WeightedText = Sequence[tuple[str, float]]
@@ -178,8 +180,13 @@ def parts_of_like_length(lengths: Sequence[int], max_tokens: int) -> list[list[i
 
 def _save(model: Any, optimizers: Sequence[torch.optim.Optimizer], file: Path, step: int) -> None:
     partial = file.with_name(f".{file.name}.partial")
-    torch.save({"step": step, "model": model.state_dict(), "optimizers": [o.state_dict() for o in optimizers]}, partial)
-    os.replace(partial, file)
+    with writing(file):
+        try:
+            torch.save({"step": step, "model": model.state_dict(), "optimizers": [o.state_dict() for o in optimizers]}, partial)
+            os.replace(partial, file)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
 
 
 def _restore(model: Any, optimizers: Sequence[torch.optim.Optimizer], file: Path | None) -> int:

@@ -10,22 +10,17 @@ from typing import Any
 import torch
 
 from zerosearch.errors import RunFailed
-from zerosearch.rundir import RunDirectory, replace_directory
+from zerosearch.files import new_directory
+from zerosearch.rundir import RunDirectory
 
 
 def save_checkpoint(run: RunDirectory, step: int, model: Any, tokenizer: Any, optimizers: list[torch.optim.Optimizer], keep: int) -> Path:
     """Write `checkpoints/step-…` after `step` finished steps, and remove all but the newest `keep`."""
     final = run.checkpoints / f"step-{step:06d}"
-    partial = run.checkpoints / f".partial-{step:06d}"
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
+    with new_directory(final, run.go_on) as partial:
         model.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
         torch.save({"step": step, "optimizers": [o.state_dict() for o in optimizers], "lengths": run.lengths()}, partial / "trainer.pt")
-        replace_directory(partial, final)
-    except (OSError, RuntimeError) as error:  # safetensors and torch report a full disk as RuntimeError
-        shutil.rmtree(partial, ignore_errors=True)
-        raise RunFailed(f"cannot write the checkpoint {final} ({error}); free the disk, then go on with --resume {run.path}.") from error
     for old in finished_checkpoints(run)[:-keep]:
         shutil.rmtree(old)
     return final

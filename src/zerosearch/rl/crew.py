@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -19,8 +19,9 @@ import torch
 import torch.multiprocessing as multiprocessing
 
 from zerosearch.config import Recipe
-from zerosearch.errors import RunFailed
-from zerosearch.models.local import LocalModel
+from zerosearch.errors import RunFailed, ZeroSearchError
+from zerosearch.interrupts import end_with_parent, start_quietly
+from zerosearch.models.local import LocalModel, quiet_transformers
 from zerosearch.ports import SearchEngine
 from zerosearch.rl.update import Learner, Sums
 from zerosearch.rollout import RolloutSettings, rollout_group
@@ -79,7 +80,7 @@ class Crew:
                 mine, theirs = context.Pipe()
                 learner, tokenizer = self.me.learner, self.me.policy.tokenizer
                 arguments = (theirs, self._recipe, self._muster, learner.model, tokenizer, learner.reference)
-                context.Process(target=_serve, args=arguments, daemon=True).start()
+                start_quietly(context.Process(target=_serve, args=arguments, daemon=True))
                 theirs.close()
                 self._others.append(mine)
         return self
@@ -109,10 +110,8 @@ class Crew:
 
     def _tell(self, command: str, arguments: Sequence[tuple[Any, ...]]) -> None:
         for other, argument in zip(self._others, arguments, strict=True):
-            try:
+            with suppress(OSError):  # it has ended: `_hear` says why
                 other.send((command, argument))
-            except OSError as error:
-                raise RunFailed("a worker process has ended; go on with --resume (run.workers=1 does without).") from error
 
     def _hear(self) -> list[Any]:
         answers: list[Any] = []
@@ -120,7 +119,9 @@ class Crew:
             try:
                 failed, answer = other.recv()
             except (EOFError, OSError) as error:
-                raise RunFailed("a worker process has ended; go on with --resume (run.workers=1 does without).") from error
+                raise RunFailed(
+                    "a worker process has ended (was the memory full?); go on with --resume, or start anew with run.workers=1."
+                ) from error
             if failed:
                 raise answer
             answers.append(answer)
@@ -128,22 +129,37 @@ class Crew:
 
 
 def _serve(pipe: Any, recipe: Recipe, muster: Muster, model: Any, tokenizer: Any, reference: Any) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first process's business
+    end_with_parent()
+    quiet_transformers()
     torch.set_num_threads(1)
-    member = muster(recipe, model, tokenizer, reference)
-    while True:
-        try:
+    failed, member = _outcome(lambda: muster(recipe, model, tokenizer, reference))
+    with suppress(EOFError, OSError):  # the first process has closed its end: there is nothing left to do
+        if failed:
+            pipe.send((failed, member))
+        while not failed:
             command, argument = pipe.recv()
-        except (EOFError, OSError):
-            return
-        try:
-            answer: Any = asyncio.run(member.roll_out(*argument)) if command == "roll_out" else _gradients(member.learner, *argument)
-            pipe.send((False, answer))
-        except Exception as error:
-            pipe.send((True, RunFailed(f"a worker process failed: {type(error).__name__}: {error}")))
+            pipe.send(_outcome(lambda: _COMMANDS[command](member, *argument)))  # noqa: B023 (it is called at once)
 
 
-def _gradients(learner: Learner, trajectories: Sequence[Trajectory], tokens: int, first: bool) -> tuple[Sums, list[np.ndarray | None]]:
+def _outcome(work: Callable[[], Any]) -> tuple[bool, Any]:
+    """Whether it failed, and what came of it: no traceback may reach the terminal from a process the user did not start."""
+    try:
+        return False, work()
+    except ZeroSearchError as error:
+        return True, error
+    except Exception as error:
+        return True, RunFailed(f"a worker process failed: {type(error).__name__}: {error}")
+
+
+def _roll_out(member: Member, questions: Sequence[Question], step: int, noise_rate: float) -> list[Group]:
+    return asyncio.run(member.roll_out(questions, step, noise_rate))
+
+
+def _gradients(member: Member, trajectories: Sequence[Trajectory], tokens: int, first: bool) -> tuple[Sums, list[np.ndarray | None]]:
+    learner = member.learner
     learner.model.zero_grad()
     sums = learner.accumulate(trajectories, tokens, first)
     return sums, [None if p.grad is None else p.grad.numpy() for p in learner.model.parameters()]
+
+
+_COMMANDS: dict[str, Callable[..., Any]] = {"roll_out": _roll_out, "accumulate": _gradients}

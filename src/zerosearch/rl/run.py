@@ -17,6 +17,7 @@ from rich.console import Console
 from zerosearch import __version__
 from zerosearch.assemble import Device, load_engine, load_ingredients, rollout_settings
 from zerosearch.config import Recipe
+from zerosearch.errors import BadInput, RunFailed, SearchFailed
 from zerosearch.evaluation.cost import cost_of, load_prices, training_work
 from zerosearch.evaluation.evaluate import Evaluation, evaluate
 from zerosearch.interrupts import StopRequest
@@ -28,7 +29,9 @@ from zerosearch.rl.crew import Crew, Member, crew_size
 from zerosearch.rl.train import Ingredients, go_back, train
 from zerosearch.rl.update import Learner
 from zerosearch.rollout import RolloutSettings
-from zerosearch.rundir import RunDirectory, write_atomically
+from zerosearch.rundir import RunDirectory
+from zerosearch.search import close
+from zerosearch.types import SearchRequest
 from zerosearch.viewer.report import write_report
 
 
@@ -38,19 +41,49 @@ def run_training(
     resume: bool = False,
     earlier_phases: Mapping[str, float] | None = None,
     extra: Mapping[str, Any] | None = None,
+    go_on: str = "",
 ) -> dict[str, Any]:
     """Train as the recipe says, or go on from the newest checkpoint in its run directory; returns the summary it also writes.
 
-    Everything the recipe names is loaded before anything is written. `earlier_phases` (seconds by name) and `extra` go into the summary.
+    Everything the recipe names is loaded, and an endpoint asked once, before anything is written. `earlier_phases` (seconds by name)
+    and `extra` go into the summary; `go_on` is the command that resumes the run, by default `zerosearch train --resume`.
+    Raises BadInput for what the user can mend, RunFailed when the run was stopped or could not be finished.
     """
-    run = RunDirectory(Path(recipe.run.out))
-    if not resume:
+    run = RunDirectory(Path(recipe.run.out), go_on)
+    if resume:
+        run.require_same(recipe)
+    else:
         run.require_new()
+    run.require_writable()
     parts = load_ingredients(recipe)
+    if recipe.engine.url:
+        asyncio.run(first_search(parts, recipe.engine.timeout_s))
     if not resume:
         run.create(recipe)
+    try:
+        return _trained(recipe, parts, run, console, dict(earlier_phases or {}), extra or {})
+    except KeyboardInterrupt:
+        raise RunFailed(f"stopped; finished steps are saved; go on with: {run.go_on}") from None
+
+
+async def first_search(parts: Ingredients, timeout_s: float) -> None:
+    """Ask the engine once before anything is written: one that is down, hangs or writes rubbish is bad input, not a failed run."""
+    question = parts.questions[0]
+    try:
+        async with asyncio.timeout(timeout_s):
+            await parts.engine.search(SearchRequest(question.text, question, parts.settings.k, noise_rate=0.0, seed=parts.settings.seed))
+    except TimeoutError:
+        raise BadInput(f"the simulator did not answer a first search within engine.timeout_s = {timeout_s:g} s; look at its log.") from None
+    except SearchFailed as error:
+        raise BadInput(f"a first search failed: {error}") from error
+    finally:
+        await close(parts.engine)
+
+
+def _trained(
+    recipe: Recipe, parts: Ingredients, run: RunDirectory, console: Console, phases: dict[str, float], extra: Mapping[str, Any]
+) -> dict[str, Any]:
     summary: dict[str, Any] = {"seed": recipe.run.seed}
-    phases = dict(earlier_phases or {})
     base: dict[str, Any] = {}
     if parts.evaluation_engine and parts.held_out:
         base = _evaluation_at(run, recipe, parts, "base", console)
@@ -59,11 +92,12 @@ def run_training(
     reference = copy.deepcopy(parts.policy.model).eval().requires_grad_(False) if recipe.rl.kl_coefficient > 0 else None
     me = member(recipe, parts.policy, parts.engine, parts.settings, reference)
     size = crew_size(recipe.run.workers, parts.policy.model.device.type)
-    with Crew(me, recipe, muster, size) as crew, StopRequest(console) as stop, Progress("reinforcement learning", console) as progress:
-        start = go_back(run, me.learner)
-        if start == 0 and "base" in summary:
-            run.append_metrics({"kind": "evaluate", "step": 0, **base["greedy"]})
-        asyncio.run(train(recipe, parts, crew, run, progress, stop, start))
+    start = go_back(run, me.learner)
+    if start == 0 and base:
+        run.append_metrics({"kind": "evaluate", "step": 0, **base["greedy"]})
+    if start < recipe.rl.steps:
+        with Crew(me, recipe, muster, size) as crew, StopRequest(console) as stop, Progress("reinforcement learning", console) as progress:
+            asyncio.run(train(recipe, parts, crew, run, progress, stop, start))
     phases["reinforcement learning"] = round(sum(row["seconds"] for row in run.read_metrics() if row["kind"] == "train"), 1)
     if parts.evaluation_engine and parts.held_out:
         trained = _evaluation_at(run, recipe, parts, "trained", console)
@@ -72,9 +106,9 @@ def run_training(
     rollouts = recipe.rl.questions_per_step * recipe.rl.group_size
     work = training_work(run.read_metrics(), rollouts, recipe.engine.kind, parts.policy.model.device.type == "cuda", size)
     summary["cost"] = cost_of(work, load_prices())
-    summary |= {"wall_s": round(sum(phases.values()), 1), "phases": phases, "versions": versions(), **(extra or {})}
+    summary |= {"wall_s": round(sum(phases.values()), 1), "phases": phases, "versions": versions(), **extra}
     run.write_summary(summary)
-    write_report(run.path)
+    write_report(run.path, run.go_on)
     return summary
 
 
@@ -103,7 +137,7 @@ def _evaluation_at(run: RunDirectory, recipe: Recipe, parts: Ingredients, when: 
     result = {"figures": figures, "greedy": greedy.as_dict(), "wall_s": round(time.perf_counter() - started, 1)}
     if when == "trained":
         run.append_metrics({"kind": "evaluate", "step": recipe.rl.steps, **greedy.as_dict()})
-    write_atomically(kept, json.dumps(result))
+    run.write_json(kept, result)
     return result
 
 

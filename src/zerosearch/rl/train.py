@@ -44,8 +44,8 @@ async def train(
 
     Raises RunFailed when `stop` was requested (the finished step is saved first), or when too many rollouts of a step failed.
     """
-    rl, curriculum = recipe.rl, recipe.noise_curriculum()
-    learner = crew.me.learner
+    rl, keep, curriculum = recipe.rl, recipe.run, recipe.noise_curriculum()
+    learner, done = crew.me.learner, start
     for step in range(start, rl.steps):
         started, noise_rate = time.perf_counter(), curriculum.noise_rate(step)
         questions = questions_of_step(parts.questions, step, rl.questions_per_step, recipe.run.seed)
@@ -56,32 +56,31 @@ async def train(
 
         learned = learner.update(groups, step, recipe.run.seed, crew.accumulate)
 
+        done, last, rolled = step + 1, step + 1 == rl.steps, [t for g in groups for t in g.trajectories]
+        seconds = time.perf_counter() - started
         metrics = {
             "kind": "train",
-            "step": step + 1,
+            "step": done,
             "noise_rate": noise_rate,
-            **rollout_metrics([t for g in groups for t in g.trajectories]),
+            **rollout_metrics(rolled),
             **learned,
+            "tokens_per_s": sum(len(t.token_ids) for t in rolled) / seconds,
             "rollout_s": rolled_out - started,
-            "seconds": time.perf_counter() - started,
+            "seconds": seconds,
         }
         run.append_metrics(metrics)
-        last = step + 1 == rl.steps or stop.requested
-        if due(step + 1, recipe.run.save_trajectories_every, step + 1 == rl.steps):
-            run.append_trajectories(groups, step + 1, "train")
-        if step + 1 < rl.steps and due(step + 1, recipe.run.evaluate_every, False) and parts.evaluation_engine and parts.held_out:
-            await evaluate_now(recipe, parts, run, step + 1)
-        if due(step + 1, recipe.run.checkpoint_every, last):
-            save_checkpoint(run, step + 1, parts.policy.model, parts.policy.tokenizer, [learner.optimizer], recipe.run.keep_checkpoints)
-        progress.step(step + 1, rl.steps, metrics)
-        if stop.requested:
-            raise RunFailed(
-                f"stopped after step {step + 1} of {rl.steps}, which is saved; go on with: zerosearch train --resume {run.path}"
-            )
-
-
-def due(step: int, every: int, last: bool) -> bool:
-    return bool(every) and (last or step % every == 0)
+        if last or done % keep.save_trajectories_every == 0:
+            run.append_trajectories(groups, done, "train")
+        if not last and keep.evaluate_every and done % keep.evaluate_every == 0 and parts.evaluation_engine and parts.held_out:
+            await evaluate_now(recipe, parts, run, done)
+        stopping = stop.requested  # read once: it may change at any moment
+        if last or stopping or done % keep.checkpoint_every == 0:
+            save_checkpoint(run, done, parts.policy.model, parts.policy.tokenizer, [learner.optimizer], keep.keep_checkpoints)
+        progress.step(done, rl.steps, metrics)
+        if stopping:
+            break
+    if stop.requested:
+        raise RunFailed(f"stopped after step {done} of {rl.steps}, which is saved; go on with: {run.go_on}")
 
 
 def go_back(run: RunDirectory, learner: Learner) -> int:
@@ -132,7 +131,7 @@ def stop_if_too_many_failed(groups: Sequence[Group], max_share: float, run: RunD
     if failed and (len(failed) > max_share * len(trajectories) or len(failed) == len(trajectories)):
         raise RunFailed(
             f"{len(failed)} of {len(trajectories)} rollouts of a step failed, the first with {failed[0].stop_reason}: {failed[0].cause}; "
-            f"mend that, then go on with: zerosearch train --resume {run.path}"
+            f"mend that, then go on with: {run.go_on}"
         )
 
 

@@ -1,11 +1,11 @@
-"""Search engines: a language model that plays one (`simulated`), a local corpus (`corpus`), and yours.
+"""Search engines: a language model that plays one, local corpora, web APIs, MCP tools (`registry` names them all), and yours.
 
 An engine of your own is one async function, `(query, k) -> documents`:
 
     async def my_engine(query: str, k: int) -> list[Document]:
         return [Document(hit["body"], title=hit["name"]) for hit in await my_index.find(query, limit=k)]
 
-    engine = real_engine(my_engine)
+    engine = real_engine(my_engine)        # in a recipe: engine.kind=my_module:my_engine
 """
 
 from __future__ import annotations

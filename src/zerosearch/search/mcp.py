@@ -100,7 +100,7 @@ class MCPEngine:
                 self._forget(connection)
                 raise
             except Exception as error:
-                lost = isinstance(error, _sdk().MCPError) and error.code == _CONNECTION_CLOSED
+                lost = getattr(error, "code", None) == _CONNECTION_CLOSED
                 if lost:
                     self._forget(connection)
                 if last or not lost:

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
 
-from zerosearch.errors import BadConfig, BadFile, RunFailed, one_of
+from zerosearch.errors import BadConfig, BadFile, one_of
 from zerosearch.evaluation.questions import read_objects
-from zerosearch.rundir import write_atomically
+from zerosearch.files import append_whole, write_atomically, writing
 from zerosearch.scoring import cover_match, is_closed
 from zerosearch.simulator.agreement import cohens_kappa
 from zerosearch.simulator.judge import Verdict
@@ -171,9 +171,6 @@ class JudgeJournal:
             write_atomically(self._file, "".join(line_of(v, judge=fingerprint) for v in self.verdicts.values()))
 
     def keep(self, verdict: Verdict) -> None:
-        try:
-            with self._file.open("a", encoding="utf-8") as file:
-                file.write(line_of(verdict, judge=self._fingerprint))
-        except OSError as error:
-            raise RunFailed(f"cannot write '{self._file}' ({error.strerror}); free the disk and run the same command again.") from error
+        with writing(self._file):
+            append_whole(self._file, line_of(verdict, judge=self._fingerprint).encode())
         self.verdicts[verdict.id] = verdict

@@ -48,6 +48,6 @@ def tuning_text(
     """
     first, *others = [render_document(d, i) for i, d in enumerate(pair.documents, start=1)] or [""]
     prompt = bos + simulator_text(template, pair.question, pair.query, pair.quality, len(pair.documents), imitated)
-    whole = documents is None or documents >= len(pair.documents)
-    kept = others if whole else others[: documents - 1]
-    return [(prompt, 0.0), (first, 1.0), ("".join(between + d for d in kept) + (eos if whole else ""), lesser_weight)]
+    kept = others if documents is None else others[: documents - 1]
+    end = eos if len(kept) == len(others) else ""
+    return [(prompt, 0.0), (first, 1.0), ("".join(between + d for d in kept) + end, lesser_weight)]

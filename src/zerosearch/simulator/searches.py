@@ -23,7 +23,7 @@ from typing import Any
 
 from zerosearch.errors import BadConfig, BadFile
 from zerosearch.evaluation.questions import read_objects
-from zerosearch.rundir import write_atomically
+from zerosearch.files import write_atomically
 from zerosearch.types import Document, Question
 
 

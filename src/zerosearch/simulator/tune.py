@@ -7,6 +7,7 @@ Packing and the loss on the reply alone are in packing.py: thirty lines that do 
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 from collections.abc import Sequence
@@ -18,11 +19,11 @@ from typing import Any
 from rich.console import Console
 
 from zerosearch.errors import BadConfig, ModelNotUsable, RunFailed, one_of
+from zerosearch.files import new_directory, write_atomically, writing
 from zerosearch.models.local import DTYPES, load_model
 from zerosearch.models.tokens import Tokens
 from zerosearch.progress import Progress
 from zerosearch.prompts import WEB, Imitated, simulator_prompt
-from zerosearch.rundir import replace_directory, write_atomically
 from zerosearch.simulator.label import check_both_sides, read_labelled
 from zerosearch.simulator.packing import Example, PackedRows, batch_of_rows, encode_pairs
 from zerosearch.simulator.pairs import SearchPair, balanced
@@ -102,11 +103,12 @@ def tune(path: Path, settings: TuneSettings, out: Path, console: Console) -> dic
         **curve,
     }
     whole: Any = model.merge_and_unload() if settings.lora_rank else model
-    partial = out.with_name(f".{out.name}.partial")
-    whole.save_pretrained(partial)
-    tokenizer.save_pretrained(partial)
-    write_atomically(partial / "tuning.json", json.dumps(report, indent=2) + "\n")
-    replace_directory(partial, out)
+    if not _is_first_process():
+        return report
+    with new_directory(out) as partial:
+        whole.save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
+        write_atomically(partial / "tuning.json", json.dumps(report, indent=2) + "\n")
     shutil.rmtree(checkpoints, ignore_errors=True)
     return report
 
@@ -134,7 +136,6 @@ def _with_lora(model: Any, rank: int) -> Any:
 def _begin(checkpoints: Path, settings: TuneSettings, path: Path) -> None:
     """Refuse to go on with other settings: the result would be nobody's."""
     file, now = checkpoints / "settings.json", {**asdict(settings), "searches": str(path)}
-    checkpoints.mkdir(parents=True, exist_ok=True)
     if file.exists():
         before = json.loads(file.read_text())
         for key, value in now.items():
@@ -143,7 +144,15 @@ def _begin(checkpoints: Path, settings: TuneSettings, path: Path) -> None:
                     f"the tuning in '{checkpoints}' was begun with {key} = {before.get(key)}, now it is {value}; "
                     "go on unchanged, or remove that folder."
                 )
-    write_atomically(file, json.dumps(now, indent=2) + "\n")
+    if _is_first_process():
+        with writing(checkpoints):
+            checkpoints.mkdir(parents=True, exist_ok=True)
+            write_atomically(file, json.dumps(now, indent=2) + "\n")
+
+
+def _is_first_process() -> bool:
+    """Of those that `accelerate launch` started: one writes for all."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def fit_packed(

@@ -68,6 +68,7 @@ _PLANS = (
     _Plan("Speed", "tokens per second", {"tokens/s": ("train", "tokens_per_s")}),
 )
 _PLANNED = {key for plan in _PLANS for key in plan.curves.values()}
+_HOPS = {"1": "one hop", "2": "two hops"}
 _SPLIT_AFTER = 2  # "EM by question type" follows the evaluation chart
 
 
@@ -131,7 +132,8 @@ def _split(metrics: Sequence[Record]) -> list[Chart | None]:
         names = sorted({name for part in parts for name in part})
         curves = {name: curve for name in names if (curve := _curve(rows, "evaluate", name))}
         series: list[tuple[str, Curve, Style, int]] = [
-            (name.replace("_", " "), curve, _LINE, i) for i, (name, curve) in enumerate(curves.items())
+            (_HOPS.get(name, name.replace("_", " ")) if key == "by_hops" else name.replace("_", " "), curve, _LINE, i)
+            for i, (name, curve) in enumerate(curves.items())
         ]
         what = "question type" if key == "by_type" else key.removeprefix("by_").replace("_", " ")
         charts.append(_chart(f"EM by {what}", "EM, real engine", series))

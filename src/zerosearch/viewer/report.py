@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 from dataclasses import asdict
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from zerosearch.files import write_atomically, writing
 from zerosearch.viewer.charts import main_charts, more_charts
 from zerosearch.viewer.conversations import card, choose, conversation
 from zerosearch.viewer.run_files import Notes, read_metrics, read_summary, read_trajectories
@@ -21,11 +21,12 @@ _STYLES = ("vendor/uPlot.min.css", "templates/report.css")
 _SCRIPTS = ("vendor/uPlot.iife.min.js", "templates/report.js")
 
 
-def write_report(run_dir: Path) -> Path:
+def write_report(run_dir: Path, go_on: str = "the same command") -> Path:
     """Write `report.html` into the directory of a run and return its path.
 
     Reads metrics.jsonl (required), and config.toml, summary.json and trajectories.jsonl.gz where present. Files cut by
-    a kill are read as far as they are whole, and the report says so. Raises BadFile without metrics.
+    a kill are read as far as they are whole, and the report says so. Raises BadFile without metrics, RunFailed when the
+    page cannot be written; `go_on` is the command named then.
     """
     run_dir = Path(run_dir)
     notes = Notes()
@@ -58,7 +59,11 @@ def write_report(run_dir: Path) -> Path:
             notes=notes.lines,
         )
     )
-    return _write_whole(run_dir / "report.html", html)
+    report = run_dir / "report.html"
+    with writing(report, go_on):
+        # a lone surrogate from a model's reply cannot be written as UTF-8
+        write_atomically(report, html.encode("utf-8", errors="replace").decode())
+    return report
 
 
 def _assets(names: tuple[str, ...]) -> list[Markup]:
@@ -77,12 +82,3 @@ def _content_security_policy(styles: list[Markup], scripts: list[Markup]) -> str
 def _environment() -> Environment:
     loader = FileSystemLoader(_HERE / "templates")
     return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-
-
-def _write_whole(path: Path, text: str) -> Path:
-    """Write beside the target, then rename: a reader never sees half a page."""
-    partial = path.with_name(path.name + ".partial")
-    # a lone surrogate from a model's reply cannot be written as UTF-8
-    partial.write_bytes(text.encode("utf-8", errors="replace"))
-    os.replace(partial, path)
-    return path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from zerosearch.viewer.run_files import Record, mapping, number_or_none
 
@@ -23,6 +23,7 @@ _LABELS = {
     "documents_per_reply": "Documents per reply",
     "malformed_share": "Malformed replies, share",
 }
+_COUNTS = ("failed", "searches")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,9 @@ class Comparison:
 
     @property
     def is_share(self) -> bool:
-        """True if every number lies in [0, 1], so that it can be drawn on that axis."""
+        """True if every number is a share, so that it can be drawn from 0 to 1; a count may lie there by chance."""
+        if self.label in map(label, _COUNTS):
+            return False
         figures = [figure for figure in (self.base, self.trained) if figure]
         return all(0 <= edge <= 1 for figure in figures for edge in (figure.mean, figure.low or 0, figure.high or 0))
 
@@ -89,8 +92,8 @@ class SummaryView:
 def summary_view(summary: Record) -> SummaryView:
     """Sort the summary into before/after, phases, and everything else as lists of facts."""
     base, trained = mapping(summary.get("base")), mapping(summary.get("trained"))
-    keys = [key for key in {**base, **trained} if key != "n"]
-    comparisons = [Comparison(label(key), _figure(base.get(key)), _figure(trained.get(key))) for key in keys]
+    keys = [key for key in {**base, **trained} if key not in ("n", "intervals")]
+    comparisons = [Comparison(label(key), _figure_in(base, key), _figure_in(trained, key)) for key in keys]
     seconds = {name: s for name, value in mapping(summary.get("phases")).items() if (s := number_or_none(value)) is not None}
     total = sum(seconds.values()) or 1.0
     shown = {"base", "trained", "phases"}
@@ -117,6 +120,14 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _figure_in(side: Record, key: str) -> Figure | None:
+    """A figure of one policy; its interval stands with it, or under `intervals`."""
+    bounds = mapping(side.get("intervals")).get(key)
+    if isinstance(bounds, list) and len(bounds := cast(list[object], bounds)) == 2 and not mapping(side.get(key)):
+        return _figure({"mean": side.get(key), "low": bounds[0], "high": bounds[1]})
+    return _figure(side.get(key))
 
 
 def _figure(value: object) -> Figure | None:

@@ -1,0 +1,99 @@
+"""Signals to a real run in a process of its own, with a worker process beside it: what is saved, what is said, who is left."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from micro import micro_recipe
+from zerosearch.rl.checkpoint import finished_checkpoints
+from zerosearch.rundir import RunDirectory
+
+PATIENCE_S = 120.0
+
+
+@contextmanager
+def training(micro: Path, out: Path, workers: int) -> Iterator[subprocess.Popen[str]]:
+    """A run that would go on for hours, once it has finished a step. It has a session of its own, as under a terminal."""
+    recipe = out.with_suffix(".toml")
+    recipe.write_text(micro_recipe(micro))
+    words = ["train", str(recipe), f"run.out={out}", "rl.steps=100000", f"run.workers={workers}", "run.checkpoint_every=3"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "zerosearch", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        deadline = time.monotonic() + PATIENCE_S
+        while steps_of(out) < 4:
+            assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+            time.sleep(0.02)
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def steps_of(out: Path) -> int:
+    return sum(1 for row in RunDirectory(out).read_metrics() if row["kind"] == "train")
+
+
+def saved_of(out: Path) -> int:
+    return int(finished_checkpoints(RunDirectory(out))[-1].name.removeprefix("step-"))
+
+
+def alive(session: int) -> list[str]:
+    listed = subprocess.run(["ps", "-o", "pid=,stat=,args=", "-s", str(session)], capture_output=True, text=True).stdout
+    return [line for line in listed.splitlines() if not line.split()[1].startswith("Z")]
+
+
+def test_one_ctrl_c_finishes_the_step_and_saves_it(micro: Path, tmp_path: Path) -> None:
+    with training(micro, tmp_path / "run", workers=2) as process:
+        os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to every process of the job
+        _, said = process.communicate(timeout=PATIENCE_S)
+        left = alive(process.pid)
+    steps, lines = steps_of(tmp_path / "run"), said.splitlines()
+    assert process.returncode == 1 and left == [], (process.returncode, left, said)
+    assert lines[-1] == (
+        f"zerosearch: stopped after step {steps} of 100000, which is saved; go on with: zerosearch train --resume {tmp_path / 'run'}"
+    )
+    assert "stopping after this step, which is saved; once more stops at once" in lines and "Traceback" not in said
+    assert saved_of(tmp_path / "run") == steps
+
+
+def test_a_second_signal_stops_at_once(micro: Path, tmp_path: Path) -> None:
+    with training(micro, tmp_path / "run", workers=1) as process:
+        process.terminate()  # does what Ctrl-C does
+        time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 1 and "Traceback" not in said
+    assert said.splitlines()[-1].endswith(f"go on with: zerosearch train --resume {tmp_path / 'run'}")
+    assert saved_of(tmp_path / "run") >= 3
+
+
+def test_killed_it_leaves_no_process_and_loses_what_no_checkpoint_holds(micro: Path, tmp_path: Path) -> None:
+    with training(micro, tmp_path / "run", workers=2) as process:
+        process.kill()
+        process.wait()
+        deadline = time.monotonic() + 10
+        while (left := alive(process.pid)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+    assert left == []
+    assert 0 <= steps_of(tmp_path / "run") - saved_of(tmp_path / "run") <= 3  # checkpoint_every
+    assert json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])["step"] == 1
+
+
+def test_interrupted_before_it_has_begun(micro: Path, tmp_path: Path) -> None:
+    words = ["train", "--resume", str(tmp_path / "fifo")]
+    os.mkdir(tmp_path / "fifo")
+    os.mkfifo(tmp_path / "fifo" / "config.toml")  # reading it takes for ever
+    process = subprocess.Popen([sys.executable, "-m", "zerosearch", *words], stderr=subprocess.PIPE, text=True)
+    with open(tmp_path / "fifo" / "config.toml", "w"):  # returns when the other side has opened it
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=PATIENCE_S)
+    assert (process.returncode, said) == (1, "zerosearch: interrupted before anything was written; run the same command again.\n")
