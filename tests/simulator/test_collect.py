@@ -139,6 +139,9 @@ def test_refusals(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert run(command(world, server.url)) == 0
         assert run(command(world, server.url, "--limit", "2")) == 2
     assert "were begun with fingerprint" in capsys.readouterr().err
+    mistyped = ["/nowhere" if a == server.url else str(world / "new") if a == str(world / "out") else a for a in command(world, server.url)]
+    assert run(mistyped) == 2 and not (world / "new").exists()
+    assert "there is no folder '/nowhere'" in capsys.readouterr().err
     (world / "bare.jsonl").write_text('{"id": "1", "question": "?"}\n')
     assert run(["collect", "--questions", str(world / "bare.jsonl"), "--policy", "p", "--out", str(world / "new")]) == 2
     assert "no field 'golden_answers'" in capsys.readouterr().err

@@ -7,6 +7,7 @@ it is done), the searches on a tape (a search is paid for once, also when a kill
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 from rich.console import Console
 
-from zerosearch.errors import BadConfig, BudgetSpent, RunFailed
+from zerosearch.errors import BadConfig, BadInput, BudgetSpent, RunFailed
 from zerosearch.evaluation.benchmarks import Benchmark
 from zerosearch.evaluation.directory import EvaluationDirectory, Row
 from zerosearch.evaluation.evaluate import Answered, evaluate
@@ -50,10 +51,16 @@ def collect(benchmark: Benchmark, wanted: Wanted, out: Path, concurrency: int, c
     engine = dict(wanted.engine or {})
     if engine.get("kind") == "simulated":
         raise BadConfig("collect wants a real engine; a simulator would learn from a simulator. Choose another --engine.")
+    begun_now = not directory.origin.exists()
     directory.begin(_origin(benchmark, wanted, engine))
     if engine and not engine.get("record") and not engine.get("replay"):
         engine["record"] = str(directory.tape)
-    parts = assemble(replace(wanted, engine=engine or None))
+    try:
+        parts = assemble(replace(wanted, engine=engine or None))
+    except BadInput:  # a mistyped policy or engine must not lay claim to the directory
+        if begun_now:
+            shutil.rmtree(out, ignore_errors=True)
+        raise
     rollouts = EvaluationDirectory(directory.rollouts)
     config = {**parts.config, "engine": {k: v for k, v in (parts.config["engine"] or {}).items() if k not in _BUDGET}}
     rows = rollouts.begin({"benchmark": benchmark.name, "fingerprint": benchmark.fingerprint(), **config})
