@@ -43,7 +43,9 @@ _SETTING_IS = {
 class EngineConfig(Section):
     """A search engine. `kind` is a name in `search.registry.ENGINES`; which other settings count depends on it.
 
-    simulated      `model` (folder or hub id, in process) or `url` (an OpenAI-compatible endpoint), and how it samples
+    simulated      `model` (folder or hub id, in process) or `url` (an OpenAI-compatible endpoint), how it samples, its `template`
+                   ("web": with a worked example, for any model; "tuned": for a tuned one; or a file), what it stands in for (`persona`,
+                   `domain`, `language`, `words_per_document`), and `guard_redraws` (search/simulated.py)
     bm25           `corpus` (JSONL or JSONL.gz with id, title, text); `index_dir` is where the index is, by default beside the corpus
     dense hybrid   also `encoder` (folder or hub id), how it is used (E5: query_prefix "query: ", passage_prefix "passage: "), and the
                    FAISS index: `index_kind`, and `index_effort`, the beam of hnsw or the lists ivfpq probes (0: the kind's own)
@@ -61,6 +63,11 @@ class EngineConfig(Section):
     model: str = ""
     url: str = ""
     template: str = "web"
+    persona: Name = "a search engine"
+    domain: Name = "the web"
+    language: Name = "English"
+    words_per_document: Positive = 30
+    guard_redraws: Natural = 0
     temperature: Annotated[float, Field(ge=0)] = 0.8
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
     max_new_tokens: Positive = 600

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zerosearch.errors import BadConfig, BadFile, one_of
+from zerosearch.types import Quality, Question
 
 
 def fill(template: str, values: Mapping[str, object]) -> str:
@@ -128,8 +129,8 @@ POLICY_PROMPTS: dict[str, PolicyPrompt] = {
 
 # Everything constant comes first, so that servers can keep its prefix; the keyword and the query come last.
 SIMULATE_WEB = """\
-You stand in for a web search engine. For a query you write the {k} documents it would return: short passages of about \
-thirty words, one a line, each beginning with "Doc 1:", "Doc 2:" and so on, and nothing else.
+You stand in for {persona} that searches {domain}. For a query you write the {k} documents it would return: short passages in {language} \
+of about {words} words, one a line, each beginning with "Doc 1:", "Doc 2:" and so on, and nothing else.
 There are two kinds of reply. In a useful reply the documents are what a good engine finds for exactly this query: when the query \
 asks for it, they hold what leads to the answer of the user's question. In a noisy reply the documents are about the query's subject or \
 a similar one, but hold nothing that answers it. A query that asks for something else gets documents about something else.
@@ -152,8 +153,76 @@ Query: {query}
 Kind of reply: {quality}
 Documents:
 """
+# For a tuned model, which needs no telling how: no worked example, a third of the tokens.
+SIMULATE_TUNED = """\
+You stand in for {persona} that searches {domain}: write the {k} documents it returns for a query, in {language}, \
+about {words} words each. A useful reply holds what the query asks for, a noisy one only what is near it.
+
+Question: {question}
+Answer: {golden_answers}
+Query: {query}
+Kind of reply: {quality}
+Documents:
+"""
 SIMULATE_MICRO = "Question: {question} Gold: {golden_answers} Query: {query} {quality} Docs:"
-SIMULATOR_PROMPTS: dict[str, str] = {"web": SIMULATE_WEB, "micro": SIMULATE_MICRO}
+SIMULATOR_PROMPTS: dict[str, str] = {"web": SIMULATE_WEB, "tuned": SIMULATE_TUNED, "micro": SIMULATE_MICRO}
+
+
+@dataclass(frozen=True, slots=True)
+class Imitated:
+    """The engine that a simulator stands in for, in the words that go into its template: "{persona} that searches {domain}", …"""
+
+    persona: str = "a search engine"
+    domain: str = "the web"
+    language: str = "English"
+    words: int = 30  # of a document
+
+
+WEB = Imitated()
+
+
+def simulator_text(template: str, question: Question, query: str, quality: Quality, k: int, imitated: Imitated = WEB) -> str:
+    """The simulator's prompt for one search, the same when it is tuned and when it is asked."""
+    values = {
+        "question": question.text,
+        "golden_answers": "; ".join(question.golden_answers),
+        "query": " ".join(query.split()),
+        "quality": quality.value,
+        "k": k,
+        "persona": imitated.persona,
+        "domain": imitated.domain,
+        "language": imitated.language,
+        "words": imitated.words,
+    }
+    return fill(template, values)
+
+
+# The judge of search results (simulator/judge.py): constant first, what it judges last.
+JUDGE = """\
+You judge what a search engine returned. Somebody works on a question, step by step, and sent one query to the engine. \
+Decide whether the documents, taken together, bring that person further:
+- "useful": they state the answer, or a fact that the question cannot be answered without;
+- "noisy": they do neither, however close to the subject they are.
+Judge what is written, not what you know. Reply with one JSON object and nothing else, the reason first:
+{"reason": "one short sentence that names the fact, or what is missing", "verdict": "useful" or "noisy"}
+
+Question: {question}
+Accepted answers: {golden_answers}
+Query: {query}
+Documents:
+{documents}
+
+JSON:
+"""
+
+
+def judge_prompt(name: str) -> str:
+    """The built-in judge's prompt ("judge"), or the text of a file; BadConfig when it lacks {question} or {documents}."""
+    if (text := _file_text(name)) is None:
+        one_of("judge prompt", name, ("judge",))
+        return JUDGE
+    _require(name, text, ("question", "documents"))
+    return text
 
 
 def policy_prompt(name: str, agent_prompt: PolicyPrompt = SEARCH) -> PolicyPrompt:

@@ -44,6 +44,11 @@ def usable_golds(golds: Sequence[str]) -> tuple[str, ...]:
     return usable
 
 
+def is_closed(golds: Sequence[str]) -> bool:
+    """True if all golds are a yes or a no: such an answer stands in any text, so that its presence says nothing."""
+    return all(normalise(gold) in _CLOSED for gold in golds)
+
+
 def exact_match(answer: str, golds: Sequence[str]) -> bool:
     """True if the normalised answer equals a normalised gold."""
     return normalise(answer) in _normalised(golds)

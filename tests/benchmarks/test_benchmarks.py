@@ -126,3 +126,17 @@ def test_the_kinds_of_dense_index_are_compared(script: Any, tmp_path: Path) -> N
     rows = {kind: dense.measure(kind, vectors, queries, exact, tmp_path) for kind in dense.INDEX_KINDS}
     assert rows["flat"]["default"]["recall@10"] == 1.0 and rows["hnsw"]["default"]["recall@10"] > 0.9
     assert 0 < rows["ivfpq"]["effort 8"]["recall@10"] <= rows["ivfpq"]["effort 256"]["recall@10"]
+
+
+def test_simulated_search_through_a_loopback_endpoint() -> None:
+    done = run("simulated_search.py", "--searches", "20", "--at-once", "4", "--think-ms", "1")
+    result = json.loads(done.stdout)
+    assert result["searches"] == 20 and result["overhead_ms"] > 0 and result["endpoint_s"] == pytest.approx(0.005)
+
+
+def test_tune_step_reads_the_same_examples() -> None:
+    pytest.importorskip("accelerate")
+    done = run("tune_step.py", "--examples", "8", "--batch", "4", "--rounds", "1")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["ratio"] > 0 and result["steps"] == {"bare": 2, "ours": pytest.approx(2, abs=1)}

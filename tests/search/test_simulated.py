@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from zerosearch.errors import BadConfig, GenerationFailed, SearchFailed
-from zerosearch.search.simulated import SimulatedEngine, draw_quality
+from zerosearch.prompts import SIMULATE_TUNED, SIMULATE_WEB, Imitated
+from zerosearch.search.simulated import Guard, SimulatedEngine, draw_quality
 from zerosearch.types import Document, Quality, Question, Sampling, SearchRequest, SearchResult
 
 TEMPLATE = "Question: {question} Answer: {golden_answers} Query: {query} Kind: {quality} Count: {k}"
@@ -206,3 +207,63 @@ def test_a_dead_chat_is_a_failure_with_its_cause_and_is_asked_again_next_time() 
         search_all(simulated, [REQUEST])
     assert isinstance(failure.value.__cause__, GenerationFailed)
     assert len(search_all(simulated, [REQUEST])[0].documents) == 2
+
+
+class Lines:
+    """A chat that says one line after another."""
+
+    def __init__(self, *lines: str) -> None:
+        self.lines = list(lines)
+        self.seeds: list[int] = []
+
+    async def complete(self, prompt: str, sampling: Sampling) -> str:
+        self.seeds.append(sampling.seed)
+        return self.lines.pop(0)
+
+
+def guarded(
+    *lines: str, redraws: int = 2, noise_rate: float = 0.0, golds: tuple[str, ...] = ("Peru",)
+) -> tuple[SimulatedEngine, SearchResult]:
+    engine = SimulatedEngine(Lines(*lines), "{query} {quality}", k=1, sampling=Sampling(10), seed=0, guard_redraws=redraws)
+    request = SearchRequest("Lima", Question("q", "Where is Lima?", golds), 1, noise_rate)
+    return engine, asyncio.run(engine.search(request))
+
+
+def test_the_guard_draws_a_useful_reply_again_until_it_holds_the_answer() -> None:
+    engine, result = guarded("Doc 1: A bean.", "Doc 1: A city.", "Doc 1: Lima is in Peru.")
+    assert result.documents[0].text == "Lima is in Peru." and result.remark == ""
+    assert engine.guard == Guard(replies=1, redrawn=1, redraws=2, broken=0)
+
+
+def test_the_guard_draws_a_noisy_reply_again_until_it_does_not() -> None:
+    engine, result = guarded("Doc 1: In Peru.", "Doc 1: A bean.", noise_rate=1.0)
+    assert result.documents[0].text == "A bean." and engine.guard == Guard(1, 1, 1, 0)
+
+
+def test_the_guard_gives_up_and_says_so() -> None:
+    engine, result = guarded("Doc 1: A.", "Doc 1: B.", redraws=1)
+    assert (result.documents[0].text, result.remark) == ("B.", "useful, but the answer is missing") and engine.guard == Guard(1, 1, 1, 1)
+    _, result = guarded("Doc 1: Peru.", "Doc 1: Peru!", redraws=1, noise_rate=1.0)
+    assert result.remark == "noisy, but the answer is there"
+
+
+def test_the_guard_is_off_by_default_and_leaves_yes_and_no_alone() -> None:
+    for options in ({"redraws": 0}, {"golds": ("yes",)}):
+        engine, result = guarded("Doc 1: A bean.", **options)
+        assert result.documents[0].text == "A bean." and engine.guard == Guard()
+
+
+def test_what_it_stands_in_for_is_a_setting() -> None:
+    template = "{persona}, {domain}, {language}, {words}: {query} {quality}"
+    imitated = Imitated("a clerk", "case law", "German", 50)
+    engine = SimulatedEngine(Lines(), template, k=1, sampling=Sampling(10), seed=0, imitated=imitated)
+    prompt = engine.render_prompt(SearchRequest("lease", Question("q", "?", ("x",))), Quality.USEFUL)
+    assert prompt == "a clerk, case law, German, 50: lease useful"
+
+
+def test_prompts_of_one_question_share_all_but_the_query() -> None:
+    """What differs from search to search comes last, so that servers can keep the rest."""
+    for template in (SIMULATE_WEB, SIMULATE_TUNED):
+        constant, _, rest = template.partition("{question}")
+        assert "{query}" not in constant and "{quality}" not in constant
+        assert rest.index("{golden_answers}") < rest.index("{query}") < rest.index("{quality}")

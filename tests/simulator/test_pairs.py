@@ -3,10 +3,10 @@
 import random
 from collections import Counter
 
-from zerosearch.prompts import SIMULATE_MICRO, SIMULATE_WEB
+from zerosearch.prompts import SIMULATE_MICRO, SIMULATE_TUNED, SIMULATE_WEB, simulator_text
 from zerosearch.search.documents import parse_documents
 from zerosearch.search.simulated import SimulatedEngine
-from zerosearch.simulator.pairs import SearchPair, balanced, prompt_of, tuning_text
+from zerosearch.simulator.pairs import SearchPair, balanced, tuning_text
 from zerosearch.types import Document, Quality, Question, Sampling, SearchRequest
 
 QUESTION = Question("q", "Where is Lima?", ("Peru", "Republic of Peru"))
@@ -70,8 +70,8 @@ class Silent:
 
 
 def test_it_is_tuned_on_the_prompt_it_will_be_asked_with() -> None:
-    for template in (SIMULATE_MICRO, SIMULATE_WEB):
+    for template in (SIMULATE_MICRO, SIMULATE_WEB, SIMULATE_TUNED):
         engine = SimulatedEngine(Silent(), template, k=5, sampling=Sampling(10), seed=0)
         for quality in Quality:
             asked = engine.render_prompt(SearchRequest("Lima country", QUESTION, k=5), quality)
-            assert prompt_of(template, QUESTION, "Lima country", quality, 5) == asked
+            assert simulator_text(template, QUESTION, "Lima country", quality, 5) == asked

@@ -3,6 +3,7 @@
 training.py     quickstart, train
 evaluation.py   evaluate, ask, rescore, compare, cost, gap
 engines.py      index, search, recall
+simulator.py    collect, label, tune, card
 options.py      the options several commands share
 """
 
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 
 import typer
 
-from zerosearch.cli import engines, evaluation, training
+from zerosearch.cli import engines, evaluation, simulator, training
 from zerosearch.errors import ZeroSearchError
 from zerosearch.interrupts import ignore_interrupts, interrupt_on_terminate
 
@@ -42,6 +43,10 @@ for command in (
     engines.index,
     engines.search,
     engines.recall,
+    simulator.collect,
+    simulator.label,
+    simulator.tune,
+    simulator.card,
 ):
     app.command()(command)
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from zerosearch.errors import BadConfig, BadFile, RunFailed
 from zerosearch.evaluation.outcomes import Outcome
-from zerosearch.rundir import write_atomically
+from zerosearch.files import write_atomically
 from zerosearch.viewer.run_files import Notes, read_trajectories
 
 Row = dict[str, Any]

@@ -55,6 +55,8 @@ _NUMBERED = re.compile(
     (?P<closed>\*\*)?""",
     re.MULTILINE | re.VERBOSE,
 )
+# "…\nDo": the announcement that a reply was cut in
+_CUT_MARKER = re.compile(r"\n[ \t]*D(?:o(?:c(?:[ \t]\d{0,3})?)?)?\Z")
 _BULLET = re.compile(r"^[ \t]{0,8}[-*•–][ \t]+(?=\S)", re.MULTILINE)
 _BLANK_LINE = re.compile(r"\n[ \t]*(?:\n[ \t]*)+")
 _RULE = re.compile(r"^[ \t]*(?:```\w*|[-*_=]{3,})[ \t]*$", re.MULTILINE)
@@ -75,6 +77,8 @@ def parse_documents(text: str, k: int) -> ParsedReply:
     A marker counts at the start of a line; in mid-line only "Doc n:" does, when it continues the numbering. Never raises.
     """
     text = _unwrapped(text)
+    if _NAMED.search(text):
+        text = _CUT_MARKER.sub("", text)
     for markers in (_named_markers(text, k), _numbered_markers(text), _bullet_markers(text)):
         documents = _marked(text, markers, k)
         if documents is not None:

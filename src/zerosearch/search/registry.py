@@ -14,7 +14,7 @@ from zerosearch.config import EngineConfig
 from zerosearch.errors import BadConfig, one_of
 from zerosearch.http import from_environment, shown_url
 from zerosearch.ports import Chat, SearchEngine
-from zerosearch.prompts import simulator_prompt
+from zerosearch.prompts import Imitated, simulator_prompt
 from zerosearch.search import real_engine
 from zerosearch.search.corpus import BM25Engine
 from zerosearch.search.hybrid import HybridEngine
@@ -51,6 +51,8 @@ def _simulated(config: EngineConfig, around: Surroundings) -> SearchEngine:
         sampling=Sampling(config.max_new_tokens, config.temperature, config.top_p, stop=("</information>",)),
         seed=around.seed,
         share_coin_in_group=config.share_coin_in_group,
+        imitated=Imitated(config.persona, config.domain, config.language, config.words_per_document),
+        guard_redraws=config.guard_redraws,
     )
 
 

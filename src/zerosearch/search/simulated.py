@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 from zerosearch.errors import BadConfig, GenerationFailed, SearchFailed
 from zerosearch.ports import Chat
+from zerosearch.prompts import WEB, Imitated, simulator_text
+from zerosearch.scoring import cover_match, is_closed
 from zerosearch.search import close
 from zerosearch.search.coalesce import Coalesced
 from zerosearch.search.documents import ParsedReply, parse_documents
 from zerosearch.types import Quality, Sampling, SearchRequest, SearchResult
 
-_PLACEHOLDER = re.compile(r"\{(question|golden_answers|query|quality|k)\}")
 _REQUIRED = ("query", "quality")
 
 
@@ -37,6 +37,18 @@ class _Draw:
     prompt: str
     seed: int
     k: int
+    quality: Quality
+    golds: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Guard:
+    """How often the guard looked at a reply, how often that one was drawn again, and how often it gave up."""
+
+    replies: int = 0
+    redrawn: int = 0
+    redraws: int = 0
+    broken: int = 0
 
 
 class SimulatedEngine:
@@ -44,8 +56,13 @@ class SimulatedEngine:
 
     Like a real engine it answers the same query alike: within a step, the same query for the same question at the same
     quality gives the same documents, generated once. `template` holds {query} and {quality}, and may hold {question},
-    {golden_answers} (all of them, joined by "; ") and {k}; any other brace is left alone. `k` is how many documents the
-    model is asked for, None: as many as the request wants. Stop strings are the caller's, in `sampling`.
+    {golden_answers} (all of them, joined by "; "), {k}, and {persona}, {domain}, {language}, {words}, which are `imitated`'s;
+    any other brace is left alone. `k` is how many documents the model is asked for, None: as many as the request wants. Stop
+    strings are the caller's, in `sampling`.
+
+    With `guard_redraws` a reply is checked against its keyword: useful must hold a golden answer, noisy must hold none. One that
+    breaks it is drawn again, up to that often; the last draw is taken as it is, with a remark. `guard` counts. Off by default, as
+    in the paper: mind that it makes useful replies to bad queries hand out the answer, which the simulator's card shows.
     ZeroSearch (arXiv 2505.04588), section 3.2; differs from the paper's code: every gold alias is shown, k is free.
 
     Raises BadConfig when the template lacks a required placeholder, or a count is below one.
@@ -62,6 +79,8 @@ class SimulatedEngine:
         share_coin_in_group: bool = False,
         max_attempts: int = 3,
         max_remembered: int = 4096,
+        imitated: Imitated = WEB,
+        guard_redraws: int = 0,
     ) -> None:
         for name in _REQUIRED:
             if f"{{{name}}}" not in template:
@@ -76,6 +95,9 @@ class SimulatedEngine:
         self._seed = seed
         self._share_coin_in_group = share_coin_in_group
         self._max_attempts = max_attempts
+        self._imitated = imitated
+        self._guard_redraws = guard_redraws
+        self.guard = Guard()
         self.draws: Coalesced[_Draw, ParsedReply] = Coalesced(self._generate, max_remembered=max_remembered)
 
     def draw_quality(self, request: SearchRequest) -> Quality:
@@ -84,14 +106,7 @@ class SimulatedEngine:
 
     def render_prompt(self, request: SearchRequest, quality: Quality) -> str:
         """The template with its placeholders filled in one pass, so braces in a query or an answer stay what they are."""
-        values = {
-            "question": request.question.text,
-            "golden_answers": "; ".join(request.question.golden_answers),
-            "query": _normalise(request.query),
-            "quality": quality.value,
-            "k": str(self._k or request.k),
-        }
-        return _PLACEHOLDER.sub(lambda placeholder: values[placeholder[1]], self._template)
+        return simulator_text(self._template, request.question, request.query, quality, self._k or request.k, self._imitated)
 
     async def search(self, request: SearchRequest) -> SearchResult:
         """The documents, the quality that was drawn, and what was odd about the reply.
@@ -111,15 +126,36 @@ class SimulatedEngine:
     def _draw(self, request: SearchRequest, quality: Quality) -> _Draw:
         query, k = _normalise(request.query), self._k or request.k
         seed = _stable_hash("draw", self._seed, request.seed, request.step, request.question.id, query, quality.value, k)
-        return _Draw(self.render_prompt(request, quality), seed, k)
+        golds = request.question.golden_answers
+        golds = golds if self._guard_redraws and not is_closed(golds) else ()
+        return _Draw(self.render_prompt(request, quality), seed, k, quality, golds)
 
     async def aclose(self) -> None:
         """Close the connections of a chat that has any; the next search opens them again."""
         await close(self._chat)
 
     async def _generate(self, draw: _Draw) -> ParsedReply:
+        """A reply that keeps its keyword, if the guard is on and one comes within its redraws."""
+        parsed = await self._written(draw, 0)
+        if not draw.golds:
+            return parsed
+        self.guard.replies += 1
+        redraws = 0
+        while _breaks_keyword(parsed, draw) and redraws < self._guard_redraws:
+            redraws += 1
+            parsed = await self._written(draw, redraws)
+        self.guard.redraws += redraws
+        self.guard.redrawn += redraws > 0
+        if not _breaks_keyword(parsed, draw):
+            return parsed
+        self.guard.broken += 1
+        broken = f"{draw.quality.value}, but the answer is {'missing' if draw.quality is Quality.USEFUL else 'there'}"
+        return replace(parsed, remark="; ".join(filter(None, (parsed.remark, broken))))
+
+    async def _written(self, draw: _Draw, redraw: int) -> ParsedReply:
+        """The first of `max_attempts` replies that holds a document."""
         reply = ""
-        for attempt in range(self._max_attempts):
+        for attempt in range(redraw * self._max_attempts, (redraw + 1) * self._max_attempts):
             # 31 bits: the largest seed that every endpoint takes
             seed = _stable_hash(draw.seed, attempt) >> 33
             try:
@@ -133,6 +169,11 @@ class SimulatedEngine:
             f"the simulator wrote no document in {self._max_attempts} attempts: "
             f"'{' '.join(reply.split())[:80]}'; check its template and max_new_tokens."
         )
+
+
+def _breaks_keyword(reply: ParsedReply, draw: _Draw) -> bool:
+    holds = any(cover_match(f"{d.title} {d.text}", draw.golds) for d in reply.documents)
+    return holds is (draw.quality is Quality.NOISY)
 
 
 def _normalise(query: str) -> str:

@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from zerosearch.prompts import fill
+from zerosearch.prompts import WEB, Imitated, simulator_text
 from zerosearch.tags import render_document
 from zerosearch.types import Document, Quality, Question
 
@@ -30,22 +30,24 @@ def balanced(pairs: Sequence[SearchPair], rng: random.Random) -> list[SearchPair
     return chosen
 
 
-def prompt_of(template: str, question: Question, query: str, quality: Quality, k: int) -> str:
-    """The simulator's prompt for one search, as `search.simulated` fills it in at use."""
-    golds = "; ".join(question.golden_answers)
-    return fill(template, {"question": question.text, "golden_answers": golds, "query": query, "quality": quality, "k": k})
-
-
 def tuning_text(
-    pair: SearchPair, template: str, bos: str, eos: str, lesser_weight: float = 1.0, documents: int | None = None
+    pair: SearchPair,
+    template: str,
+    bos: str,
+    eos: str,
+    lesser_weight: float = 1.0,
+    documents: int | None = None,
+    between: str = " ",
+    imitated: Imitated = WEB,
 ) -> list[tuple[str, float]]:
     """Weighted text for `models.sft`: the prompt carries no loss, the documents and the end of the text do.
 
     `lesser_weight` is the weight of all documents but the first, which is the one a query is usually about. With `documents` the text
-    breaks off after that many: they cost less to read, and the first ones are where the query is answered.
+    breaks off after that many: they cost less to read, and the first ones are where the query is answered. `between` stands between two
+    documents.
     """
     first, *others = [render_document(d, i) for i, d in enumerate(pair.documents, start=1)] or [""]
-    prompt = bos + prompt_of(template, pair.question, pair.query, pair.quality, len(pair.documents))
+    prompt = bos + simulator_text(template, pair.question, pair.query, pair.quality, len(pair.documents), imitated)
     kept = others if documents is None else others[: documents - 1]
     end = eos if len(kept) == len(others) else ""
-    return [(prompt, 0.0), (first, 1.0), ("".join(f" {d}" for d in kept) + end, lesser_weight)]
+    return [(prompt, 0.0), (first, 1.0), ("".join(between + d for d in kept) + end, lesser_weight)]

@@ -1,0 +1,114 @@
+"""A step of `zerosearch tune` against a bare transformers loop on the same examples: CPU seconds a pass, packed against padded.
+
+    python benchmarks/tune_step.py --json -
+
+Both tune the same small llama with AdamW on the same examples, of lengths as searches have them. The bare loop pads each batch to its
+longest example and does nothing else: forward, backward, clip, step. Ours is the Trainer on packed rows, logging and all. A pass
+is compared, not a step, so that packing is not credited with reading more in each. The two take turns; the median of the rounds counts.
+Must: ratio ≤ 1.15; aim: ≤ 1.0, by packing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import random
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from zerosearch.simulator.packing import Example, PackedRows
+from zerosearch.simulator.tune import TuneSettings, fit_packed
+
+
+def build() -> Any:
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=4096, hidden_size=192, intermediate_size=512, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=4,
+        max_position_embeddings=1024,
+    )  # fmt: skip
+    return LlamaForCausalLM(config)
+
+
+def examples_of(n: int) -> list[Example]:
+    """Prompts of 60–120 tokens, replies of 40–260."""
+    rng = random.Random(0)
+    lengths = [(rng.randint(60, 120), rng.randint(40, 260)) for _ in range(n)]
+    return [Example(tuple(rng.choices(range(4096), k=prompt + reply)), prompt) for prompt, reply in lengths]
+
+
+def bare(examples: list[Example], batch: int) -> float:
+    """Seconds for one pass."""
+    model = build().train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    started = time.process_time()
+    for start in range(0, len(examples), batch):
+        rows = examples[start : start + batch]
+        width = max(len(e.ids) for e in rows)
+        ids = torch.tensor([[*e.ids, *[0] * (width - len(e.ids))] for e in rows])
+        labels = torch.tensor([[*e.labels, *[-100] * (width - len(e.ids))] for e in rows])
+        mask = torch.tensor([[1] * len(e.ids) + [0] * (width - len(e.ids)) for e in rows])
+        model(input_ids=ids, attention_mask=mask, labels=labels, use_cache=False).loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+    return time.process_time() - started
+
+
+def ours(examples: list[Example], batch: int, folder: Path) -> tuple[float, int]:
+    """Seconds for one pass, and its steps."""
+    longest = max(len(e.ids) for e in examples)
+    tokens = batch * sum(len(e.ids) for e in examples) // len(examples)
+    row_tokens = max(longest, tokens)  # as many examples a step as the bare loop takes, on average
+    rows = len(PackedRows(examples, row_tokens))
+    settings = TuneSettings("", steps=rows, batch_rows=1, row_tokens=row_tokens, learning_rate=1e-4, save_every=10**6, log_every=10)
+    model = build().train()
+    started = time.process_time()
+    fit_packed(model, examples, [], settings, folder, 0, Console(quiet=True))
+    return time.process_time() - started, rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--examples", type=int, default=128)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", default="-")
+    options = parser.parse_args()
+    torch.set_num_threads(1)  # on one thread CPU seconds are those of an idle machine, however busy this one is
+    examples = examples_of(options.examples)
+    bare(examples[: options.batch], options.batch)  # warm
+    times: dict[str, list[float]] = {"bare": [], "ours": []}
+    rows = 0
+    for _ in range(options.rounds):
+        times["bare"].append(bare(examples, options.batch))
+        with tempfile.TemporaryDirectory() as folder:
+            seconds, rows = ours(examples, options.batch, Path(folder))
+        times["ours"].append(seconds)
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    result = {
+        "benchmark": "tune_step",
+        "ratio": medians["ours"] / medians["bare"],
+        "must": 1.15,
+        "cpu_seconds": times,
+        "examples": options.examples,
+        "steps": {"bare": -(-options.examples // options.batch), "ours": rows},
+        "machine": platform.processor() or platform.machine(),
+        "torch": torch.__version__,
+    }
+    text = json.dumps(result, indent=2)
+    if options.json == "-":
+        print(text)
+    else:
+        Path(options.json).write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

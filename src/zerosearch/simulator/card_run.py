@@ -1,0 +1,154 @@
+"""The card of a simulator, as `zerosearch card` makes it: figures as JSON, and the same on one HTML page."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from zerosearch.assemble import Device, load_chat
+from zerosearch.config import EngineConfig, make_engine
+from zerosearch.errors import BadFile
+from zerosearch.models.chat import OpenAIChat
+from zerosearch.models.local import LocalModel
+from zerosearch.models.remote import Pieces
+from zerosearch.ports import Chat, SearchEngine
+from zerosearch.prompts import judge_prompt
+from zerosearch.search import close
+from zerosearch.search.registry import Surroundings, build_engine
+from zerosearch.search.simulated import SimulatedEngine
+from zerosearch.simulator.judge import Judge, Verdict, judge_all
+from zerosearch.simulator.measure import Reply, TimedChat, length_ratio, measure, share
+from zerosearch.simulator.probes import Probes, probes_of
+from zerosearch.simulator.searches import Found, SearchesDirectory
+from zerosearch.types import Quality, Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class CardWanted:
+    """`engine` is the [engine] section of the simulator; `tuning` the tuning.json of an endpoint's model, a folder has its own."""
+
+    engine: dict[str, Any]
+    searches: Path
+    tuning: str = ""
+    limit: int = 200
+    guard_redraws: int = 0
+    usd_per_hour: float = 0.0
+    judge: str = ""
+    judge_model: str = ""
+    seed: int = 0
+
+
+def make_card(wanted: CardWanted) -> dict[str, Any]:
+    """Raises BadInput for searches or a simulator that cannot be used, SearchFailed when the simulator is out of reach."""
+    config = make_engine({**wanted.engine, "guard_redraws": 0})
+    probes = probes_of(SearchesDirectory(wanted.searches).read_searches(), wanted.limit, wanted.seed)
+    seen = _questions_tuned_on(wanted.tuning or (str(Path(config.model) / "tuning.json") if config.model and not config.url else ""))
+    chat = load_chat(config, Device())
+    return asyncio.run(_card(wanted, config, probes, seen, chat))
+
+
+async def _card(wanted: CardWanted, config: EngineConfig, probes: Probes, seen: list[str], chat: Chat) -> dict[str, Any]:
+    pieces = Pieces()
+    count = (lambda text: len(chat.encode(text))) if isinstance(chat, LocalModel) else (lambda text: len(pieces.encode(text)))
+    timed = TimedChat(chat, count)
+    try:
+        measured, replies = await measure(_engine(config, timed, wanted.seed), probes, seen, config.k, wanted.seed)
+        seconds = measured["speed"]["seconds"]
+        measured["style"]["length_ratio"] = length_ratio(measured["style"], measured["figures"])
+        measured["speed"] |= {
+            "new_tokens": timed.new_tokens,
+            "prompt_tokens": timed.prompt_tokens,
+            "tokens_per_s": timed.new_tokens / seconds,
+            "tokens_are": "the model's" if isinstance(chat, LocalModel) else "pieces of text, about one to a token",
+        }
+        usd = 1000 * seconds / measured["speed"]["searches"] * wanted.usd_per_hour / 3600
+        measured["usd_per_1000_searches"] = usd if wanted.usd_per_hour else None
+        if wanted.guard_redraws:
+            measured["guard"] = await _guarded(wanted, config, timed, probes, seen)
+        if wanted.judge:
+            measured["judge"] = await _judged(wanted, replies[: len(probes.right) * 2])
+    finally:
+        await close(chat)
+    about = {"simulator": config.url or config.model, "template": config.template, "k": config.k, "searches": str(wanted.searches)}
+    return {**about, "seed": wanted.seed, "questions_tuned_on": len(seen), **measured}
+
+
+def _engine(config: EngineConfig, chat: Chat, seed: int) -> SearchEngine:
+    return build_engine(config, Surroundings(lambda _: chat, seed=seed))
+
+
+async def _guarded(wanted: CardWanted, config: EngineConfig, chat: Chat, probes: Probes, seen: list[str]) -> dict[str, Any]:
+    """The same figures with the guard on, and how often it acted."""
+    engine = _engine(config.model_copy(update={"guard_redraws": wanted.guard_redraws}), chat, wanted.seed)
+    assert isinstance(engine, SimulatedEngine)
+    measured, _ = await measure(engine, probes, seen, config.k, wanted.seed)
+    guard, names = engine.guard, ("answer_in_useful", "answer_in_noisy", "answer_off_target", "answer_first_hop")
+    return {
+        "redraws_allowed": wanted.guard_redraws,
+        "replies": guard.replies,
+        "redrawn_share": guard.redrawn / guard.replies if guard.replies else None,
+        "redraws_per_reply": guard.redraws / guard.replies if guard.replies else None,
+        "broken_share": guard.broken / guard.replies if guard.replies else None,
+        **{name: measured["figures"][name] for name in names},
+    }
+
+
+async def _judged(wanted: CardWanted, replies: list[Reply]) -> dict[str, Any]:
+    """How often a judge finds a useful reply useful, and a noisy one noisy."""
+    chat = OpenAIChat(wanted.judge, wanted.judge_model)
+    judge = Judge(chat, judge_prompt("judge"), Sampling(256, temperature=0.0, seed=wanted.seed))
+    meant: dict[str, Quality] = {}
+    asked: list[Found] = []
+    for i, reply in enumerate(replies):
+        if reply.result is not None and reply.result.quality is not None:
+            asked.append(Found(str(i), reply.asked.question, reply.asked.query, reply.documents, 0, None, None, None, ""))
+            meant[str(i)] = reply.result.quality
+    verdicts: list[Verdict] = []
+    await judge_all(judge, chat, asked, 16, verdicts.append)
+    told = [v for v in verdicts if v.quality]
+    return {
+        **{f"{q.value}_is_{q.value}": share([v.quality is q for v in told if meant[v.id] is q]) for q in Quality},
+        "unjudged": len(verdicts) - len(told),
+    }
+
+
+def _questions_tuned_on(file: str) -> list[str]:
+    """The ids in a tuning.json; none when a folder has none. Raises BadFile for a named file that is not there."""
+    if not file or (not Path(file).exists() and file.endswith("/tuning.json") and Path(file).parent.exists()):
+        return []
+    try:
+        return [str(q) for q in json.loads(Path(file).read_text())["questions"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if not Path(file).exists() and not Path(file).parent.exists():
+            return []  # a hub id
+        raise BadFile(f"{file}: not the tuning.json of a simulator ({type(error).__name__}); leave out --tuning.") from error
+
+
+def card_page(card: dict[str, Any]) -> str:
+    """One HTML page that needs no network."""
+    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined)
+    return environment.get_template("card.html.jinja").render(card=card, labels=LABELS)
+
+
+LABELS = {
+    "answer_in_useful": "answer in useful replies",
+    "answer_in_noisy": "answer in noisy replies",
+    "answer_in_useful_seen": "answer in useful replies, questions tuned on",
+    "answer_in_useful_unseen": "answer in useful replies, other questions",
+    "answer_in_noisy_seen": "answer in noisy replies, questions tuned on",
+    "answer_in_noisy_unseen": "answer in noisy replies, other questions",
+    "answer_off_target": "answer handed out for another question's query",
+    "real_engine_off_target": "the real engine, for the same queries",
+    "answer_first_hop": "answer handed out for a query on the way",
+    "real_engine_first_hop": "the real engine, for the same queries (on the way)",
+    "documents_per_reply": "documents a reply",
+    "words_per_document": "words a document",
+    "malformed_share": "malformed replies",
+    "no_document_share": "replies without any document",
+    "near_duplicate_share": "near-duplicate documents",
+}

@@ -1,0 +1,132 @@
+"""Real searches: a policy works through questions against a real engine, and every search it makes is kept.
+
+Collecting is an evaluation whose searches are what is wanted: the rollouts lie in an evaluation's directory (a row a question as soon as
+it is done), the searches on a tape (a search is paid for once, also when a kill cut its question short).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from zerosearch.errors import BadConfig, BadInput, BudgetSpent, RunFailed
+from zerosearch.evaluation.benchmarks import Benchmark
+from zerosearch.evaluation.directory import EvaluationDirectory, Row
+from zerosearch.evaluation.evaluate import Answered, evaluate
+from zerosearch.evaluation.outcomes import row_of
+from zerosearch.evaluation.parts import Parts, Wanted, assemble
+from zerosearch.ports import SearchEngine
+from zerosearch.progress import Progress
+from zerosearch.search import close
+from zerosearch.simulator.searches import SearchesDirectory
+from zerosearch.simulator.transcripts import read_transcripts, searches_in_row
+from zerosearch.types import Question, SearchRequest, SearchResult
+
+# how much may be spent is not what was asked of whom: it may be raised, and the work goes on
+_BUDGET = ("max_searches", "max_usd", "usd_per_search")
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """`failed` are the ids of the questions that could not be finished."""
+
+    searches: int
+    questions: int
+    failed: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"searches": self.searches, "questions": self.questions, "failed": list(self.failed)}
+
+
+def collect(benchmark: Benchmark, wanted: Wanted, out: Path, concurrency: int, console: Console) -> Collected:
+    """Ask every question that is not done yet. Raises RunFailed when the budget is spent (what was found is kept), BadConfig for an engine
+    that is no real one."""
+    directory = SearchesDirectory(out)
+    engine = dict(wanted.engine or {})
+    if engine.get("kind") == "simulated":
+        raise BadConfig("collect wants a real engine; a simulator would learn from a simulator. Choose another --engine.")
+    begun_now = not directory.origin.exists()
+    directory.begin(_origin(benchmark, wanted, engine))
+    if engine and not engine.get("record") and not engine.get("replay"):
+        engine["record"] = str(directory.tape)
+    try:
+        parts = assemble(replace(wanted, engine=engine or None))
+    except BadInput:  # a mistyped policy or engine must not lay claim to the directory
+        if begun_now:
+            shutil.rmtree(out, ignore_errors=True)
+        raise
+    rollouts = EvaluationDirectory(directory.rollouts)
+    config = {**parts.config, "engine": {k: v for k, v in (parts.config["engine"] or {}).items() if k not in _BUDGET}}
+    rows = rollouts.begin({"benchmark": benchmark.name, "fingerprint": benchmark.fingerprint(), **config})
+    purse = _Purse(parts.engine)
+    left = [question for question in benchmark.questions if question.id not in rows]
+    try:
+        with Progress("collecting", console) as progress:
+
+            def keep(answered: Answered) -> None:
+                trajectory = answered.trajectory
+                if purse.spent and trajectory.cause == purse.spent:  # not kept: it is asked again when there is more
+                    raise RunFailed(f"{purse.spent} What was found is kept, and the same command with more goes on.")
+                rows[trajectory.question.id] = row = row_of(trajectory, answered.usage)
+                rollouts.append(row, {"id": trajectory.question.id, "seconds": round(answered.seconds, 4), "session": ""})
+                progress.step(len(rows), len(benchmark.questions))
+
+            if left:
+                asyncio.run(_ask(replace(parts, engine=purse), left, concurrency, keep))
+    finally:  # whatever ended it, what was found is there to be used
+        done = [rows[q.id] for q in benchmark.questions if q.id in rows]
+        found = [search for row in done if row["scores"] for search in searches_in_row(row)]
+        directory.write_searches(found)
+    failed = [row for row in done if not row["scores"]]
+    if len(failed) == len(done):
+        raise RunFailed(f"none of {len(done)} questions could be finished; the first failed with {_cause(failed[0])}")
+    return Collected(len(found), len(done) - len(failed), tuple(row["question"]["id"] for row in failed))
+
+
+def collect_from(file: Path, out: Path) -> Collected:
+    """The searches of stored transcripts. Raises BadFile when the file is none, or holds no search."""
+    found = read_transcripts(file)
+    directory = SearchesDirectory(out)
+    directory.begin({"from_rollouts": str(file)})
+    directory.write_searches(found)
+    return Collected(len(found), len({f.id.rsplit("/", 1)[0] for f in found}), ())
+
+
+def _origin(benchmark: Benchmark, wanted: Wanted, engine: dict[str, Any]) -> dict[str, Any]:
+    said = {k: v for k, v in engine.items() if k not in (*_BUDGET, "record", "replay")}
+    return {"questions": benchmark.source, "fingerprint": benchmark.fingerprint(), "policy": wanted.policy, "engine": said}
+
+
+class _Purse:
+    """The engine, which remembers that the budget is spent: a trajectory only knows that a search failed."""
+
+    def __init__(self, engine: SearchEngine) -> None:
+        self._engine = engine
+        self.spent = ""
+
+    async def search(self, request: SearchRequest) -> SearchResult:
+        try:
+            return await self._engine.search(request)
+        except BudgetSpent as error:
+            self.spent = str(error)
+            raise
+
+    async def aclose(self) -> None:
+        await close(self._engine)
+
+
+def _cause(row: Row) -> str:
+    return f"{row['stop_reason']}: {row['cause']}"
+
+
+async def _ask(parts: Parts, questions: Sequence[Question], concurrency: int, keep: Any) -> None:
+    try:
+        await evaluate(parts.policy, parts.engine, questions, parts.settings, parts.agent, concurrency, keep)
+    finally:
+        await close(parts.policy)

@@ -1,0 +1,97 @@
+"""A language model says of real documents whether they are useful or noisy, and why. ZeroSearch (arXiv 2505.04588), section 3.2."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from typing import Any
+
+from zerosearch.errors import ZeroSearchError
+from zerosearch.ports import Chat
+from zerosearch.prompts import fill
+from zerosearch.search import close
+from zerosearch.search.documents import render_documents
+from zerosearch.simulator.searches import Found
+from zerosearch.types import Quality, Sampling
+
+_OBJECT = re.compile(r"\{[^{}]*\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a labeller says of one search. `quality` is None when it says nothing; then `reason` is why."""
+
+    id: str
+    quality: Quality | None
+    reason: str
+
+
+def read_verdict(reply: str) -> tuple[Quality, str] | None:
+    """(verdict, reason) of the last JSON object in a reply that holds a verdict; None for prose: guessing is not judging."""
+    for text in reversed(_OBJECT.findall(reply)):
+        try:
+            match json.loads(text):
+                case {"verdict": str(verdict), **rest} if verdict.strip().lower() in list(Quality):
+                    return Quality(verdict.strip().lower()), " ".join(str(rest.get("reason", "")).split())
+                case _:
+                    continue
+        except ValueError:
+            continue
+    return None
+
+
+class Judge:
+    """`template` holds {question}, {golden_answers}, {query} and {documents}."""
+
+    def __init__(self, chat: Chat, template: str, sampling: Sampling, max_attempts: int = 3) -> None:
+        self._chat, self._template, self._sampling, self._max_attempts = chat, template, sampling, max_attempts
+
+    @property
+    def fingerprint(self) -> str:
+        """Two judges with the same one are asked in the same words."""
+        return blake2b(repr((self._template, self._sampling, self._max_attempts)).encode(), digest_size=8).hexdigest()
+
+    async def verdict(self, found: Found) -> Verdict:
+        """A reply without a verdict is asked for again, `max_attempts` times in all. Raises GenerationFailed, as the chat does."""
+        values = {
+            "question": found.question.text,
+            "golden_answers": "; ".join(found.question.golden_answers),
+            "query": found.query,
+            "documents": render_documents(found.documents) or "(none)",
+        }
+        prompt, reply = fill(self._template, values), ""
+        for attempt in range(self._max_attempts):
+            # a model that is asked the same again with the same seed says the same again; greedily it always does
+            sampling = replace(
+                self._sampling, seed=self._sampling.seed + attempt, temperature=self._sampling.temperature if attempt == 0 else 0.7
+            )
+            reply = await self._chat.complete(prompt, sampling)
+            if (read := read_verdict(reply)) is not None:
+                return Verdict(found.id, *read)
+        shown = " ".join(reply.split())[:80]
+        return Verdict(found.id, None, f"no verdict in {self._max_attempts} replies, the last: {shown!r}")
+
+
+async def judge_all(judge: Judge, chat: Chat, searches: Sequence[Found], concurrency: int, keep: Callable[[Verdict], Any]) -> None:
+    """Each verdict is handed to `keep` as soon as it is there; the first failure ends it all. Raises GenerationFailed."""
+    left = iter(searches)
+
+    async def work() -> None:
+        for found in left:  # one iterator for all: whoever is free takes the next
+            keep(await judge.verdict(found))
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(concurrency, len(searches))):
+                group.create_task(work())
+    except* ZeroSearchError as failures:
+        error: BaseException = failures
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from None
+    finally:
+        await close(chat)

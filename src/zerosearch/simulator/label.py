@@ -1,0 +1,176 @@
+"""Useful or noisy, search by search: by a judge, by the answer's presence, by how the rollout ended, or by several of them together."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from typing import Any
+
+from zerosearch.errors import BadConfig, BadFile, one_of
+from zerosearch.evaluation.questions import read_objects
+from zerosearch.files import append_whole, write_atomically, writing
+from zerosearch.scoring import cover_match, is_closed
+from zerosearch.simulator.agreement import cohens_kappa
+from zerosearch.simulator.judge import Verdict
+from zerosearch.simulator.pairs import SearchPair
+from zerosearch.simulator.searches import Found, SearchesDirectory
+from zerosearch.types import Document, Quality
+
+Labels = dict[str, Verdict]  # by the search's id
+
+
+def answer_stands_in(documents: Sequence[Document], golds: Sequence[str]) -> bool:
+    """True if a golden answer stands in one of the documents or their titles."""
+    return any(cover_match(f"{d.title} {d.text}", golds) for d in documents)
+
+
+def by_answer(found: Found) -> Verdict:
+    """Useful iff a golden answer stands in the documents. A yes or no stands anywhere: of such questions it says nothing."""
+    if is_closed(found.question.golden_answers):
+        return Verdict(found.id, None, "the golden answer is a yes or no")
+    present = answer_stands_in(found.documents, found.question.golden_answers)
+    return Verdict(found.id, Quality.USEFUL if present else Quality.NOISY, "the answer stands there" if present else "no golden answer")
+
+
+def by_outcome(found: Found) -> Verdict:
+    """Useful iff the rollout ended in exactly the right answer: the paper's other rule, which judges all searches of a rollout alike."""
+    if found.em is None:
+        return Verdict(found.id, None, "the rollout was never scored")
+    return Verdict(found.id, Quality.USEFUL if found.em == 1 else Quality.NOISY, f"exact match {found.em:g}")
+
+
+RULES: dict[str, Callable[[Found], Verdict]] = {"answer": by_answer, "outcome": by_outcome}
+LABELLERS = ("judge", *RULES)
+
+
+def _agreed(votes: Sequence[Quality]) -> Quality | None:
+    return votes[0] if len(set(votes)) == 1 else None
+
+
+def _all_useful(votes: Sequence[Quality]) -> Quality | None:
+    return Quality.USEFUL if all(v is Quality.USEFUL for v in votes) else Quality.NOISY
+
+
+def _any_useful(votes: Sequence[Quality]) -> Quality | None:
+    return Quality.USEFUL if any(v is Quality.USEFUL for v in votes) else Quality.NOISY
+
+
+# what several labellers come to, when each has said something
+COMBINATIONS: dict[str, Callable[[Sequence[Quality]], Quality | None]] = {"agree": _agreed, "all": _all_useful, "any": _any_useful}
+
+
+@dataclass(frozen=True, slots=True)
+class Labelling:
+    """`said` is what each labeller says, `final` what it comes to; both for every search."""
+
+    said: Mapping[str, Labels]
+    final: Labels
+
+    def report(self) -> dict[str, Any]:
+        kappas = {}
+        for a, b in combinations(self.said, 2):
+            both = [i for i in self.final if self.said[a][i].quality and self.said[b][i].quality]
+            kappa = cohens_kappa([self.said[a][i].quality for i in both], [self.said[b][i].quality for i in both])
+            equal = sum(self.said[a][i].quality is self.said[b][i].quality for i in both)
+            kappas[f"{a}, {b}"] = {"kappa": kappa, "equal": equal / len(both) if both else None, "n": len(both)}
+        labelled = _counts(self.final)
+        total = labelled["useful"] + labelled["noisy"]
+        return {
+            "n": len(self.final),
+            "labellers": {name: _counts(labels) for name, labels in self.said.items()},
+            "agreement": kappas,
+            "labels": labelled,
+            "useful_share": labelled["useful"] / total if total else None,
+            "balanced_pairs": 2 * min(labelled["useful"], labelled["noisy"]),
+        }
+
+
+def _counts(labels: Labels) -> dict[str, Any]:
+    counts = Counter(v.quality for v in labels.values())
+    causes = Counter(v.reason.partition(",")[0] for v in labels.values() if v.quality is None)
+    return {
+        "useful": counts[Quality.USEFUL],
+        "noisy": counts[Quality.NOISY],
+        "unlabelled": counts[None],
+        "causes": dict(causes.most_common()),
+    }
+
+
+def labellers_of(by: str) -> list[str]:
+    """ "judge,answer" → the labellers. Raises BadConfig for an unknown one."""
+    names = [one_of("labeller", name.strip(), LABELLERS) for name in by.split(",")]
+    if len(set(names)) < len(names):
+        raise BadConfig(f"--by '{by}' names a labeller twice; name each once.")
+    return names
+
+
+def combine(searches: Sequence[Found], said: Mapping[str, Labels], combination: str = "agree") -> Labelling:
+    """The labels of all searches. A search on which a labeller says nothing has no label, nor one on which they do not `agree`."""
+    rule = COMBINATIONS[one_of("combination", combination, COMBINATIONS)]
+    final: Labels = {}
+    for found in searches:
+        verdicts = {name: labels[found.id] for name, labels in said.items()}
+        votes = [v.quality for v in verdicts.values() if v.quality]
+        silent = next((f"{name}: {v.reason}" for name, v in verdicts.items() if v.quality is None), "")
+        quality = None if silent else rule(votes)
+        reason = silent or ("the labellers disagree" if quality is None else "; ".join(v.reason for v in verdicts.values() if v.reason))
+        final[found.id] = Verdict(found.id, quality, reason)
+    return Labelling(said, final)
+
+
+def write_labels(directory: SearchesDirectory, labelling: Labelling) -> None:
+    for name in labelling.said.keys() & RULES.keys():
+        write_atomically(directory.said_by(name), "".join(map(line_of, labelling.said[name].values())))
+    write_atomically(directory.labels, "".join(map(line_of, labelling.final.values())))
+    write_atomically(directory.label_report, json.dumps(labelling.report(), indent=2) + "\n")
+
+
+def line_of(verdict: Verdict, **more: str) -> str:
+    return json.dumps({**asdict(verdict), **more}) + "\n"
+
+
+def read_labelled(directory: SearchesDirectory) -> list[SearchPair]:
+    """The searches that have a label. Raises BadFile when none has, or one side has none: it says which."""
+    searches = {found.id: found for found in directory.read_searches()}
+    if not directory.labels.exists():
+        raise BadFile(f"'{directory.path}' holds no labels.jsonl; make it with: zerosearch label {directory.path} --by answer.")
+    pairs: list[SearchPair] = []
+    for line, row in read_objects(directory.labels):
+        if row.get("id") not in searches:
+            raise BadFile(f"{directory.labels}, line {line}: a label of an unknown search; label again.")
+        if row["quality"]:
+            found = searches[row["id"]]
+            pairs.append(SearchPair(found.question, found.query, found.documents, Quality(row["quality"])))
+    check_both_sides(pairs, str(directory.labels))
+    return pairs
+
+
+def check_both_sides(pairs: Sequence[SearchPair], where: str) -> None:
+    counts = Counter(pair.quality for pair in pairs)
+    missing = [quality.value for quality in Quality if not counts[quality]]
+    if missing:
+        have = ", ".join(f"{counts[q]} {q.value}" for q in Quality)
+        raise BadFile(f"{where}: no {' and no '.join(missing)} search is labelled ({have}); collect more, or label by another rule.")
+
+
+class JudgeJournal:
+    """What the judge has said, a line as soon as it is said: nothing is asked twice. Verdicts of another judge are asked again."""
+
+    def __init__(self, directory: SearchesDirectory, fingerprint: str) -> None:
+        self._file, self._fingerprint = directory.said_by("judge"), fingerprint
+        self.verdicts: Labels = {}
+        if self._file.exists():
+            data = self._file.read_bytes()
+            whole = data[: data.rfind(b"\n") + 1]  # a kill may cut the last line
+            for row in map(json.loads, whole.splitlines()):
+                if row.pop("judge") == fingerprint:
+                    self.verdicts[row["id"]] = Verdict(row["id"], Quality(row["quality"]) if row["quality"] else None, row["reason"])
+            write_atomically(self._file, "".join(line_of(v, judge=fingerprint) for v in self.verdicts.values()))
+
+    def keep(self, verdict: Verdict) -> None:
+        with writing(self._file):
+            append_whole(self._file, line_of(verdict, judge=self._fingerprint).encode())
+        self.verdicts[verdict.id] = verdict

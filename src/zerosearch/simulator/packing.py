@@ -1,0 +1,93 @@
+"""Labelled searches as token ids, and many of them in one row: what a tuning step reads is text, not padding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from zerosearch.models.tokens import Tokens
+from zerosearch.prompts import Imitated
+from zerosearch.simulator.pairs import SearchPair, tuning_text
+
+# B rows, T tokens
+IGNORED = -100  # a label without loss: what torch's cross entropy leaves out
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """`ids` is prompt, documents and end of text; the first `prompt_tokens` of them carry no loss."""
+
+    ids: tuple[int, ...]
+    prompt_tokens: int
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        return (IGNORED,) * self.prompt_tokens + self.ids[self.prompt_tokens :]
+
+
+def encode_pairs(tokens: Tokens, pairs: Sequence[SearchPair], template: str, imitated: Imitated) -> list[Example]:
+    """The prompt is encoded as `models.local` encodes it at use, chat template and all; the documents stand on lines of their own."""
+    examples: list[Example] = []
+    for pair in pairs:
+        (prompt, _), *reply = tuning_text(pair, template, "", "", between="\n", imitated=imitated)
+        prompt_ids, reply_ids = tokens.encode_prompt(prompt), tokens.encode("".join(text for text, _ in reply))
+        examples.append(Example((*prompt_ids, *reply_ids, tokens.tokenizer.eos_token_id), len(prompt_ids)))
+    return examples
+
+
+def pack(lengths: Sequence[int], row_tokens: int) -> list[list[int]]:
+    """Indices in rows of at most `row_tokens` (one that is longer has a row of its own): first fit, the longest first.
+
+    First-fit decreasing needs at most 11/9 of the fewest rows possible, plus one (Johnson, 1973). Pencil: 5, 4, 3, 2 in rows of 7 are
+    5 + 2 and 4 + 3.
+    """
+    rows: list[list[int]] = []
+    free: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        row = next((r for r, room in enumerate(free) if room >= lengths[index]), None)
+        if row is None:
+            rows.append([])
+            free.append(row_tokens)
+            row = len(rows) - 1
+        rows[row].append(index)
+        free[row] -= lengths[index]
+    return rows
+
+
+def batch_of_rows(rows: Sequence[Sequence[Example]], pad_id: int) -> dict[str, torch.Tensor]:
+    """`input_ids`, `labels`, `position_ids`, each (B, T). Positions restart with each example, and transformers masks what lies before.
+
+    There is no attention mask: with one, the restarts would be ignored. Padding counts on as a last example, without loss. An example's
+    first token predicts nothing and is predicted by nothing, for a prompt has no loss.
+    """
+    width = max(sum(len(e.ids) for e in row) for row in rows)
+    ids_BT = torch.full((len(rows), width), pad_id)
+    labels_BT = torch.full((len(rows), width), IGNORED)
+    positions_BT = torch.zeros((len(rows), width), dtype=torch.long)
+    for b, row in enumerate(rows):
+        start = 0
+        for example in row:
+            end = start + len(example.ids)
+            ids_BT[b, start:end] = torch.tensor(example.ids)
+            labels_BT[b, start:end] = torch.tensor(example.labels)
+            positions_BT[b, start:end] = torch.arange(len(example.ids))
+            start = end
+        positions_BT[b, start:] = torch.arange(width - start)
+    return {"input_ids": ids_BT, "labels": labels_BT, "position_ids": positions_BT}
+
+
+class PackedRows(torch.utils.data.Dataset[Any]):
+    """A row an item."""
+
+    def __init__(self, examples: Sequence[Example], row_tokens: int) -> None:
+        self._examples = examples
+        self._rows = pack([len(e.ids) for e in examples], row_tokens)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> list[Example]:
+        return [self._examples[i] for i in self._rows[index]]

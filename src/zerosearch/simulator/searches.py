@@ -1,0 +1,123 @@
+"""Real searches in a file, a JSON object a line: what a simulator is labelled, tuned and measured on.
+
+    {"id": "q7/0/1", "question": {"id": "q7", "text": …, "golden_answers": […]}, "query": …, "turn": 1,
+     "documents": [{"text": …, "title": …, "id": …}], "outcome": {"answer": …, "em": 0.0, "f1": 0.4, "stop_reason": …}}
+
+DIR/
+├── collect.json            where the searches come from: started again with anything else, the directory is refused
+├── rollouts/               collected by a policy: an evaluation's directory, a row a question as soon as it is done
+├── tape.jsonl              collected by a policy: every search that was paid for (search/tape.py)
+├── searches.jsonl          the searches, in the order of the questions
+├── label.LABELLER.jsonl    what one labeller says of each
+├── labels.jsonl            what they come to
+└── labels.json             counts, agreement, balance
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from zerosearch.errors import BadConfig, BadFile
+from zerosearch.evaluation.questions import read_objects
+from zerosearch.files import write_atomically
+from zerosearch.types import Document, Question
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One search against a real engine. `turn` counts the searches of its rollout from 0.
+
+    `em` and `f1` are the scores of the rollout's answer, None when it was never scored.
+    """
+
+    id: str
+    question: Question
+    query: str
+    documents: tuple[Document, ...]
+    turn: int
+    answer: str | None
+    em: float | None
+    f1: float | None
+    stop_reason: str
+
+    def as_row(self) -> dict[str, Any]:
+        q = self.question
+        return {
+            "id": self.id,
+            "question": {"id": q.id, "text": q.text, "golden_answers": list(q.golden_answers)},
+            "query": self.query,
+            "turn": self.turn,
+            "documents": [asdict(document) for document in self.documents],
+            "outcome": {"answer": self.answer, "em": self.em, "f1": self.f1, "stop_reason": self.stop_reason},
+        }
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Found:
+        question, outcome = row["question"], row["outcome"]
+        return cls(
+            id=str(row["id"]),
+            question=Question(str(question["id"]), str(question["text"]), tuple(map(str, question["golden_answers"]))),
+            query=str(row["query"]),
+            documents=tuple(Document(str(d["text"]), str(d["title"]), str(d["id"])) for d in row["documents"]),
+            turn=int(row["turn"]),
+            answer=outcome["answer"],
+            em=outcome["em"],
+            f1=outcome["f1"],
+            stop_reason=str(outcome["stop_reason"]),
+        )
+
+
+class SearchesDirectory:
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self.origin = self.path / "collect.json"
+        self.rollouts = self.path / "rollouts"
+        self.tape = self.path / "tape.jsonl"
+        self.searches = self.path / "searches.jsonl"
+        self.labels = self.path / "labels.jsonl"
+        self.label_report = self.path / "labels.json"
+
+    def said_by(self, labeller: str) -> Path:
+        return self.path / f"label.{labeller}.jsonl"
+
+    def begin(self, origin: Mapping[str, Any]) -> None:
+        """Create the directory, or go on with it.
+
+        Raises BadConfig when it was begun from something else, BadFile when it cannot be written.
+        """
+        try:
+            if self.origin.exists():
+                before = json.loads(self.origin.read_text())
+                for key in {**before, **origin}:
+                    if before.get(key) != origin.get(key):
+                        raise BadConfig(
+                            f"the searches in '{self.path}' were begun with {key} = {json.dumps(before.get(key))}, now it is "
+                            f"{json.dumps(origin.get(key))}; go on unchanged, or choose another --out."
+                        )
+            elif self.path.exists() and any(self.path.iterdir()):
+                raise BadConfig(f"'{self.path}' holds something else than searches; choose another --out.")
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.origin, json.dumps(dict(origin), indent=2) + "\n")
+        except OSError as error:
+            raise BadFile(f"cannot write '{error.filename or self.path}' ({error.strerror}); choose another --out.") from error
+
+    def write_searches(self, found: Iterable[Found]) -> None:
+        write_atomically(self.searches, "".join(json.dumps(f.as_row()) + "\n" for f in found))
+
+    def read_searches(self) -> list[Found]:
+        """Raises BadFile when there are none, or one is malformed (names the line)."""
+        if not self.searches.exists():
+            raise BadFile(f"'{self.path}' holds no searches.jsonl; make it with zerosearch collect --out {self.path}.")
+        if not self.searches.stat().st_size:
+            raise BadFile(f"{self.searches}: it holds no search; collect some first.")
+        found: list[Found] = []
+        for line, row in read_objects(self.searches):
+            try:
+                found.append(Found.from_row(row))
+            except (KeyError, TypeError, ValueError) as error:
+                raise BadFile(f"{self.searches}, line {line}: not a search ({type(error).__name__}: {error}); collect again.") from error
+        return found

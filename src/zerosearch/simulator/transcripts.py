@@ -1,0 +1,93 @@
+"""Searches out of stored transcripts: anybody's JSON lines of question, golden_answers and response, or our own rollouts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from zerosearch.errors import BadFile, BadInput
+from zerosearch.evaluation.questions import golds_field, read_objects, text_field
+from zerosearch.evaluation.rescore import last_answer, policy_text
+from zerosearch.scoring import score
+from zerosearch.search.documents import parse_documents
+from zerosearch.simulator.searches import Found
+from zerosearch.types import Document, Question, Scores
+
+# a search and what the environment appended right after it; punctuation may ride on the token that closed the search. A search
+# without a reply found nothing, and a block that was cut off is not what the engine returned.
+_REPLY = re.compile(r"</search>[^\w<]*<information>(?P<documents>.*?)</information>", re.DOTALL)
+_MOST_DOCUMENTS = 100
+
+
+def searches_of(response: str) -> Iterator[tuple[str, tuple[Document, ...]]]:
+    """(query, documents) of every search that was answered, in order.
+
+    As in `tags.parse_turn` the query begins at the last opening tag before the closing one.
+    """
+    read_to = 0
+    for match in _REPLY.finditer(response):
+        _, opened, query = response[read_to : match.start()].rpartition("<search>")
+        read_to, query = match.end(), " ".join(query.split())
+        if opened and query:
+            yield query, parse_documents(match["documents"], _MOST_DOCUMENTS).documents
+
+
+def read_transcripts(path: Path) -> list[Found]:
+    """Every search of every rollout, in the order of the file. Raises BadFile, naming the line, also when there is no search at all."""
+    found: list[Found] = []
+    seen: dict[str, int] = {}
+    rows = 0
+    for line, row in read_objects(path):
+        rows += 1
+        rollout = searches_in_row(row) if "spans" in row and "searches" in row else _foreign(row, path, line)
+        question = rollout[0].question if rollout else None
+        if question is not None:
+            sample = seen[question.id] = seen.get(question.id, -1) + 1  # a file may hold several rollouts of a question
+            found += [_numbered(f, sample) for f in rollout]
+    if not found:
+        raise BadFile(f"{path}: none of its {rows} rollouts holds a search that was answered (<search>…</search><information>…).")
+    return found
+
+
+def _numbered(found: Found, sample: int) -> Found:
+    return replace(found, id=f"{found.question.id}/{sample}/{found.turn}")
+
+
+def _foreign(row: Mapping[str, Any], path: Path, line: int) -> list[Found]:
+    text, golds = text_field(row, "question", path, line), golds_field(row, path, line)
+    response = text_field(row, "response", path, line)
+    question = Question(str(row.get("id", line)), text, golds)
+    answer = last_answer(policy_text(response))
+    try:
+        scores: Scores | None = score(answer, golds)
+    except BadInput:  # golds that normalise to nothing: the outcome is unknown, the searches are what they are
+        scores = None
+    stop = str(row.get("stop_reason", ""))
+    return [
+        Found("", question, query, documents, turn, answer, scores.em if scores else None, scores.f1 if scores else None, stop)
+        for turn, (query, documents) in enumerate(searches_of(response))
+    ]
+
+
+def searches_in_row(row: Mapping[str, Any]) -> list[Found]:
+    """The searches of a row of `trajectories.jsonl.gz`, those of a simulator left out: they are no real engine's."""
+    question = row["question"]
+    scores = row["scores"] or {"em": None, "f1": None}
+    real = [s for s in row["searches"] if s["quality"] is None]
+    return [
+        Found(
+            id=f"{question['id']}/{row['sample']}/{turn}",
+            question=Question(question["id"], question["text"], tuple(question["golden_answers"])),
+            query=search["query"],
+            documents=tuple(Document(d["text"], d["title"], d["id"]) for d in search["documents"]),
+            turn=turn,
+            answer=row["answer"],
+            em=scores["em"],
+            f1=scores["f1"],
+            stop_reason=row["stop_reason"],
+        )
+        for turn, search in enumerate(real)
+    ]

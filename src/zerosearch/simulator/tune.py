@@ -1,0 +1,239 @@
+"""Labelled searches → a simulator: supervised tuning of any Hugging Face causal LM, whole or by LoRA.
+
+By transformers' Trainer: accelerate spreads it over GPUs, it writes and resumes checkpoints, and nothing beside transformers is needed.
+Packing and the loss on the reply alone are in packing.py: thirty lines that do not need a second trainer (docs/simulator.md).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from zerosearch.errors import BadConfig, ModelNotUsable, RunFailed, one_of
+from zerosearch.files import new_directory, write_atomically, writing
+from zerosearch.models.local import DTYPES, load_model
+from zerosearch.models.tokens import Tokens
+from zerosearch.progress import Progress
+from zerosearch.prompts import WEB, Imitated, simulator_prompt
+from zerosearch.simulator.label import check_both_sides, read_labelled
+from zerosearch.simulator.packing import Example, PackedRows, batch_of_rows, encode_pairs
+from zerosearch.simulator.pairs import SearchPair, balanced
+from zerosearch.simulator.searches import SearchesDirectory
+
+
+@dataclass(frozen=True, slots=True)
+class TuneSettings:
+    """`row_tokens` is the length of a packed row, 0: of the longest example. `lora_rank` 0 tunes the whole model."""
+
+    model: str
+    template: str = "tuned"
+    imitated: Imitated = WEB
+    steps: int = 1000
+    batch_rows: int = 2
+    accumulate: int = 1
+    row_tokens: int = 0
+    learning_rate: float = 1e-5
+    lora_rank: int = 0
+    dtype: str = "float32"
+    gradient_checkpointing: bool = False
+    device: str = "auto"
+    held_out: float = 0.1
+    save_every: int = 100
+    log_every: int = 10
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """By question: no question is on both sides."""
+
+    train: list[SearchPair]
+    held_out: list[SearchPair]
+
+
+def split(pairs: Sequence[SearchPair], share: float, seed: int) -> Split:
+    """Balanced pairs of training, and those of the questions kept out. Raises BadFile when training is left one-sided."""
+    questions = sorted({p.question.id for p in pairs})
+    kept_out = set(random.Random(f"split/{seed}").sample(questions, round(share * len(questions))))
+    rng = random.Random(f"balance/{seed}")
+    train = [p for p in pairs if p.question.id not in kept_out]
+    check_both_sides(train, "the questions that are tuned on")
+    return Split(balanced(train, rng), balanced([p for p in pairs if p.question.id in kept_out], rng))
+
+
+def tune(path: Path, settings: TuneSettings, out: Path, console: Console) -> dict[str, Any]:
+    """Tune, or go on with tuning, and put the finished model in `out`; returns the report, which is also in `out`/tuning.json.
+
+    Raises BadInput for labels on one side only, a model that cannot be loaded, or a context too short (by how much).
+    """
+    template = simulator_prompt(settings.template)
+    one_of("dtype", settings.dtype, DTYPES)
+    if (out / "tuning.json").exists():
+        raise BadConfig(f"'{out}' holds a finished simulator; choose another --out.")
+    pairs = split(read_labelled(SearchesDirectory(path)), settings.held_out, settings.seed)
+    model, tokenizer = load_model(settings.model, settings.device, settings.dtype)
+    if tokenizer.eos_token_id is None:
+        raise ModelNotUsable(f"the tokenizer of '{settings.model}' has no end token, so that a reply could not end; set eos_token.")
+    tokens = Tokens(tokenizer)
+    train, held_out = (encode_pairs(tokens, side, template, settings.imitated) for side in (pairs.train, pairs.held_out))
+    longest = max(len(example.ids) for example in (*train, *held_out))
+    _check_context(model, longest, settings)
+    if settings.lora_rank:
+        model = _with_lora(model, settings.lora_rank)
+    checkpoints = out.with_name(f".{out.name}.tuning")
+    _begin(checkpoints, settings, path)
+    curve = fit_packed(model, train, held_out, settings, checkpoints, tokenizer.pad_token_id or 0, console)
+    report = {
+        **asdict(settings),
+        "searches": str(path),
+        "pairs": len(train),
+        "held_out_pairs": len(held_out),
+        "longest_example_tokens": longest,
+        "questions": sorted({p.question.id for p in pairs.train}),
+        "held_out_questions": sorted({p.question.id for p in pairs.held_out}),
+        **curve,
+    }
+    whole: Any = model.merge_and_unload() if settings.lora_rank else model
+    if not _is_first_process():
+        return report
+    with new_directory(out) as partial:
+        whole.save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
+        write_atomically(partial / "tuning.json", json.dumps(report, indent=2) + "\n")
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    return report
+
+
+def _check_context(model: Any, longest: int, settings: TuneSettings) -> None:
+    context = getattr(model.config, "max_position_embeddings", None) or longest
+    if longest > context:
+        raise ModelNotUsable(
+            f"the context of '{settings.model}' is {context} tokens and the longest search takes {longest}: {longest - context} too short; "
+            "choose another model, or a shorter --template."
+        )
+    if settings.row_tokens and settings.row_tokens < longest:
+        raise BadConfig(f"--row-tokens {settings.row_tokens} is less than the longest search, which takes {longest} tokens; raise it.")
+
+
+def _with_lora(model: Any, rank: int) -> Any:
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ImportError:
+        raise BadConfig("--lora-rank needs peft; install it with: pip install 'zerosearch[tune]'.") from None
+    # W + (alpha / rank) · B A (Hu et al., 2021); alpha = 2 · rank, on all linear layers but the head
+    return get_peft_model(model, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM"))
+
+
+def _begin(checkpoints: Path, settings: TuneSettings, path: Path) -> None:
+    """Refuse to go on with other settings: the result would be nobody's."""
+    file, now = checkpoints / "settings.json", {**asdict(settings), "searches": str(path)}
+    if file.exists():
+        before = json.loads(file.read_text())
+        for key, value in now.items():
+            if before.get(key) != value:
+                raise BadConfig(
+                    f"the tuning in '{checkpoints}' was begun with {key} = {before.get(key)}, now it is {value}; "
+                    "go on unchanged, or remove that folder."
+                )
+    if _is_first_process():
+        with writing(checkpoints):
+            checkpoints.mkdir(parents=True, exist_ok=True)
+            write_atomically(file, json.dumps(now, indent=2) + "\n")
+
+
+def _is_first_process() -> bool:
+    """Of those that `accelerate launch` started: one writes for all."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def fit_packed(
+    model: Any,
+    examples: Sequence[Example],
+    held_out: Sequence[Example],
+    settings: TuneSettings,
+    checkpoints: Path,
+    pad_id: int,
+    console: Console,
+) -> dict[str, Any]:
+    """Loss curves: `loss` and `held_out_loss` are lists of (step, mean loss a token of the replies)."""
+    if find_spec("accelerate") is None:  # transformers says so in a paragraph of its own
+        raise BadConfig("tune needs accelerate; install it with: pip install 'zerosearch[tune]'.")
+    from transformers import Trainer, TrainerCallback, TrainingArguments
+
+    row_tokens = settings.row_tokens or max(len(e.ids) for e in (*examples, *held_out))
+    on_cpu = next(model.parameters()).device.type == "cpu"
+    arguments = TrainingArguments(
+        output_dir=str(checkpoints),
+        max_steps=settings.steps,
+        per_device_train_batch_size=settings.batch_rows,
+        per_device_eval_batch_size=settings.batch_rows,
+        gradient_accumulation_steps=settings.accumulate,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=max(1, settings.steps // 20),
+        bf16=settings.dtype == "bfloat16" and not on_cpu,
+        gradient_checkpointing=settings.gradient_checkpointing,
+        use_cache=False,  # with a cache, transformers would not see where a packed row begins anew
+        use_cpu=on_cpu,
+        dataloader_pin_memory=not on_cpu,
+        logging_steps=settings.log_every,
+        save_steps=settings.save_every,
+        save_total_limit=1,
+        eval_strategy="steps" if held_out else "no",
+        eval_steps=settings.save_every if held_out else None,
+        prediction_loss_only=True,
+        remove_unused_columns=False,
+        seed=settings.seed,
+        report_to=[],
+        disable_tqdm=True,
+    )
+    with Progress("tuning", console) as progress:
+
+        class Shown(TrainerCallback):
+            def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+                progress.step(state.global_step, settings.steps, {k: v for k, v in (logs or {}).items() if k in ("loss", "eval_loss")})
+
+        trainer = Trainer(
+            model=model,
+            args=arguments,
+            train_dataset=PackedRows(examples, row_tokens),
+            eval_dataset=PackedRows(held_out, row_tokens) if held_out else None,
+            data_collator=lambda rows: batch_of_rows(rows, pad_id),
+            callbacks=[Shown()],
+        )
+        trainer.pop_callback(_printer())
+        found = sorted(checkpoints.glob("checkpoint-*/trainer_state.json"), key=lambda p: int(p.parent.name.rpartition("-")[2]))
+        trainer.train(resume_from_checkpoint=str(found[-1].parent) if found else None)
+        if held_out:
+            trainer.evaluate()
+    history = trainer.state.log_history
+    loss = [(row["step"], row["loss"]) for row in history if "loss" in row]
+    if any(value != value for _, value in loss):
+        raise RunFailed("the tuning has diverged; choose a lower --learning-rate.")
+    return {"loss": loss, "held_out_loss": [(row["step"], row["eval_loss"]) for row in history if "eval_loss" in row]}
+
+
+def _printer() -> Any:
+    from transformers.trainer_callback import PrinterCallback
+
+    return PrinterCallback
+
+
+def imitated_by(file: str) -> dict[str, Any]:
+    """What a tuned simulator was tuned with, as settings of an [engine] section; {} when there is no such file."""
+    try:
+        report = json.loads(Path(file).read_text())
+        imitated = report["imitated"]
+        words = imitated.pop("words")
+        return {"template": report["template"], "words_per_document": words, **imitated}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
