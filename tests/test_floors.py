@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # The first floor with a fitting pattern is a module's own. What each module is for: docs/architecture.md.
 FLOORS = {
     "words": ["zerosearch", "types", "errors", "ports"],
-    "rules": ["tags", "prompts", "scoring", "curriculum", "config", "rl", "rl.advantages", "rl.losses", "rl.algorithms"],
+    "rules": ["tags", "prompts", "scoring", "rewards", "curriculum", "config", "rl", "rl.advantages", "rl.losses", "rl.algorithms"],
     "bodies": ["search", "search.*", "models", "models.*", "testing", "progress", "interrupts"],
     "flow": ["rollout"],
     "loops": [
