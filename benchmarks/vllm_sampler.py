@@ -10,7 +10,8 @@ The peer needs an environment of its own; torchvision and what goes with it are 
 1.25 million parameters (Qwen3, float32, the checkpoint of `trl_step.py`), 64 requests x (64 prompt + 100 sampled tokens),
 temperature 1, with the log-prob of every sampled token, as training needs it. Both are started before anything is timed and
 take turns, each in a process of its own; CPU seconds are those of the process and its children. The first 2 repeats warm up;
-medians of the rest are compared. `ratio` is ours ÷ theirs in tokens per CPU second: above 1 is faster. `without_logprobs` lets vLLM off the log-probs.
+medians of the rest are compared. `ratio` is ours ÷ theirs in tokens per CPU second: above 1 is faster.
+`without_logprobs` lets vLLM off the log-probs.
 """
 
 from __future__ import annotations
