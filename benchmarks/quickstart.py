@@ -61,7 +61,11 @@ def main() -> None:
     if options.compare:
         real_em = fmean(row["real_engine"]["em"] for row in rows)
         result |= {"real_engine": {name: fmean(row["real_engine"][name] for row in rows) for name in FIGURES}}
-        result |= {"simulated_minus_real_em": result["trained"]["em"] - real_em, "ratio": result["trained"]["em"] / real_em}
+        result |= {
+            "simulated_minus_real_em": result["trained"]["em"] - real_em,
+            "ratio": result["trained"]["em"] / real_em,
+            "ratio_of": "held-out EM",
+        }
     text = json.dumps(result, indent=2)
     sys.stdout.write(text + "\n") if options.json == "-" else Path(options.json).write_text(text + "\n")
 

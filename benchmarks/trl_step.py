@@ -460,6 +460,7 @@ def main() -> int:
         one = compare(Path(folder), Work(observation=0), args.steps, args.threads, args.trl_python, args.trl_batch)
     result = {
         "ratio": two["ratio"],
+        "ratio_of": "CPU seconds of a step",
         "two_turns": two,
         "one_turn": one,
         "parameters": parameters,

@@ -82,6 +82,8 @@ WRONG_SETTINGS = {
     "rl.group_size=1": "group_size",
     "curriculum.end=1.5": "curriculum.end",
     "policy.model=./nowhere": "nowhere",
+    "policy.model=some/where": "there is no folder 'some/where'",
+    "policy.device=cdua": "cdua",
     "questions.train=nowhere.jsonl": "nowhere.jsonl",
     "engine.corpus=nowhere.jsonl": "nowhere.jsonl",
     "rl.steps": "rl.steps",

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from zerosearch.config import Recipe, load_recipe, make_recipe, to_toml
 from zerosearch.curriculum import SCHEDULES
 from zerosearch.errors import BadConfig, BadFile, BadInput
+from zerosearch.rl.algorithms import ALGORITHMS
 
 MINIMAL = """\
 [policy]
@@ -107,6 +108,18 @@ def test_a_budget_of_several_workers_is_counted_in_one_place(file: Path, setting
     assert load_recipe(file, ["engine.max_searches=5", *settings]).engine.max_searches == 5
 
 
+def test_a_reward_of_several_terms(file: Path, tmp_path: Path) -> None:
+    recipe = load_recipe(file, ["rl.reward={f1=1.0, format=0.1, searches=-0.05}"])
+    assert recipe.rl.reward_weights == {"f1": 1.0, "format": 0.1, "searches": -0.05}
+    assert read_back(recipe, tmp_path) == recipe and load_recipe(file).rl.reward_weights == {"f1": 1.0}
+    assert load_recipe(file, ["rl.reward.f1=1", "rl.reward.length=-0.2"]).rl.reward_weights == {"f1": 1, "length": -0.2}
+
+
+def test_every_algorithm_can_be_named(file: Path) -> None:
+    for name in ALGORITHMS:
+        assert load_recipe(file, [f"rl.algorithm={name}"]).rl.algorithm == name
+
+
 def test_curriculum(file: Path) -> None:
     recipe = load_recipe(file, ["rl.steps=2", "curriculum.start=0.25", "curriculum.end=0.5", "curriculum.base=4"])
     assert recipe.noise_curriculum().noise_rate(1) == pytest.approx(0.25 + 0.25 / 3)
@@ -126,7 +139,10 @@ def test_curriculum(file: Path) -> None:
         ("steps=3", "unknown recipe key 'steps'; did you mean 'rl.steps'?"),
         ("policy.k=3", "unknown recipe key 'policy.k'; did you mean 'engine.k' or 'evaluation_engine.k'?"),
         ("polcy.model=x", "unknown recipe key 'polcy'; did you mean 'policy'?"),
-        ("policy.xyzzy=1", "unknown recipe key 'policy.xyzzy'; choose one of: policy.model, policy.dtype, policy.device."),
+        (
+            "policy.xyzzy=1",
+            "unknown recipe key 'policy.xyzzy'; choose one of: policy.model, policy.dtype, policy.device, policy.lora",
+        ),
         ("xyzzy=1", "unknown recipe key 'xyzzy'; choose one of: policy, questions, engine, "),
         # a value of the wrong type
         ("rl.steps=many", "recipe key 'rl.steps': input should be a valid integer, unable to parse string as an integer; received 'many'."),
@@ -147,6 +163,15 @@ def test_curriculum(file: Path) -> None:
         # a name of something that does not exist
         ("rl.algorithm=grop", "unknown algorithm 'grop'; did you mean 'grpo'?"),
         ("curriculum.schedule=papr", "unknown curriculum 'papr'; did you mean 'paper'?"),
+        ("rl.algorithm=reinforce+", "unknown algorithm 'reinforce+'; did you mean 'reinforce++'?"),
+        ("rl.reward=cover", "unknown reward 'cover'; did you mean 'cover_em'?"),
+        ("rl.reward={f2=1}", "unknown reward 'f2'; did you mean 'f1'?"),
+        ("rl.reward={f1=0}", "rl.reward has no term with a weight other than 0; name one, for instance rl.reward=f1."),
+        (
+            "rl.reward=3",
+            "recipe key 'rl.reward': input should be a term's name or a table of weights such as {f1 = 1.0, format = 0.1}, rec",
+        ),
+        ("rl.reward={f1=inf}", "recipe key 'rl.reward': input should be a term's name or a table of weights such as {f1 = 1.0, format"),
         ("rollout.prompt=serach", "unknown prompt 'serach'; did you mean 'search'?"),
         ("rollout.prompt=none.txt", "cannot read the prompt file 'none.txt' (No such file or directory);"),
         ("engine.template=wbe", "unknown simulator template 'wbe'; did you mean 'web'?"),
@@ -154,6 +179,16 @@ def test_curriculum(file: Path) -> None:
         ("rl.group_size=1", "recipe key 'rl': group_size = 1 leaves GRPO nothing to compare; choose at least 2."),
         ("engine.kind=bm25", "recipe key 'engine': kind 'bm25' needs `corpus` (a JSONL file with id, title and text)."),
         ("engine.url=", "recipe key 'engine': kind 'simulated' needs `model` (a folder or hub id) or `url` ("),
+        ("rl={algorithm='reinforce', epochs=2}", "recipe key 'rl': epochs = 2, but the loss of REINFORCE does not correct for a policy"),
+        ("rl={algorithm='ppo', critic_coefficient=0}", "recipe key 'rl': critic_coefficient = 0 leaves PPO without a critic; choose"),
+        ("rl.critic_warmup_steps=3", "recipe key 'rl': critic_warmup_steps = 3, but GRPO has no critic to warm up; choose 0, or PPO."),
+        ("rl={algorithm='ppo', steps=3, critic_warmup_steps=3}", "recipe key 'rl': critic_warmup_steps = 3 of 3 steps leave the policy"),
+        (
+            "rl.reference=none",
+            "recipe key 'rl': kl_coefficient = 0.001 needs a reference; choose kl_coefficient = 0, or reference = 'auto'.",
+        ),
+        ("rl.reference=lora_off", "rl.reference = 'lora_off', but policy.lora_rank = 0; choose a rank, or rl.reference=copy."),
+        ("guards.on_nonfinite=warn", "recipe key 'guards.on_nonfinite': input should be 'skip', 'rollback' or 'stop'; received 'warn'."),
         ("evaluation_engine.k=3", "recipe key 'evaluation_engine': kind 'simulated' needs `model`"),
         ("engine.max_searches=5", "engine.max_searches and engine.max_usd would count in each worker by itself; add engine.record=FILE"),
         # no override at all

@@ -62,3 +62,27 @@ def test_bad_values(bad: dict[str, float], message: str) -> None:
     with pytest.raises(BadConfig) as caught:
         NoiseCurriculum(**{"schedule": "paper", "start": 0.0, "end": 0.5, "steps": 10, **bad})
     assert str(caught.value).startswith(message)
+
+
+def test_random_rates_are_a_function_of_seed_and_step() -> None:
+    one, same, other = (NoiseCurriculum("random", 0.2, 0.8, 50, seed=seed) for seed in (1, 1, 2))
+    rates = [one.noise_rate(step) for step in range(50)]
+    assert rates == [same.noise_rate(step) for step in range(50)] != [other.noise_rate(step) for step in range(50)]
+    assert 0.2 <= min(rates) < 0.35 and 0.65 < max(rates) <= 0.8
+
+
+def test_adaptive_by_hand() -> None:
+    """Gain ½, target 0.4: rewards 0.8, 0.8, 0.0 move the place by +0.2, +0.2, -0.2; from 0 to 0.5 that is half as much noise."""
+    curriculum = NoiseCurriculum("adaptive", 0.0, 0.5, steps=10, target=0.4, gain=0.5)
+    rewards = [0.8, 0.8, 0.0]
+    assert [curriculum.noise_rate(step, rewards[:step]) for step in range(4)] == pytest.approx([0.0, 0.1, 0.2, 0.1])
+    assert curriculum.noise_rate(1, rewards) == pytest.approx(0.1)  # what came later is not looked at
+    assert curriculum.noise_rate(200, [0.0] * 200) == 0 and curriculum.noise_rate(200, [1.0] * 200) == 0.5
+
+
+def test_adaptive_holds_the_target() -> None:
+    """A policy that scores 0.9 - noise is held at 0.6, with noise 0.3."""
+    curriculum, rewards = NoiseCurriculum("adaptive", 0.0, 1.0, steps=300, target=0.6, gain=0.1), list[float]()
+    for step in range(300):
+        rewards.append(0.9 - curriculum.noise_rate(step, rewards))
+    assert rewards[-1] == pytest.approx(0.6, abs=1e-6)

@@ -1,28 +1,12 @@
 """All or nothing, on a disk that fills up while a file is being written."""
 
-import resource
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from full_disk import files_no_larger_than
 from zerosearch.errors import RunFailed
 from zerosearch.files import append_whole, new_directory, replace_directory, write_atomically, writing
-
-
-@contextmanager
-def files_no_larger_than(size: int) -> Iterator[None]:
-    """Writing past `size` bytes of a file fails, as on a full disk; nobody needs to be root for it."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, handler)
 
 
 def test_write_atomically(tmp_path: Path) -> None:

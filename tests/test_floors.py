@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS = {
     "words": ["zerosearch", "types", "errors", "ports"],
     "rules": [
-        *("tags", "prompts", "scoring", "curriculum", "config", "engine_config", "files"),
+        *("tags", "prompts", "scoring", "rewards", "curriculum", "config", "engine_config", "files"),
         *("rl", "rl.advantages", "rl.losses", "rl.algorithms"),
     ],
     "bodies": ["search", "search.*", "models", "models.*", "http", "testing", "progress", "interrupts"],

@@ -8,6 +8,7 @@ from zerosearch.config import EngineConfig, PolicyConfig, Recipe, RolloutConfig
 from zerosearch.evaluation.questions import load_questions
 from zerosearch.models.chat import OpenAIChat
 from zerosearch.models.local import LocalModel
+from zerosearch.models.lora import attach
 from zerosearch.models.sampler import Arbiter
 from zerosearch.ports import Chat, SearchEngine
 from zerosearch.prompts import policy_prompt
@@ -36,8 +37,11 @@ def load_chat(config: EngineConfig, device: Device) -> Chat:
     return LocalModel.load(config.model, device.name, device.dtype, arbiter=device.arbiter)
 
 
-def load_policy(config: PolicyConfig, arbiter: Arbiter | None = None) -> LocalModel:
-    return LocalModel.load(config.model, config.device, config.dtype, arbiter=arbiter)
+def load_policy(config: PolicyConfig, arbiter: Arbiter | None = None, seed: int = 0) -> LocalModel:
+    policy = LocalModel.load(config.model, config.device, config.dtype, arbiter=arbiter)
+    if not config.lora_rank:
+        return policy
+    return LocalModel(attach(policy.model, config.lora_rank, config.lora_alpha, seed), policy.tokenizer, arbiter)
 
 
 def rollout_settings(config: RolloutConfig, k: int, seed: int) -> RolloutSettings:
@@ -62,7 +66,7 @@ def load_ingredients(recipe: Recipe) -> Ingredients:
     arbiter = Arbiter()
     device = Device(recipe.policy.device, recipe.policy.dtype, arbiter)
     return Ingredients(
-        policy=load_policy(recipe.policy, arbiter),
+        policy=load_policy(recipe.policy, arbiter, recipe.run.seed),
         engine=load_engine(recipe.engine, recipe.run.seed, device),
         questions=questions,
         settings=rollout_settings(recipe.rollout, recipe.engine.k, recipe.run.seed),

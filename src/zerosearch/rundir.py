@@ -68,7 +68,9 @@ class RunDirectory:
             finally:
                 probe.unlink(missing_ok=True)
         except OSError as error:
-            raise BadFile(f"cannot write the run directory '{self.path}' ({error.strerror}); make room there or choose another.") from error
+            raise BadFile(
+                f"cannot write the run directory '{self.path}' ({error.strerror}); make room there, or choose another one."
+            ) from error
         finally:
             for folder in made:
                 with suppress(OSError):

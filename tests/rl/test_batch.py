@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from zerosearch.rl.batch import make_batch, microbatches, minibatches, trainable, trained_token_count
-from zerosearch.types import Author, Group, Question, Span, StopReason, Trajectory
+from zerosearch.rl.batch import Lesson, make_batch, microbatches, minibatches, teaches, trained_token_count
+from zerosearch.types import Author, Question, Span, StopReason, Trajectory
 
 QUESTION = Question("q", "?", ("a",))
 PAD = 9
@@ -37,7 +37,6 @@ def test_make_batch() -> None:
     assert batch.trained_BT.int().tolist() == [[0, 0, 1, 1, 0, 0, 0, 1], [0, 1, 1, 1, 0, 0, 0, 0]]
     assert torch.equal(batch.sampled_BT, batch.trained_BT)
     assert batch.old_logprobs_BT.tolist()[0] == pytest.approx([0, 0, -0.3, -0.4, 0, 0, 0, -0.8])
-    assert batch.advantages_B.tolist() == [-0.5, 2.0]
     assert [batch.trained_BT[b, : len(t.token_ids)].tolist() for b, t in enumerate([TWO_TURNS, ONE_TURN])] == [
         list(TWO_TURNS.policy_mask),
         list(ONE_TURN.policy_mask),
@@ -69,11 +68,11 @@ def test_a_log_prob_too_few_is_noticed() -> None:
 
 def test_token_counts_agree_with_the_tensors() -> None:
     for masked, count in ((True, 6), (False, 9)):
-        assert trained_token_count([TWO_TURNS, ONE_TURN], masked) == count
+        assert trained_token_count(TWO_TURNS, masked) + trained_token_count(ONE_TURN, masked) == count
         assert int(make_batch([TWO_TURNS, ONE_TURN], PAD, masked).trained_BT.sum()) == count
 
 
-def test_trainable_leaves_out_what_teaches_nothing() -> None:
+def test_what_teaches_nothing() -> None:
     good = [replace(ONE_TURN, sample=i, advantage=a) for i, a in enumerate((1.0, -0.3))]
     bad = [
         replace(ONE_TURN, advantage=0.0),
@@ -81,16 +80,16 @@ def test_trainable_leaves_out_what_teaches_nothing() -> None:
         replace(ONE_TURN, advantage=None, stop_reason=StopReason.SEARCH_FAILED),
         made((Author.PROMPT, 3), advantage=1.0),
     ]
-    assert trainable([Group(QUESTION, (good[0], *bad)), Group(QUESTION, (good[1],))]) == good
+    assert all(map(teaches, good)) and not any(map(teaches, bad))
 
 
 def test_minibatches() -> None:
-    trajectories = [replace(ONE_TURN, sample=i) for i in range(10)]
-    parts = minibatches(trajectories, 3, seed=5)
+    lessons = [Lesson(replace(ONE_TURN, sample=i), (1.0,) * 3) for i in range(10)]
+    parts = minibatches(lessons, 3, seed=5)
     assert sorted(map(len, parts)) == [3, 3, 4]
-    assert sorted(t.sample for part in parts for t in part) == list(range(10))
-    assert parts == minibatches(trajectories, 3, seed=5) != minibatches(trajectories, 3, seed=6)
-    assert [len(part) for part in minibatches(trajectories[:2], 3, seed=0)] == [1, 1]
+    assert sorted(one.trajectory.sample for part in parts for one in part) == list(range(10))
+    assert parts == minibatches(lessons, 3, seed=5) != minibatches(lessons, 3, seed=6)
+    assert [len(part) for part in minibatches(lessons[:2], 3, seed=0)] == [1, 1]
     assert minibatches([], 3, seed=0) == []
 
 
@@ -98,9 +97,9 @@ def test_minibatches() -> None:
 def test_microbatches(max_tokens: int) -> None:
     rng = random.Random(0)
     trajectories = [made((Author.PROMPT, 1), (Author.POLICY, rng.randint(1, 19)), sample=i) for i in range(30)]
-    parts = list(microbatches(trajectories, max_tokens))
-    assert sorted(t.sample for part in parts for t in part) == list(range(30))
+    parts = microbatches(trajectories, max_tokens)
+    assert sorted(i for part in parts for i in part) == list(range(30))
     for part in parts:
-        assert len(part) == 1 or make_batch(part, PAD).ids_BT.numel() <= max_tokens
+        assert len(part) == 1 or make_batch([trajectories[i] for i in part], PAD).ids_BT.numel() <= max_tokens
     assert len(parts) == (30 if max_tokens == 1 else 1 if max_tokens == 10_000 else len(parts))
-    assert list(microbatches([], max_tokens)) == []
+    assert microbatches([], max_tokens) == []

@@ -13,12 +13,14 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from endpoint import serving
+from full_disk import files_no_larger_than
 from micro import micro_recipe
-from zerosearch.config import Recipe, load_recipe
+from zerosearch.config import Recipe, RLConfig, load_recipe
 from zerosearch.errors import BadConfig, BadInput, RunFailed
 from zerosearch.rl.checkpoint import finished_checkpoints
+from zerosearch.rl.lessons import Appraisal, make_lessons
 from zerosearch.rl.run import run_training
-from zerosearch.rl.train import questions_of_step, with_advantages, with_rewards
+from zerosearch.rl.train import questions_of_step, with_rewards
 from zerosearch.rundir import RunDirectory
 from zerosearch.types import Author, Group, Question, Sampling, Span, StopReason, Trajectory
 
@@ -99,6 +101,18 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_by_bit(micro: Path, tmp_p
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+def test_a_full_disk_ends_in_one_line_and_the_run_goes_on(micro: Path, tmp_path: Path) -> None:
+    recipe = recipe_in(micro, tmp_path / "run", "rl.steps=2")
+    with files_no_larger_than(1_000_000), pytest.raises(RunFailed) as caught:  # the weights need 1.4 MB
+        run_training(recipe, QUIET)
+    said = str(caught.value)
+    assert said.startswith(f"cannot write {tmp_path / 'run' / 'checkpoints' / 'step-000001'} (") and "\n" not in said
+    assert said.endswith(f"free the disk, then go on with: zerosearch train --resume {tmp_path / 'run'}")
+    assert list((tmp_path / "run" / "checkpoints").iterdir()) == []
+    run_training(recipe, QUIET, resume=True)
+    assert [row["step"] for row in timeless(tmp_path / "run")] == [1, 2]
+
+
 def test_a_run_is_never_overwritten(micro: Path, tmp_path: Path) -> None:
     run_training(recipe_in(micro, tmp_path / "run", "rl.steps=1"), QUIET)
     with pytest.raises(BadConfig, match="--resume"):
@@ -165,7 +179,8 @@ def test_failures_are_neither_scored_nor_compared() -> None:
     right = Trajectory(question, 0, spans, (), StopReason.ANSWERED, answer="Rome")
     wrong = replace(right, sample=1, answer="Paris")
     failed = Trajectory(question, 2, spans, (), StopReason.SEARCH_FAILED, cause="down")
-    group = with_advantages(with_rewards(Group(question, (right, wrong, failed)), "f1"), "grpo")
+    rewarded = with_rewards(Group(question, (right, wrong, failed)), {"f1": 1.0})
+    (group,), _, _ = make_lessons([[(t, Appraisal()) for t in rewarded.trajectories]], RLConfig())
     assert [t.reward for t in group.trajectories] == [1.0, 0.0, None]
     # mean 0.5, sample standard deviation sqrt(0.5)
     assert group.trajectories[0].advantage == pytest.approx(0.5 / (0.5**0.5 + 1e-4))
@@ -180,3 +195,58 @@ def test_a_crew_of_two_does_what_one_does(micro: Path, tmp_path: Path) -> None:
     first_one, first_two = (timeless(tmp_path / name)[0] for name in ("one", "two"))
     assert first_one["reward"] == first_two["reward"] and first_one["trained_tokens"] == first_two["trained_tokens"]
     assert first_one["loss"] == pytest.approx(first_two["loss"], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("rl.algorithm=ppo", "rl.critic_warmup_steps=1", "rl.kl_in=reward"),
+        ("rl.algorithm=reinforce", "rl.schedule=cosine", "curriculum.schedule=adaptive", "curriculum.target=0.05"),
+        ("rl.algorithm=gspo", "rl.importance_cap=2.0", "rl.epochs=2", "rl.reward={f1=1.0, format=0.1}"),
+        ("policy.dtype=bfloat16", "rl.gradient_checkpointing=true"),
+        ("guards.max_kl=1e-9", "guards.on_kl=rollback"),
+    ],
+    ids=lambda settings: settings[0],
+)
+def test_every_kind_of_run_resumes_bit_by_bit(micro: Path, tmp_path: Path, settings: tuple[str, ...]) -> None:
+    for name in ("whole", "cut"):
+        run_training(recipe_in(micro, tmp_path / name, *settings), QUIET)
+    newest = finished_checkpoints(RunDirectory(tmp_path / "cut"))[-1]
+    newest.rename(newest.with_name(".partial-000003"))
+    run_training(RunDirectory.open(tmp_path / "cut")[1], QUIET, resume=True)
+    assert timeless(tmp_path / "cut") == timeless(tmp_path / "whole")
+    one, other = weights(tmp_path / "whole"), weights(tmp_path / "cut")
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_crew_of_two_with_a_critic(micro: Path, tmp_path: Path) -> None:
+    """The critic lies in shared memory as the policy does: appraisals and gradients of two agree with those of one."""
+    for name, workers in (("one", 1), ("two", 2)):
+        run_training(recipe_in(micro, tmp_path / name, "rl.algorithm=ppo", "rl.kl_in=reward", f"run.workers={workers}"), QUIET)
+    one, other = weights(tmp_path / "one"), weights(tmp_path / "two")
+    assert all(torch.allclose(one[name], other[name], atol=1e-4) for name in one)
+    for a, b in zip(timeless(tmp_path / "one"), timeless(tmp_path / "two"), strict=True):
+        assert a["value"] == pytest.approx(b["value"], abs=1e-4) and a["loss"] == pytest.approx(b["loss"], abs=1e-3)
+
+
+def test_a_guard_skips_and_says_so(micro: Path, tmp_path: Path) -> None:
+    before = load_file(micro / "policy" / "model.safetensors")
+    run_training(recipe_in(micro, tmp_path / "run", "guards.min_entropy=100", "guards.on_entropy=skip"), QUIET)
+    rows = timeless(tmp_path / "run")
+    assert any(row.get("action") == "skip" and "entropy" in row["alarm"] and row["skipped_updates"] for row in rows)
+    after = weights(tmp_path / "run")
+    assert all(torch.equal(before[name], after[name]) for name in after)
+
+
+def test_a_guard_rolls_back(micro: Path, tmp_path: Path) -> None:
+    """KL is 0 at the first update and above the limit at the second, whose step goes back to the weights of the step before."""
+    run_training(recipe_in(micro, tmp_path / "run", "guards.max_kl=1e-9", "guards.on_kl=rollback", "rl.minibatches=1"), QUIET)
+    rows = timeless(tmp_path / "run")
+    assert [row["step"] for row in rows] == [1, 2, 3]
+    assert any(row.get("action") == "rollback" and "kl" in row["alarm"] for row in rows)
+
+
+def test_a_guard_stops(micro: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunFailed, match="a guard stopped the run at step 1: policy_tokens = .* is above 1; start anew"):
+        run_training(recipe_in(micro, tmp_path / "run", "guards.max_policy_tokens=1", "guards.on_length=stop"), QUIET)
+    assert timeless(tmp_path / "run")[0]["action"] == "stop"

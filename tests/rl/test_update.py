@@ -11,9 +11,10 @@ import torch
 
 from zerosearch.config import RLConfig
 from zerosearch.lab.base_model import build_model
+from zerosearch.rl.batch import Lesson, teaches, trained_token_count
 from zerosearch.rl.losses import clipped_policy_loss, kl_k3
 from zerosearch.rl.update import Learner
-from zerosearch.types import Author, Group, Question, Span, StopReason, Trajectory
+from zerosearch.types import Author, Question, Span, StopReason, Trajectory
 
 VOCABULARY = 40
 QUESTION = Question("q", "?", ("a",))
@@ -55,8 +56,9 @@ def some(model: Any, temperature: float = 1.0) -> list[Trajectory]:
     return [rolled_out(model, lengths, advantage, seed, temperature) for seed, (lengths, advantage) in enumerate(shapes)]
 
 
-def group(*trajectories: Trajectory) -> list[Group]:
-    return [Group(QUESTION, trajectories)]
+def lessons(*trajectories: Trajectory, masked: bool = True) -> list[Lesson]:
+    """One advantage for all of a rollout's trained tokens, as every algorithm without a critic has it."""
+    return [Lesson(t, (t.advantage or 0.0,) * trained_token_count(t, masked)) for t in trajectories if teaches(t)]
 
 
 class KeepsGradients(torch.optim.SGD):
@@ -75,7 +77,7 @@ def gradient(
 ) -> tuple[torch.Tensor, dict[str, float]]:
     learner = Learner(model, reference, RLConfig(max_grad_norm=1e9, **settings), temperature=1.0, pad_id=0)
     learner.optimizer = keeper = KeepsGradients(model)  # type: ignore[assignment]
-    metrics = learner.update(group(*trajectories), step=0, seed=0)
+    metrics = learner.update(lessons(*trajectories, masked=learner.config.mask_observations), step=0, seed=0)
     assert len(keeper.gradients) == 1
     return keeper.gradients[0], metrics
 
@@ -162,8 +164,8 @@ def test_what_teaches_nothing_is_left_out(model: Any) -> None:
         replace(rolled_out(model, [(POLICY, 5)], None, seed=9), stop_reason=StopReason.SEARCH_FAILED, cause="down"),
     ]
     alone, _ = gradient(model, trajectories)
-    among, metrics = gradient(model, [*extra, *trajectories])
-    assert torch.equal(alone, among) and metrics["used"] == pytest.approx(4 / 6)
+    among, _ = gradient(model, [*extra, *trajectories])
+    assert torch.equal(alone, among)
 
 
 def learner_of(model: Any, **settings: Any) -> Learner:
@@ -176,9 +178,9 @@ def weights(model: Any) -> list[torch.Tensor]:
 
 def test_nothing_to_learn_changes_nothing(model: Any) -> None:
     before, learner = weights(model), learner_of(model)
-    metrics = learner.update(group(rolled_out(model, [(POLICY, 5)], 0.0, seed=0)), step=0, seed=0)
+    metrics = learner.update(lessons(rolled_out(model, [(POLICY, 5)], 0.0, seed=0)), step=0, seed=0)
     assert all(map(torch.equal, before, weights(model)))
-    assert metrics["used"] == metrics["trained_tokens"] == metrics["grad_norm"] == 0
+    assert metrics["trained_tokens"] == metrics["grad_norm"] == 0 and metrics["skipped_updates"] == 1
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
@@ -191,7 +193,7 @@ def test_updates_push_the_right_way(model: Any, sign: float) -> None:
             return float(logprobs_of(model, trajectory.token_ids)[list(trajectory.policy_mask[1:])].sum())
 
     before = likelihood()
-    losses = [learner.update(group(trajectory), step, seed=0)["loss"] for step in range(6)]
+    losses = [learner.update(lessons(trajectory), step, seed=0)["loss"] for step in range(6)]
     assert losses[0] == pytest.approx(-sign, abs=1e-5) and losses == sorted(losses, reverse=True) and losses[-1] < losses[0] - 0.05
     assert (likelihood() - before) * sign > 0.5
 
@@ -200,7 +202,7 @@ def test_kl_pulls_towards_the_reference(model: Any) -> None:
     learner = learner_of(model, kl_coefficient=1.0, learning_rate=1e-4)
     learner.reference = build_model(VOCABULARY, seed=2, context=64).eval()
     hardly_an_advantage = rolled_out(model, [(POLICY, 12)], 2e-6, seed=0)
-    kls = [learner.update(group(hardly_an_advantage), step, seed=0)["kl"] for step in range(5)]
+    kls = [learner.update(lessons(hardly_an_advantage), step, seed=0)["kl"] for step in range(5)]
     assert 0 < kls[-1] < kls[0] / 4
 
 
@@ -215,17 +217,17 @@ def test_a_reference_that_is_the_policy_costs_nothing(model: Any) -> None:
 def test_the_mismatch_shows_whether_trainer_and_sampler_agree(model: Any, temperature: float) -> None:
     trajectories = some(model, temperature)
     config = RLConfig(learning_rate=1e-3)
-    assert Learner(copy.deepcopy(model), None, config, temperature, 0).update(group(*trajectories), 0, 0)["logprob_mismatch"] < 1e-5
-    assert Learner(copy.deepcopy(model), None, config, 0.5, 0).update(group(*trajectories), 0, 0)["logprob_mismatch"] > 0.01
+    assert Learner(copy.deepcopy(model), None, config, temperature, 0).update(lessons(*trajectories), 0, 0)["logprob_mismatch"] < 1e-5
+    assert Learner(copy.deepcopy(model), None, config, 0.5, 0).update(lessons(*trajectories), 0, 0)["logprob_mismatch"] > 0.01
 
 
 def test_warm_up_and_minibatches(model: Any) -> None:
     learner = learner_of(model, warmup_steps=4, minibatches=3)
     trajectories = some(model)
-    learner.update(group(*trajectories), step=1, seed=0)
+    learner.update(lessons(*trajectories), step=1, seed=0)
     assert learner.optimizer.param_groups[0]["lr"] == pytest.approx(1e-3 * 2 / 4)
     assert {int(state["step"]) for state in learner.optimizer.state.values()} == {3}  # three updates
-    learner.update(group(*trajectories), step=7, seed=0)
+    learner.update(lessons(*trajectories), step=7, seed=0)
     assert learner.optimizer.param_groups[0]["lr"] == pytest.approx(1e-3)
 
 
@@ -233,7 +235,7 @@ def test_the_same_seed_gives_the_same_weights(model: Any) -> None:
     def trained(seed: int) -> list[torch.Tensor]:
         learner = learner_of(copy.deepcopy(model), minibatches=2, microbatch_tokens=60)
         for step in range(2):
-            learner.update(group(*some(model)), step, seed)
+            learner.update(lessons(*some(model)), step, seed)
         return weights(learner.model)
 
     once, again, otherwise = trained(0), trained(0), trained(3)

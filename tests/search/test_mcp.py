@@ -25,7 +25,7 @@ def ask(*queries: str, k: int = 2, at_once: bool = False, **settings: Any) -> li
     """The documents of each query, or the line that says why there are none."""
 
     async def main() -> list[tuple[Document, ...] | str]:
-        engine = MCPEngine(**{"command": "" if "url" in settings else COMMAND, "timeout_s": 60, **settings})
+        engine = MCPEngine(**{"command": "" if "url" in settings else COMMAND, "timeout_s": 300, **settings})
 
         async def one(query: str) -> tuple[Document, ...] | str:
             try:

@@ -6,18 +6,77 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zerosearch.rl.advantages import group_relative
+from zerosearch.rl.advantages import (
+    Advantages,
+    Rewards,
+    batch_centred,
+    batch_normalised,
+    group_centred,
+    group_relative,
+    in_groups,
+    leave_one_out,
+)
+
+# An aggregation: trained tokens of each rollout of a minibatch, and the budget of one → a weight for each rollout's tokens, and what
+# the weighted sum is divided by.
+Aggregation = Callable[[Sequence[int], int], tuple[list[float], float]]
+
+
+def token_mean(lengths_B: Sequence[int], budget: int) -> tuple[list[float], float]:
+    """Every token counts the same: Σ loss / Σ lengths. DAPO (arXiv 2503.14476), equation 8."""
+    return [1.0] * len(lengths_B), sum(lengths_B)
+
+
+def sequence_mean(lengths_B: Sequence[int], budget: int) -> tuple[list[float], float]:
+    """Every rollout counts the same: the mean over rollouts of the mean over tokens. DeepSeekMath (arXiv 2402.03300), equation 3."""
+    return [1 / max(length, 1) for length in lengths_B], len(lengths_B)
+
+
+def fixed_length(lengths_B: Sequence[int], budget: int) -> tuple[list[float], float]:
+    """Σ loss / (rollouts × the budget of one): no rollout's length changes its weight. Dr. GRPO (arXiv 2503.20783), appendix G."""
+    return [1.0] * len(lengths_B), len(lengths_B) * budget
 
 
 @dataclass(frozen=True, slots=True)
 class Algorithm:
-    """`advantages` maps the rewards of one group to its advantages; `loss` names a function of `rl.losses`, one value a token."""
+    """`advantages` maps the rewards of a step, group by group, to advantages; `loss` names a function of `rl.losses`, one value a token.
 
-    advantages: Callable[[Sequence[float | None]], list[float | None]]
+    `needs_critic`: values are learned beside the policy, and advantages are GAE's, a token each, instead of `advantages`.
+    `smallest_group`: what `advantages` needs to compare. `reusable`: the loss corrects for a policy that has moved since the rollouts.
+    `clip`, `clip_high`: ε below and above (None: the same), where the recipe names none.
+    """
+
+    advantages: Callable[[Sequence[Rewards]], list[Advantages]]
     loss: str = "clipped_policy_loss"
+    aggregation: Aggregation = token_mean
+    needs_critic: bool = False
+    smallest_group: int = 1
+    reusable: bool = True
+    clip: float = 0.2
+    clip_high: float | None = None
 
 
-ALGORITHMS: dict[str, Algorithm] = {"grpo": Algorithm(advantages=group_relative)}
+ALGORITHMS: dict[str, Algorithm] = {
+    # the paper's default: -A log π with the batch mean as baseline
+    "reinforce": Algorithm(batch_centred, "policy_gradient_loss", reusable=False),
+    # arXiv 2402.03300; its tokens are averaged over the minibatch, not rollout by rollout: short rollouts weigh no more
+    "grpo": Algorithm(in_groups(group_relative), smallest_group=2),
+    # arXiv 1707.06347, equations 7 and 9, the advantages whitened
+    "ppo": Algorithm(batch_centred, needs_critic=True),
+    # arXiv 2402.14740
+    "rloo": Algorithm(in_groups(leave_one_out), "policy_gradient_loss", smallest_group=2, reusable=False),
+    # arXiv 2501.03262
+    "reinforce++": Algorithm(batch_normalised),
+    # arXiv 2503.20783
+    "dr_grpo": Algorithm(in_groups(group_centred), aggregation=fixed_length, smallest_group=2),
+    # arXiv 2503.14476: clip-higher and the mean over tokens. Dynamic sampling is how every entry works: groups without a difference teach
+    # nothing, are left out, and are counted (`equal_groups` in metrics.jsonl). The paper has no KL term: rl.kl_coefficient=0
+    "dapo": Algorithm(in_groups(group_relative), smallest_group=2, clip_high=0.28),
+    # arXiv 2507.18071; its ε, section 5.1, are those of a ratio averaged over a whole rollout
+    "gspo": Algorithm(in_groups(group_relative), "sequence_policy_loss", sequence_mean, smallest_group=2, clip=3e-4, clip_high=4e-4),
+    # arXiv 2506.13585: weights are not limited from below; it names no upper limit, ours is 5
+    "cispo": Algorithm(in_groups(group_relative), "weight_clipped_loss", smallest_group=2, clip=1.0, clip_high=4.0),
+}
 
 
 def loss_function(algorithm: Algorithm) -> Callable[..., Any]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
 from zerosearch.models.sft import parts_of_like_length
-from zerosearch.types import Author, Group, Trajectory
+from zerosearch.types import Author, Trajectory
 
 # B trajectories, T tokens of the longest of them
 
@@ -19,39 +19,54 @@ class TrainingBatch:
     """Right-padded trajectories, ready for one forward pass.
 
     ids_BT (int64), trained_BT (bool: the token carries gradient), old_logprobs_BT (float32: as sampled, 0 where not sampled),
-    sampled_BT (bool: the policy wrote it), advantages_B (float32).
+    sampled_BT (bool: the policy wrote it).
     """
 
     ids_BT: torch.Tensor
     trained_BT: torch.Tensor
     sampled_BT: torch.Tensor
     old_logprobs_BT: torch.Tensor
-    advantages_B: torch.Tensor
 
     def to(self, device: torch.device) -> TrainingBatch:
         return TrainingBatch(*(getattr(self, name).to(device) for name in self.__slots__))
 
 
-def trainable(groups: Sequence[Group]) -> list[Trajectory]:
-    """Trajectories that carry a gradient: scored, with an advantage other than zero, and with a token the policy wrote."""
-    return [t for g in groups for t in g.trajectories if t.advantage is not None and abs(t.advantage) > 1e-6 and t.policy_token_count]
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What one rollout teaches: a number for each of its trained tokens, in their order; () where an algorithm has no use for it.
+
+    `advantages`; `old_logprobs` (the trainer's own, when they are to replace the sampler's, with `importance`, the ratio of the two, cut
+    at a cap); `values` and `returns` (what the critic said, and should have said). `weight` is what each token counts in the loss.
+    """
+
+    trajectory: Trajectory
+    advantages: tuple[float, ...]
+    old_logprobs: tuple[float, ...] = ()
+    importance: tuple[float, ...] = ()
+    values: tuple[float, ...] = ()
+    returns: tuple[float, ...] = ()
+    weight: float = 1.0
 
 
-def minibatches(trajectories: Sequence[Trajectory], count: int, seed: int) -> list[list[Trajectory]]:
+def teaches(trajectory: Trajectory) -> bool:
+    """Whether it carries a gradient: scored, with an advantage other than zero, and with a token the policy wrote."""
+    return trajectory.advantage is not None and abs(trajectory.advantage) > 1e-6 and trajectory.policy_token_count > 0
+
+
+def minibatches(lessons: Sequence[Lesson], count: int, seed: int) -> list[list[Lesson]]:
     """`count` random parts of about equal size, the same for the same seed; empty ones are left out."""
-    shuffled = list(trajectories)
+    shuffled = list(lessons)
     random.Random(seed).shuffle(shuffled)
     return [part for i in range(count) if (part := shuffled[i::count])]
 
 
-def microbatches(trajectories: Sequence[Trajectory], max_tokens: int) -> Iterator[list[Trajectory]]:
-    """Parts of at most `max_tokens` padded tokens (one trajectory at least), of like lengths, so that little is padding."""
-    for part in parts_of_like_length([len(t.token_ids) for t in trajectories], max_tokens):
-        yield [trajectories[i] for i in part]
+def microbatches(trajectories: Sequence[Trajectory], max_tokens: int) -> list[list[int]]:
+    """Indices in parts of at most `max_tokens` padded tokens (one trajectory at least), of like lengths, so that little is padding."""
+    return parts_of_like_length([len(t.token_ids) for t in trajectories], max_tokens)
 
 
-def trained_token_count(trajectories: Sequence[Trajectory], mask_observations: bool) -> int:
-    return sum(sum(_is_trained(span.author, mask_observations) * len(span.token_ids) for span in t.spans) for t in trajectories)
+def trained_token_count(trajectory: Trajectory, mask_observations: bool) -> int:
+    return sum(_is_trained(span.author, mask_observations) * len(span.token_ids) for span in trajectory.spans)
 
 
 def make_batch(trajectories: Sequence[Trajectory], pad_id: int, mask_observations: bool = True) -> TrainingBatch:
@@ -69,7 +84,7 @@ def make_batch(trajectories: Sequence[Trajectory], pad_id: int, mask_observation
                 sampled_BT[b, start:end] = True
                 old_BT[b, start:end] = torch.tensor(span.logprobs)
             start = end
-    return TrainingBatch(ids_BT, trained_BT, sampled_BT, old_BT, torch.tensor([t.advantage or 0.0 for t in trajectories]))
+    return TrainingBatch(ids_BT, trained_BT, sampled_BT, old_BT)
 
 
 def _is_trained(author: Author, mask_observations: bool) -> bool:

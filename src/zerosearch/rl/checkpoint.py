@@ -11,16 +11,18 @@ import torch
 
 from zerosearch.errors import RunFailed
 from zerosearch.files import new_directory
+from zerosearch.models.lora import has_adapter, load_adapter
+from zerosearch.rl.update import Learner
 from zerosearch.rundir import RunDirectory
 
 
-def save_checkpoint(run: RunDirectory, step: int, model: Any, tokenizer: Any, optimizers: list[torch.optim.Optimizer], keep: int) -> Path:
+def save_checkpoint(run: RunDirectory, step: int, model: Any, tokenizer: Any, trainer: Mapping[str, Any], keep: int) -> Path:
     """Write `checkpoints/step-…` after `step` finished steps, and remove all but the newest `keep`."""
     final = run.checkpoints / f"step-{step:06d}"
     with new_directory(final, run.go_on) as partial:
         model.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
-        torch.save({"step": step, "optimizers": [o.state_dict() for o in optimizers], "lengths": run.lengths()}, partial / "trainer.pt")
+        torch.save({"step": step, **trainer, "lengths": run.lengths()}, partial / "trainer.pt")
     for old in finished_checkpoints(run)[:-keep]:
         shutil.rmtree(old)
     return final
@@ -29,6 +31,17 @@ def save_checkpoint(run: RunDirectory, step: int, model: Any, tokenizer: Any, op
 def finished_checkpoints(run: RunDirectory) -> list[Path]:
     """Complete checkpoints, oldest first."""
     return sorted(run.checkpoints.glob("step-*")) if run.checkpoints.exists() else []
+
+
+def restore(checkpoint: Path, learner: Learner) -> Mapping[str, Any]:
+    """Put the checkpoint's weights (the model's, or its adapter's), critic and optimiser into `learner`; returns the rest of its state."""
+    state = load_trainer_state(checkpoint)
+    if has_adapter(learner.model):
+        load_adapter(learner.model, checkpoint)
+    else:
+        learner.model.load_state_dict(type(learner.model).from_pretrained(checkpoint, dtype=learner.model.dtype).state_dict())
+    learner.restore(state)
+    return state
 
 
 def load_trainer_state(checkpoint: Path) -> Mapping[str, Any]:

@@ -23,7 +23,9 @@ from zerosearch.errors import RunFailed, ZeroSearchError
 from zerosearch.interrupts import end_with_parent, start_quietly
 from zerosearch.models.local import LocalModel, quiet_transformers
 from zerosearch.ports import SearchEngine
-from zerosearch.rl.update import Learner, Sums
+from zerosearch.rl.batch import Lesson
+from zerosearch.rl.lessons import Appraisal
+from zerosearch.rl.update import Learner, Pass, Sums
 from zerosearch.rollout import RolloutSettings, rollout_group
 from zerosearch.search import close
 from zerosearch.types import Group, Question, Trajectory
@@ -57,13 +59,13 @@ class Member:
         return list(groups)
 
 
-Muster = Callable[[Recipe, Any, Any, Any], Member]
+Muster = Callable[[Recipe, Any, Any, Any, Any], Member]
 
 
 class Crew:
     """`with Crew(me, recipe, muster, size) as crew`: this process and `size - 1` others, which are started here and end with the block.
 
-    `muster(recipe, model, tokenizer, reference)` makes a Member in another process around the shared weights.
+    `muster(recipe, model, tokenizer, reference, critic)` makes a Member in another process around the shared weights.
     """
 
     def __init__(self, me: Member, recipe: Recipe, muster: Muster, size: int) -> None:
@@ -74,12 +76,12 @@ class Crew:
     def __enter__(self) -> Crew:
         if self.size > 1:
             torch.set_num_threads(1)  # the other cores have work of their own
-            self.me.learner.model.share_memory()
+            self.me.learner.share_memory()
             context = multiprocessing.get_context("spawn")
             for _ in range(self.size - 1):
                 mine, theirs = context.Pipe()
                 learner, tokenizer = self.me.learner, self.me.policy.tokenizer
-                arguments = (theirs, self._recipe, self._muster, learner.model, tokenizer, learner.reference)
+                arguments = (theirs, self._recipe, self._muster, learner.model, tokenizer, learner.reference, learner.critic)
                 start_quietly(context.Process(target=_serve, args=arguments, daemon=True))
                 theirs.close()
                 self._others.append(mine)
@@ -95,17 +97,26 @@ class Crew:
         shares = [await self.me.roll_out(questions[:: self.size], step, noise_rate), *self._hear()]
         return [shares[i % self.size][i // self.size] for i in range(len(questions))]
 
-    def accumulate(self, trajectories: Sequence[Trajectory], tokens: int, first: bool) -> Sums:
-        """Add the gradient of the loss of `trajectories` to the model's; the same as `Learner.accumulate` does alone."""
-        ordered = sorted(trajectories, key=lambda t: len(t.token_ids))  # shares of like lengths take like times
-        self._tell("accumulate", [(ordered[i :: self.size], tokens, first) for i in range(1, self.size)])
-        sums = self.me.learner.accumulate(ordered[:: self.size], tokens, first)
+    def appraise(self, trajectories: Sequence[Trajectory]) -> list[Appraisal]:
+        """One appraisal a rollout, in the order of the rollouts; the same as `Learner.appraise` does alone."""
+        order = sorted(range(len(trajectories)), key=lambda i: len(trajectories[i].token_ids))
+        shares = [order[i :: self.size] for i in range(self.size)]
+        self._tell("appraise", [([trajectories[i] for i in share],) for share in shares[1:]])
+        answers = [self.me.learner.appraise([trajectories[i] for i in shares[0]]), *self._hear()]
+        found = {i: a for share, answer in zip(shares, answers, strict=True) for i, a in zip(share, answer, strict=True)}
+        return [found[i] for i in range(len(trajectories))]
+
+    def accumulate(self, lessons: Sequence[Lesson], how: Pass) -> Sums:
+        """Add the gradient of the loss of `lessons` to the trained tensors'; the same as `Learner.accumulate` does alone."""
+        ordered = sorted(lessons, key=lambda one: len(one.trajectory.token_ids))  # shares of like lengths take like times
+        self._tell("accumulate", [(ordered[i :: self.size], how) for i in range(1, self.size)])
+        sums = self.me.learner.accumulate(ordered[:: self.size], how)
         for theirs, gradients in self._hear():
             sums = sums + theirs
-            for parameter, gradient in zip(self.me.learner.model.parameters(), gradients, strict=True):
+            for tensor, gradient in zip(self.me.learner.trained.tensors, gradients, strict=True):
                 if gradient is not None:
                     gradient = torch.from_numpy(gradient)
-                    parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+                    tensor.grad = gradient if tensor.grad is None else tensor.grad + gradient
         return sums
 
     def _tell(self, command: str, arguments: Sequence[tuple[Any, ...]]) -> None:
@@ -128,11 +139,11 @@ class Crew:
         return answers
 
 
-def _serve(pipe: Any, recipe: Recipe, muster: Muster, model: Any, tokenizer: Any, reference: Any) -> None:
+def _serve(pipe: Any, recipe: Recipe, muster: Muster, model: Any, tokenizer: Any, reference: Any, critic: Any) -> None:
     end_with_parent()
     quiet_transformers()
     torch.set_num_threads(1)
-    failed, member = _outcome(lambda: muster(recipe, model, tokenizer, reference))
+    failed, member = _outcome(lambda: muster(recipe, model, tokenizer, reference, critic))
     with suppress(EOFError, OSError):  # the first process has closed its end: there is nothing left to do
         if failed:
             pipe.send((failed, member))
@@ -155,11 +166,15 @@ def _roll_out(member: Member, questions: Sequence[Question], step: int, noise_ra
     return asyncio.run(member.roll_out(questions, step, noise_rate))
 
 
-def _gradients(member: Member, trajectories: Sequence[Trajectory], tokens: int, first: bool) -> tuple[Sums, list[np.ndarray | None]]:
+def _appraisals(member: Member, trajectories: Sequence[Trajectory]) -> list[Appraisal]:
+    return member.learner.appraise(trajectories)
+
+
+def _gradients(member: Member, lessons: Sequence[Lesson], how: Pass) -> tuple[Sums, list[np.ndarray | None]]:
     learner = member.learner
-    learner.model.zero_grad()
-    sums = learner.accumulate(trajectories, tokens, first)
-    return sums, [None if p.grad is None else p.grad.numpy() for p in learner.model.parameters()]
+    learner.trained.zero_grad()
+    sums = learner.accumulate(lessons, how)
+    return sums, [None if tensor.grad is None else tensor.grad.numpy() for tensor in learner.trained.tensors]
 
 
-_COMMANDS: dict[str, Callable[..., Any]] = {"roll_out": _roll_out, "accumulate": _gradients}
+_COMMANDS: dict[str, Callable[..., Any]] = {"roll_out": _roll_out, "appraise": _appraisals, "accumulate": _gradients}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import json
 import platform
 import time
@@ -27,7 +26,7 @@ from zerosearch.ports import SearchEngine
 from zerosearch.progress import Progress
 from zerosearch.rl.crew import Crew, Member, crew_size
 from zerosearch.rl.train import Ingredients, go_back, train
-from zerosearch.rl.update import Learner
+from zerosearch.rl.update import Learner, make_reference
 from zerosearch.rollout import RolloutSettings
 from zerosearch.rundir import RunDirectory
 from zerosearch.search import close
@@ -89,7 +88,7 @@ def _trained(
         base = _evaluation_at(run, recipe, parts, "base", console)
         phases["base evaluation"] = base["wall_s"]
         summary["base"] = base["figures"]
-    reference = copy.deepcopy(parts.policy.model).eval().requires_grad_(False) if recipe.rl.kl_coefficient > 0 else None
+    reference = make_reference(parts.policy.model, recipe.rl, lora=recipe.policy.lora_rank > 0)
     me = member(recipe, parts.policy, parts.engine, parts.settings, reference)
     size = crew_size(recipe.run.workers, parts.policy.model.device.type)
     start = go_back(run, me.learner)
@@ -112,17 +111,20 @@ def _trained(
     return summary
 
 
-def member(recipe: Recipe, policy: LocalModel, engine: SearchEngine, settings: RolloutSettings, reference: Any) -> Member:
-    learner = Learner(policy.model, reference, recipe.rl, recipe.rollout.temperature, policy.tokenizer.pad_token_id or 0)
+def member(
+    recipe: Recipe, policy: LocalModel, engine: SearchEngine, settings: RolloutSettings, reference: Any, critic: Any = None
+) -> Member:
+    pad_id, budget = policy.tokenizer.pad_token_id or 0, min(settings.max_tokens, settings.max_turns * settings.max_turn_tokens)
+    learner = Learner(policy.model, reference, recipe.rl, recipe.rollout.temperature, pad_id, critic, budget)
     return Member(policy, engine, settings, learner, recipe.rl.group_size)
 
 
-def muster(recipe: Recipe, model: Any, tokenizer: Any, reference: Any) -> Member:
+def muster(recipe: Recipe, model: Any, tokenizer: Any, reference: Any, critic: Any) -> Member:
     """A member of the crew in a process of its own: the weights are shared, the engine is its own."""
     arbiter = Arbiter()
     policy = LocalModel(model, tokenizer, arbiter)
     engine = load_engine(recipe.engine, recipe.run.seed, Device("cpu", recipe.policy.dtype, arbiter))
-    return member(recipe, policy, engine, rollout_settings(recipe.rollout, recipe.engine.k, recipe.run.seed), reference)
+    return member(recipe, policy, engine, rollout_settings(recipe.rollout, recipe.engine.k, recipe.run.seed), reference, critic)
 
 
 def _evaluation_at(run: RunDirectory, recipe: Recipe, parts: Ingredients, when: str, console: Console) -> dict[str, Any]:

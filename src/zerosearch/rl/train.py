@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
@@ -15,9 +15,10 @@ from zerosearch.interrupts import StopRequest
 from zerosearch.models.local import LocalModel
 from zerosearch.ports import SearchEngine
 from zerosearch.progress import Progress
-from zerosearch.rl.algorithms import ALGORITHMS
-from zerosearch.rl.checkpoint import finished_checkpoints, load_trainer_state, save_checkpoint
+from zerosearch.rewards import reward_of
+from zerosearch.rl.checkpoint import finished_checkpoints, restore, save_checkpoint
 from zerosearch.rl.crew import Crew
+from zerosearch.rl.guards import Guards
 from zerosearch.rl.update import Learner
 from zerosearch.rollout import RolloutSettings
 from zerosearch.rundir import RunDirectory
@@ -46,15 +47,18 @@ async def train(
     """
     rl, keep, curriculum = recipe.rl, recipe.run, recipe.noise_curriculum()
     learner, done = crew.me.learner, start
+    guards, rewards = Guards(recipe.guards, run.read_metrics()), [row["reward"] for row in run.read_metrics() if row["kind"] == "train"]
     for step in range(start, rl.steps):
-        started, noise_rate = time.perf_counter(), curriculum.noise_rate(step)
+        started, noise_rate = time.perf_counter(), curriculum.noise_rate(step, rewards)
         questions = questions_of_step(parts.questions, step, rl.questions_per_step, recipe.run.seed)
         groups = await crew.roll_out(questions, step, noise_rate)
-        groups = [with_advantages(with_rewards(group, rl.reward), rl.algorithm) for group in groups]
+        groups = [with_rewards(group, rl.reward_weights) for group in groups]
         stop_if_too_many_failed(groups, rl.max_failed_share, run)
+        seen = rollout_metrics([t for g in groups for t in g.trajectories])
+        guards.allows(seen)
         rolled_out = time.perf_counter()
 
-        learned = learner.update(groups, step, recipe.run.seed, crew.accumulate)
+        groups, learned = learner.learn(groups, step, recipe.run.seed, crew, guards.allows)
 
         done, last, rolled = step + 1, step + 1 == rl.steps, [t for g in groups for t in g.trajectories]
         seconds = time.perf_counter() - started
@@ -62,20 +66,24 @@ async def train(
             "kind": "train",
             "step": done,
             "noise_rate": noise_rate,
-            **rollout_metrics(rolled),
+            **seen,
             **learned,
+            **guards.verdict(),
             "tokens_per_s": sum(len(t.token_ids) for t in rolled) / seconds,
             "rollout_s": rolled_out - started,
             "seconds": seconds,
         }
         run.append_metrics(metrics)
+        rewards.append(seen["reward"])
+        if guards.end_step(metrics) == "rollback":
+            roll_back(run, learner)
         if last or done % keep.save_trajectories_every == 0:
             run.append_trajectories(groups, done, "train")
         if not last and keep.evaluate_every and done % keep.evaluate_every == 0 and parts.evaluation_engine and parts.held_out:
             await evaluate_now(recipe, parts, run, done)
         stopping = stop.requested  # read once: it may change at any moment
         if last or stopping or done % keep.checkpoint_every == 0:
-            save_checkpoint(run, done, parts.policy.model, parts.policy.tokenizer, [learner.optimizer], keep.keep_checkpoints)
+            save_checkpoint(run, done, parts.policy.model, parts.policy.tokenizer, learner.state(), keep.keep_checkpoints)
         progress.step(done, rl.steps, metrics)
         if stopping:
             break
@@ -88,12 +96,15 @@ def go_back(run: RunDirectory, learner: Learner) -> int:
     if not (checkpoints := finished_checkpoints(run)):
         run.cut_back({name: 0 for name in run.lengths()})
         return 0
-    state = load_trainer_state(checkpoints[-1])
-    weights = type(learner.model).from_pretrained(checkpoints[-1], dtype=learner.model.dtype).state_dict()
-    learner.model.load_state_dict(weights)
-    learner.optimizer.load_state_dict(state["optimizers"][0])
+    state = restore(checkpoints[-1], learner)
     run.cut_back(state["lengths"])
     return int(state["step"])
+
+
+def roll_back(run: RunDirectory, learner: Learner) -> None:
+    """Weights and optimiser as the newest checkpoint has them; the steps go on. Without a checkpoint yet nothing is lost by staying."""
+    if checkpoints := finished_checkpoints(run):
+        restore(checkpoints[-1], learner)
 
 
 def questions_of_step(questions: Sequence[Question], step: int, count: int, seed: int) -> list[Question]:
@@ -107,22 +118,16 @@ def questions_of_step(questions: Sequence[Question], step: int, count: int, seed
     return chosen
 
 
-def with_rewards(group: Group, reward: str) -> Group:
+def with_rewards(group: Group, weights: Mapping[str, float]) -> Group:
     """Score what the policy answered. Failures stay unscored: they are no evidence about the policy."""
 
     def scored(t: Trajectory) -> Trajectory:
         if t.stop_reason.is_failure:
             return t
-        scores = score(t.answer, t.question.golden_answers)
-        return replace(t, scores=scores, reward=getattr(scores, reward))
+        t = replace(t, scores=score(t.answer, t.question.golden_answers))
+        return replace(t, reward=reward_of(t, weights))
 
     return replace(group, trajectories=tuple(scored(t) for t in group.trajectories))
-
-
-def with_advantages(group: Group, algorithm: str) -> Group:
-    advantages = ALGORITHMS[algorithm].advantages([t.reward for t in group.trajectories])
-    pairs = zip(group.trajectories, advantages, strict=True)
-    return replace(group, trajectories=tuple(replace(t, advantage=a) for t, a in pairs))
 
 
 def stop_if_too_many_failed(groups: Sequence[Group], max_share: float, run: RunDirectory) -> None:

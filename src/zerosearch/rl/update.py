@@ -1,21 +1,35 @@
-"""One step's learning: groups with advantages → a better policy, in `minibatches` optimiser updates."""
+"""One step's learning: groups with rewards → lessons → a better policy, in `epochs` × `minibatches` optimiser updates."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
 from zerosearch.config import RLConfig
-from zerosearch.models.causal import token_logprobs
+from zerosearch.models.causal import predictions, token_logprobs, value_head
+from zerosearch.models.memory import checkpointed
 from zerosearch.rl.algorithms import ALGORITHMS, loss_function
-from zerosearch.rl.batch import TrainingBatch, make_batch, microbatches, minibatches, trainable, trained_token_count
-from zerosearch.rl.losses import kl_k3
+from zerosearch.rl.batch import Lesson, TrainingBatch, make_batch, microbatches, minibatches
+from zerosearch.rl.lessons import Appraisal, appraisable, make_lessons
+from zerosearch.rl.losses import KL_ESTIMATORS, value_loss
+from zerosearch.rl.optimizers import Trained, make_optimizer, rate_factor
 from zerosearch.types import Group, Trajectory
 
-Accumulate = Callable[[Sequence[Trajectory], int, bool], "Sums"]
+# M trained tokens of a microbatch
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """How to read the lessons of a minibatch. The loss is Σ weight · loss / `denominator`; `first`: nothing was learned from this step
+    yet; `critic_only`: the policy, and the trunk it shares with the critic, stay as they are."""
+
+    denominator: float
+    first: bool = False
+    critic_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,75 +40,214 @@ class Sums:
     loss: float = 0.0
     kl: float = 0.0
     entropy: float = 0.0
+    value_loss: float = 0.0
     mismatch: float = 0.0
 
     def __add__(self, other: Sums) -> Sums:
-        return Sums(
-            self.tokens + other.tokens,
-            self.loss + other.loss,
-            self.kl + other.kl,
-            self.entropy + other.entropy,
-            max(self.mismatch, other.mismatch),
-        )
+        total = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(Sums)}
+        return Sums(**{**total, "mismatch": max(self.mismatch, other.mismatch)})
 
-    def means(self) -> dict[str, float]:
+    def means(self, denominator: float) -> dict[str, float]:
+        """`loss` as the optimiser sees it, the rest a token."""
         n = max(self.tokens, 1)
-        means = {"loss": self.loss / n, "kl": self.kl / n, "entropy": self.entropy / n}
+        means = {"loss": self.loss / (denominator or 1.0), "kl": self.kl / n, "entropy": self.entropy / n}
         return {**means, "logprob_mismatch": self.mismatch, "trained_tokens": self.tokens}
 
 
+@runtime_checkable
+class Workers(Protocol):
+    """Who does a learner's sums: itself, or a crew that shares them out among processes."""
+
+    def appraise(self, trajectories: Sequence[Trajectory]) -> list[Appraisal]: ...
+
+    def accumulate(self, lessons: Sequence[Lesson], how: Pass) -> Sums: ...
+
+
+def make_reference(model: Any, rl: RLConfig, lora: bool) -> Any | None:
+    """What the policy should not stray from: nothing, a frozen copy, or (its adapter switched off) the model itself."""
+    if rl.kl_coefficient == 0 or rl.reference == "none":
+        return None
+    if rl.reference == "lora_off" or (rl.reference == "auto" and lora):
+        return model
+    return copy.deepcopy(model).eval().requires_grad_(False)
+
+
 class Learner:
-    """The policy that learns, the frozen reference it should not stray from (None: it may), and the optimiser between them."""
+    """The policy that learns, the frozen reference it should not stray from (None: it may), and the optimiser between them.
 
-    def __init__(self, model: Any, reference: Any | None, config: RLConfig, temperature: float, pad_id: int) -> None:
+    Where the algorithm needs values, `critic` is a linear head on the policy's own trunk (a critic of its own would double memory and
+    time); `budget` is how many tokens a rollout may have, for Dr. GRPO. `reference` may be `model` itself: then it is what the model is
+    without its adapter.
+    """
+
+    def __init__(
+        self, model: Any, reference: Any | None, config: RLConfig, temperature: float, pad_id: int, critic: Any = None, budget: int = 4096
+    ) -> None:
         self.model, self.reference, self.config, self.temperature, self.pad_id = model, reference, config, temperature, pad_id
-        self.loss = loss_function(ALGORITHMS[config.algorithm])
-        self.optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=(0.9, 0.95), weight_decay=0.0)
+        self.algorithm, self.budget = ALGORITHMS[config.algorithm], budget
+        self.loss, self.kl = loss_function(self.algorithm), KL_ESTIMATORS[config.kl_estimator]
+        self.critic = (critic or value_head(model)) if self.algorithm.needs_critic else None
+        critic_parameters = list(self.critic.parameters()) if self.critic else []
+        self.trained = Trained([*model.parameters(), *critic_parameters])
+        policy = self.trained.tensors[: len(self.trained.pairs) - len(critic_parameters)]
+        self.optimizer = make_optimizer(policy, critic_parameters, config, model.device)
+        self.rates = [float(group["lr"]) for group in self.optimizer.param_groups]
 
-    def update(self, groups: Sequence[Group], step: int, seed: int, accumulate: Accumulate | None = None) -> dict[str, float]:
-        """Learn from one step's groups. The loss is the mean over the trained tokens of a minibatch, however it is cut into parts.
+    # ---- what a run saves of it, beside the model
 
-        `accumulate` may be a crew's, which shares the work out among processes.
+    def state(self) -> dict[str, Any]:
+        state: dict[str, Any] = {"optimizers": [self.optimizer.state_dict()], "masters": self.trained.masters}
+        return {**state, "critic": self.critic.state_dict()} if self.critic else state
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.optimizer.load_state_dict(state["optimizers"][0])
+        self.trained.restore(state.get("masters", []))
+        if self.critic:
+            self.critic.load_state_dict(state["critic"])
+
+    def share_memory(self) -> None:
+        """Let other processes work on the same weights."""
+        for module in filter(None, (self.model, self.critic)):
+            module.share_memory()
+
+    # ---- learning
+
+    def learn(
+        self,
+        groups: Sequence[Group],
+        step: int,
+        seed: int,
+        workers: Workers | None = None,
+        allows: Callable[[Mapping[str, float]], bool] = lambda figures: True,
+    ) -> tuple[list[Group], dict[str, float]]:
+        """Learn from one step's groups, which have rewards; returns them with advantages, and figures. `allows`: see `update`."""
+        rollouts = [t for g in groups for t in g.trajectories]
+        appraised = iter((workers or self).appraise([t for t in rollouts if appraisable(t)]) if self._appraises else [])
+        pairs = [[(t, next(appraised, Appraisal()) if appraisable(t) else Appraisal()) for t in g.trajectories] for g in groups]
+        groups, lessons, figures = make_lessons(pairs, self.config)
+        figures["used"] = len(lessons) / max(len(rollouts), 1)
+        learned = self.update(lessons, step, seed, workers, lambda update: allows({**update, **figures}))
+        return groups, {**learned, **figures}
+
+    def update(
+        self,
+        lessons: Sequence[Lesson],
+        step: int,
+        seed: int,
+        workers: Workers | None = None,
+        allows: Callable[[Mapping[str, float]], bool] = lambda figures: True,
+    ) -> dict[str, float]:
+        """Learn from one step's lessons. The loss is the same however a minibatch is cut into parts, or among workers.
+
+        `allows` sees the figures of each minibatch before the optimiser takes its step; False leaves that step out, which `skipped_updates`
+        counts, together with a batch without a trainable token. What is left out is not in the other figures.
         """
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * min(1.0, (step + 1) / max(self.config.warmup_steps, 1))
-        sums, norms = Sums(), list[float]()
-        usable = trainable(groups)
-        for i, minibatch in enumerate(minibatches(usable, self.config.minibatches, seed * 1_000_003 + step)):
-            tokens = trained_token_count(minibatch, self.config.mask_observations)
-            sums += (accumulate or self.accumulate)(minibatch, tokens, i == 0)
-            norms.append(float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)))
-            self.optimizer.step()
-            self.optimizer.zero_grad()
-        used = len(usable) / max(sum(len(g.trajectories) for g in groups), 1)
-        return {**sums.means(), "grad_norm": sum(norms) / max(len(norms), 1), "used": used}
+        rl = self.config
+        factor = rate_factor(rl.schedule, step, rl.steps, rl.warmup_steps)
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * factor
+        sums, norms, denominators, skipped = Sums(), list[float](), 0.0, int(not lessons)
+        for epoch in range(rl.epochs):
+            for i, minibatch in enumerate(minibatches(lessons, rl.minibatches, (seed * 1_000_003 + step) + epoch * 2_147_483_647)):
+                weights, denominator = self.algorithm.aggregation([len(one.advantages) for one in minibatch], self.budget)
+                weighted = [replace(one, weight=w) for one, w in zip(minibatch, weights, strict=True)]
+                how = Pass(denominator, first=i == epoch == 0, critic_only=step < rl.critic_warmup_steps and self.critic is not None)
+                part = (workers or self).accumulate(weighted, how)
+                norm = float(torch.nn.utils.clip_grad_norm_(self.trained.tensors, rl.max_grad_norm))
+                if allows({**part.means(denominator), "grad_norm": norm}):
+                    self.optimizer.step()
+                    self.trained.publish()
+                    sums, denominators = sums + part, denominators + denominator
+                    norms.append(norm)
+                else:
+                    skipped += 1
+                self.optimizer.zero_grad()
+        figures = {**sums.means(denominators), "grad_norm": sum(norms) / max(len(norms), 1)}
+        critic = {"value_loss": sums.value_loss / max(sums.tokens, 1)} if self.critic else {}
+        return {**figures, **critic, "skipped_updates": float(skipped)}
 
-    def accumulate(self, trajectories: Sequence[Trajectory], tokens: int, first: bool) -> Sums:
-        """Add the gradient of (sum of the loss) / `tokens` to the model's. `first` is True while nothing was learned from this step yet."""
+    @property
+    def _appraises(self) -> bool:
+        in_reward = self.config.kl_in == "reward" and self.reference is not None
+        return self.critic is not None or in_reward or self.config.importance_cap > 0
+
+    @torch.no_grad()
+    def appraise(self, trajectories: Sequence[Trajectory]) -> list[Appraisal]:
+        """What policy, reference (when KL is in the reward) and critic say of each rollout now, in the order of the rollouts."""
+        appraisals = [Appraisal()] * len(trajectories)
+        for part in microbatches(trajectories, self._most_tokens):
+            batch = make_batch([trajectories[i] for i in part], self.pad_id, self.config.mask_observations).to(self.model.device)
+            found = predictions(self.model, batch.ids_BT, batch.trained_BT, self.temperature, self.critic is not None)
+            values_M = self.critic(found.states_MD.float())[:, 0] if self.critic and found.states_MD is not None else None
+            in_reward = self.config.kl_in == "reward" and self.reference is not None
+            reference_M = self._reference_logprobs(batch) if in_reward else None
+            counts = batch.trained_BT.sum(1).tolist()
+            rows = [_split(x, counts) for x in (found.logprobs_M, reference_M, values_M)]
+            for i, *row in zip(part, *rows, strict=True):
+                appraisals[i] = Appraisal(*row)
+        return appraisals
+
+    def accumulate(self, lessons: Sequence[Lesson], how: Pass) -> Sums:
+        """Add the gradient of (Σ weight · loss) / `how.denominator` to the trained tensors'."""
+        parts = microbatches([one.trajectory for one in lessons], self._most_tokens)
+        return sum((self._accumulate([lessons[i] for i in part], how) for part in parts), Sums())
+
+    @property
+    def _most_tokens(self) -> int:
         most = self.config.microbatch_tokens
-        if self.model.device.type == "cpu":  # it gains nothing from more than its caches hold: 16,384 take a fifth longer than 4,096
-            most = min(most, 4096)
-        return sum((self._accumulate(part, tokens, first) for part in microbatches(trajectories, most)), Sums())
+        # a CPU gains nothing from more than its caches hold: 16,384 take a fifth longer than 4,096
+        return min(most, 4096) if self.model.device.type == "cpu" else most
 
-    def _accumulate(self, part: Sequence[Trajectory], tokens: int, first: bool) -> Sums:
-        batch = make_batch(part, self.pad_id, self.config.mask_observations).to(self.model.device)
-        logprobs_M, entropy_M = token_logprobs(self.model, batch.ids_BT, batch.trained_BT, self.temperature)
-        old_M, advantages_M, sampled_M = _chosen(batch)
+    def _accumulate(self, part: Sequence[Lesson], how: Pass) -> Sums:
+        batch = make_batch([one.trajectory for one in part], self.pad_id, self.config.mask_observations).to(self.model.device)
+        with torch.set_grad_enabled(not how.critic_only), checkpointed(self.model, self.config.gradient_checkpointing):
+            found = predictions(self.model, batch.ids_BT, batch.trained_BT, self.temperature, self.critic is not None)
+        logprobs_M = found.logprobs_M
         # a token nobody sampled (masking switched off) has no log-prob from sampling: it starts at ratio 1
-        old_M = torch.where(sampled_M, old_M, logprobs_M.detach())
-        loss_M, kl = self.loss(logprobs_M, old_M, advantages_M, self.config.clip), 0.0
-        if self.reference is not None:
-            with torch.no_grad():
-                reference_M, _ = token_logprobs(self.reference, batch.ids_BT, batch.trained_BT, self.temperature)
-            kl_M = kl_k3(logprobs_M, reference_M)
+        sampled_M = torch.where(batch.sampled_BT[batch.trained_BT], batch.old_logprobs_BT[batch.trained_BT], logprobs_M.detach())
+        old_M = self._of(part, "old_logprobs") if part[0].old_logprobs else sampled_M
+        rows_M = batch.trained_BT.nonzero()[:, 0]
+        weights_M = torch.tensor([one.weight for one in part], device=rows_M.device)[rows_M]
+        loss_M, kl = self.loss(logprobs_M, old_M, self._of(part, "advantages"), *self._clip, rows_M), 0.0
+        if part[0].importance:
+            loss_M = loss_M * self._of(part, "importance")
+        if self.reference is not None and self.config.kl_in == "loss":
+            kl_M = self.kl(logprobs_M, self._reference_logprobs(batch))
             loss_M = loss_M + self.config.kl_coefficient * kl_M
             kl = float(kl_M.detach().sum())
-        (loss_M.sum() / tokens).backward()
+        value_loss_sum = 0.0
+        if self.critic is not None and found.states_MD is not None:
+            values_M = self.critic(found.states_MD.float())[:, 0]
+            critic_M = value_loss(values_M, self._of(part, "values"), self._of(part, "returns"), self.config.value_clip or None)
+            loss_M = (0 if how.critic_only else loss_M) + self.config.critic_coefficient * critic_M
+            value_loss_sum = float(critic_M.detach().sum())
+        weighted_M = loss_M * weights_M
+        with checkpointed(self.model, self.config.gradient_checkpointing):  # the layers run again in here
+            (weighted_M.sum() / how.denominator).backward()
         # before any update the trainer must agree with the sampler: what is left is float noise, or a bug
-        mismatch = float((logprobs_M.detach() - old_M).abs().max()) if first and len(old_M) else 0.0
-        return Sums(len(old_M), float(loss_M.detach().sum()), kl, float(entropy_M.sum()), mismatch)
+        mismatch = float((logprobs_M.detach() - sampled_M).abs().max()) if how.first and len(sampled_M) else 0.0
+        return Sums(len(old_M), float(weighted_M.detach().sum()), kl, float(found.entropy_M.sum()), value_loss_sum, mismatch)
+
+    @property
+    def _clip(self) -> tuple[float, float | None]:
+        own, rl = self.algorithm, self.config
+        return rl.clip or own.clip, rl.clip_high or own.clip_high
+
+    def _reference_logprobs(self, batch: TrainingBatch) -> torch.Tensor:
+        from zerosearch.models.lora import without_adapter
+
+        with torch.no_grad():
+            if self.reference is self.model:
+                with without_adapter(self.model):
+                    return token_logprobs(self.model, batch.ids_BT, batch.trained_BT, self.temperature)[0]
+            return token_logprobs(self.reference, batch.ids_BT, batch.trained_BT, self.temperature)[0]
+
+    def _of(self, part: Sequence[Lesson], name: str) -> torch.Tensor:
+        """One number a trained token, in the order in which a mask picks tokens: row by row."""
+        return torch.tensor([x for one in part for x in getattr(one, name)], device=self.model.device)
 
 
-def _chosen(batch: TrainingBatch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    chosen_BT = batch.trained_BT
-    return batch.old_logprobs_BT[chosen_BT], batch.advantages_B[:, None].expand_as(chosen_BT)[chosen_BT], batch.sampled_BT[chosen_BT]
+def _split(values_M: torch.Tensor | None, counts: Sequence[int]) -> list[tuple[float, ...]]:
+    if values_M is None:
+        return [()] * len(counts)
+    return [tuple(part.tolist()) for part in values_M.split(list(counts))]

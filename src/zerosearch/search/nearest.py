@@ -1,8 +1,8 @@
 """Nearest neighbours by FAISS: exact (flat), a graph (HNSW), or inverted lists of compressed vectors (IVF-PQ).
 
 kind     memory a vector of D floats   finds
-flat     4 D bytes                     the k nearest, always
-hnsw     4 D + 256 bytes               nearly always, in a thousandth of the comparisons
+flat     4 D bytes                     the k nearest, always, looking at all vectors
+hnsw     4 D + 256 bytes               them nearly always, looking at few vectors
 ivfpq    D / 4 bytes                   most of them; for corpora that do not fit otherwise
 Nearest is largest inner product throughout.
 """

@@ -1,0 +1,54 @@
+"""LoRA: a small adapter learns in the place of the whole model (arXiv 2106.09685). Needs peft: `pip install zerosearch[lora]`.
+
+The adapter is put inside the model, which stays what it was to everybody else; `save_pretrained` then writes the adapter alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from zerosearch.errors import BadConfig
+
+FILE = "adapter_model.safetensors"
+
+
+def attach(model: Any, rank: int, alpha: float, seed: int) -> Any:
+    """Put an adapter W + alpha/rank · BA of `rank` on every linear layer but the head; everything else is frozen. B starts at zero.
+
+    Raises BadConfig when peft is not installed.
+    """
+    try:
+        from peft import LoraConfig  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise BadConfig("policy.lora_rank needs peft, which is not installed; pip install 'zerosearch[lora]'.") from None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model.add_adapter(LoraConfig(r=rank, lora_alpha=alpha, target_modules="all-linear", task_type="CAUSAL_LM"))
+    return model
+
+
+def has_adapter(model: Any) -> bool:
+    return bool(getattr(model, "_hf_peft_config_loaded", False))
+
+
+@contextmanager
+def without_adapter(model: Any) -> Iterator[None]:
+    """Inside, the model is what it was before the adapter came."""
+    model.disable_adapters()
+    try:
+        yield
+    finally:
+        model.enable_adapters()
+
+
+def load_adapter(model: Any, folder: Path) -> None:
+    """Put the adapter that `save_pretrained` wrote to `folder` into the adapter the model has."""
+    from peft import set_peft_model_state_dict  # pyright: ignore[reportMissingImports]
+    from safetensors.torch import load_file
+
+    set_peft_model_state_dict(model, load_file(folder / FILE), adapter_name="default")

@@ -1,0 +1,131 @@
+"""Groups with rewards → advantages → lessons. KL in the reward, GAE and whitening happen here, over the tokens the policy wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+import torch
+
+from zerosearch.config import RLConfig
+from zerosearch.rl.advantages import explained_variance, gae, whitened
+from zerosearch.rl.algorithms import ALGORITHMS
+from zerosearch.rl.batch import Lesson, teaches, trained_token_count
+from zerosearch.rl.losses import KL_ESTIMATORS
+from zerosearch.types import Group, Trajectory
+
+
+@dataclass(frozen=True, slots=True)
+class Appraisal:
+    """What the models say of a rollout before anything is learned from it, a number for each of its trained tokens.
+
+    `logprobs` under the policy as the trainer computes them, `reference` under the reference, `values` by the critic; () if there is none.
+    """
+
+    logprobs: tuple[float, ...] = ()
+    reference: tuple[float, ...] = ()
+    values: tuple[float, ...] = ()
+
+
+def appraisable(trajectory: Trajectory) -> bool:
+    return trajectory.reward is not None and trajectory.policy_token_count > 0
+
+
+def make_lessons(
+    groups: Sequence[Sequence[tuple[Trajectory, Appraisal]]], rl: RLConfig
+) -> tuple[list[Group], list[Lesson], dict[str, float]]:
+    """The groups with their advantages, the lessons in them, and figures for the metrics; each rollout comes with its appraisal.
+
+    A rollout that failed has no reward and gives no lesson. With a critic the advantage of a rollout is the mean of its tokens' (before
+    whitening), which is what is stored; each token is trained with its own.
+    """
+    pairs = [pair for group in groups for pair in group]
+    kls = [_kls(a, rl) for _, a in pairs]
+    figures = {"equal_groups": float(sum(_is_equal([t.reward for t, _ in group]) for group in groups))}
+    if rl.kl_in == "reward" and (tokens := [kl for rollout in kls for kl in rollout]):
+        figures["kl"] = fmean(tokens)
+    if ALGORITHMS[rl.algorithm].needs_critic:
+        taught, lessons = _with_critic(pairs, kls, rl)
+        flat = [(r, v) for lesson in lessons for r, v in zip(lesson.returns, lesson.values, strict=True)]
+        figures["explained_variance"] = explained_variance([r for r, _ in flat], [v for _, v in flat])
+        figures["value"] = fmean(v for _, v in flat) if flat else 0.0
+    else:
+        taught, lessons = _without_critic(groups, kls, rl)
+    remaining = iter(taught)
+    return [Group(group[0][0].question, tuple(next(remaining) for _ in group)) for group in groups if group], lessons, figures
+
+
+def lesson(trajectory: Trajectory, advantages: Sequence[float], appraisal: Appraisal, rl: RLConfig) -> Lesson:
+    """With `rl.importance_cap` c: π_old is the trainer's, and each token counts min(π_trainer / π_sampler, c).
+
+    Truncated importance sampling against a sampler that computes a little otherwise than the trainer (Yao et al., 2025, "Your efficient RL
+    framework secretly brings you off-policy RL training").
+    """
+    if not rl.importance_cap:
+        return Lesson(trajectory, tuple(advantages))
+    sampled = _sampled_logprobs(trajectory, appraisal, rl)
+    ratio_M = (torch.tensor(appraisal.logprobs) - torch.tensor(sampled)).exp().clamp(max=rl.importance_cap)
+    return Lesson(trajectory, tuple(advantages), appraisal.logprobs, tuple(ratio_M.tolist()))
+
+
+def _without_critic(
+    groups: Sequence[Sequence[tuple[Trajectory, Appraisal]]], kls: Sequence[tuple[float, ...]], rl: RLConfig
+) -> tuple[list[Trajectory], list[Lesson]]:
+    """One advantage a rollout. KL in the reward: r - β Σ_t kl_t (arXiv 2402.14740, equation 1), before rollouts are compared."""
+    costs = iter(kls)
+    rewards = [[_minus(t.reward, rl.kl_coefficient * sum(next(costs))) for t, _ in group] for group in groups]
+    advantages = [a for row in ALGORITHMS[rl.algorithm].advantages(rewards) for a in row]
+    pairs = [pair for group in groups for pair in group]
+    taught = [replace(t, advantage=a) for (t, _), a in zip(pairs, advantages, strict=True)]
+    lessons = [
+        lesson(t, [t.advantage or 0.0] * trained_token_count(t, rl.mask_observations), appraisal, rl)
+        for t, (_, appraisal) in zip(taught, pairs, strict=True)
+        if teaches(t)
+    ]
+    return taught, lessons
+
+
+def _with_critic(
+    pairs: Sequence[tuple[Trajectory, Appraisal]], kls: Sequence[tuple[float, ...]], rl: RLConfig
+) -> tuple[list[Trajectory], list[Lesson]]:
+    """GAE over the trained tokens: r_t = -β kl_t, and the reward on top at the last one; then whitened over all of the step's."""
+    taught, lessons = list[Trajectory](), list[Lesson]()
+    for (t, appraisal), kl in zip(pairs, kls, strict=True):
+        if not appraisable(t):
+            taught.append(replace(t, advantage=None))
+            continue
+        rewards = [-rl.kl_coefficient * k for k in kl] or [0.0] * len(appraisal.values)
+        rewards[-1] += t.reward or 0.0
+        advantages, returns = gae(rewards, appraisal.values, rl.discount, rl.gae_lambda)
+        taught.append(replace(t, advantage=fmean(advantages)))
+        lessons.append(replace(lesson(taught[-1], advantages, appraisal, rl), values=appraisal.values, returns=tuple(returns)))
+    white = iter(whitened([a for one in lessons for a in one.advantages]))
+    return taught, [replace(one, advantages=tuple(next(white) for _ in one.advantages)) for one in lessons]
+
+
+def _kls(appraisal: Appraisal, rl: RLConfig) -> tuple[float, ...]:
+    if rl.kl_in != "reward" or not appraisal.reference:
+        return ()
+    return tuple(KL_ESTIMATORS[rl.kl_estimator](torch.tensor(appraisal.logprobs), torch.tensor(appraisal.reference)).tolist())
+
+
+def _sampled_logprobs(trajectory: Trajectory, appraisal: Appraisal, rl: RLConfig) -> list[float]:
+    """The sampler's log-prob of each trained token; a document's token (masking off) was sampled by nobody: its ratio is 1."""
+    trained = [s for s in trajectory.spans if trained_token_count(replace(trajectory, spans=(s,)), rl.mask_observations)]
+    sampled, position = list[float](), 0
+    for span in trained:
+        end = position + len(span.token_ids)
+        sampled += span.logprobs or appraisal.logprobs[position:end]
+        position = end
+    return sampled
+
+
+def _minus(reward: float | None, cost: float) -> float | None:
+    return None if reward is None else reward - cost
+
+
+def _is_equal(rewards: Sequence[float | None]) -> bool:
+    """True for a group of rewards without a difference: nothing to learn from by comparison."""
+    known = [r for r in rewards if r is not None]
+    return len(known) > 1 and max(known) - min(known) < 1e-9
