@@ -59,7 +59,7 @@ def main() -> None:
     found = sorted(random.Random(options.seed).sample(found, min(options.passages, len(found))))
     options.out.mkdir(parents=True, exist_ok=True)
     corpus = options.out / "corpus.jsonl"
-    rows = [{"id": f"{m}.{n}", "title": m, "text": f"{m}.{n}: {' '.join(t.split()[:60])}"} for m, n, t in found]
+    rows = [{"id": f"{m}.{n}", "title": m, "text": f"{n} of {m}: {' '.join(t.split()[:60])}"} for m, n, t in found]
     write(corpus, rows)
     questions = [
         Question(f"{m}.{n}", f"Which function or class of Python's {m} is described so: {first}", (n,))

@@ -248,8 +248,7 @@ def test_the_guard_gives_up_and_says_so() -> None:
 
 
 def test_the_guard_is_off_by_default_and_leaves_yes_and_no_alone() -> None:
-    for options in ({"redraws": 0}, {"golds": ("yes",)}):
-        engine, result = guarded("Doc 1: A bean.", **options)
+    for engine, result in (guarded("Doc 1: A bean.", redraws=0), guarded("Doc 1: A bean.", golds=("yes",))):
         assert result.documents[0].text == "A bean." and engine.guard == Guard()
 
 
