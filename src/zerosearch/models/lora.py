@@ -28,7 +28,9 @@ def attach(model: Any, rank: int, alpha: float, seed: int) -> Any:
         raise BadConfig("policy.lora_rank needs peft, which is not installed; pip install 'zerosearch[tune]'.") from None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model.add_adapter(LoraConfig(r=rank, lora_alpha=alpha, target_modules="all-linear", task_type="CAUSAL_LM"))
+        # peft divides alpha by the rank and takes any number, though it asks for an int
+        config = LoraConfig(r=rank, lora_alpha=alpha, target_modules="all-linear", task_type="CAUSAL_LM")  # pyright: ignore[reportArgumentType]
+        model.add_adapter(config)
     return model
 
 
