@@ -10,7 +10,9 @@ import torch
 
 from zerosearch.config import RLConfig
 from zerosearch.lab.base_model import build_model
+from zerosearch.models.causal import token_logprobs
 from zerosearch.rl.algorithms import ALGORITHMS, fixed_length, sequence_mean, token_mean
+from zerosearch.rl.batch import make_batch
 from zerosearch.rl.lessons import Appraisal, make_lessons
 from zerosearch.rl.update import Learner
 from zerosearch.types import Author, Group, Question, Span, StopReason, Trajectory
@@ -152,7 +154,8 @@ def test_a_few_steps(model: Any, name: str) -> None:
     learner, groups = learner_of(model, name, minibatches=2, max_grad_norm=1.0, clip=0.5, clip_high=0.5, group_size=4), rollouts(model)
 
     def likelihoods() -> list[float]:
-        return [sum(a.logprobs) / len(a.logprobs) for a in learner.appraise(groups[0].trajectories)]
+        batches = [make_batch([t], 0) for t in groups[0].trajectories]
+        return [float(token_logprobs(learner.model, batch.ids_BT, batch.trained_BT)[0].detach().mean()) for batch in batches]
 
     before = likelihoods()
     for step in range(3):

@@ -54,6 +54,12 @@ def predictions(
     return Predictions(logprobs_M, entropy_M, states_MD if with_states else None)
 
 
+def token_states(model: Any, ids_BT: torch.Tensor, chosen_BT: torch.Tensor) -> torch.Tensor:
+    """states_MD alone: what a critic needs, without the vocabulary."""
+    whole = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return whole.base_model(input_ids=ids_BT[:, :-1], use_cache=False).last_hidden_state[chosen_BT[:, 1:]]
+
+
 def value_head(model: Any) -> torch.nn.Linear:
     """A critic on the model's own trunk: state before a token → value, one number, zero at first whatever the state. float32."""
     head = torch.nn.Linear(int(model.get_output_embeddings().weight.shape[1]), 1)

@@ -142,6 +142,8 @@ def _check_folder(name: str) -> bool:
         if name.startswith((".", "/", "~")) or name.count("/") > 1:
             raise ModelNotUsable(f"there is no folder '{name}'; give a checkpoint's folder or a Hugging Face hub id.")
         return False
+    if (folder / "adapter_config.json").exists():  # an adapter names the model it belongs to; transformers loads both
+        return True
     lacking = [
         what
         for what, found in (

@@ -20,7 +20,7 @@ from zerosearch.types import Group, Trajectory
 class Appraisal:
     """What the models say of a rollout before anything is learned from it, a number for each of its trained tokens.
 
-    `logprobs` under the policy as the trainer computes them, `reference` under the reference, `values` by the critic; () if there is none.
+    `logprobs` under the policy as the trainer computes them, `reference` under the reference, `values` by the critic; () if not asked for.
     """
 
     logprobs: tuple[float, ...] = ()

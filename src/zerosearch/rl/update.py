@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from zerosearch.config import RLConfig
-from zerosearch.models.causal import predictions, token_logprobs, value_head
+from zerosearch.models.causal import predictions, token_logprobs, token_states, value_head
 from zerosearch.models.memory import checkpointed
 from zerosearch.rl.algorithms import ALGORITHMS, loss_function
 from zerosearch.rl.batch import Lesson, TrainingBatch, make_batch, microbatches, minibatches
@@ -168,21 +168,35 @@ class Learner:
 
     @property
     def _appraises(self) -> bool:
-        in_reward = self.config.kl_in == "reward" and self.reference is not None
-        return self.critic is not None or in_reward or self.config.importance_cap > 0
+        return self.critic is not None or self._appraises_logprobs
+
+    @property
+    def _appraises_logprobs(self) -> bool:
+        return self._kl_in_reward or self.config.importance_cap > 0
+
+    @property
+    def _kl_in_reward(self) -> bool:
+        return self.config.kl_in == "reward" and self.reference is not None
 
     @torch.no_grad()
     def appraise(self, trajectories: Sequence[Trajectory]) -> list[Appraisal]:
-        """What policy, reference (when KL is in the reward) and critic say of each rollout now, in the order of the rollouts."""
+        """What policy, reference and critic say of each rollout now, as far as it is asked for, in the order of the rollouts.
+
+        A critic alone needs no vocabulary, which is what keeps PPO's extra pass cheap.
+        """
         appraisals = [Appraisal()] * len(trajectories)
         for part in microbatches(trajectories, self._most_tokens):
             batch = make_batch([trajectories[i] for i in part], self.pad_id, self.config.mask_observations).to(self.model.device)
-            found = predictions(self.model, batch.ids_BT, batch.trained_BT, self.temperature, self.critic is not None)
-            values_M = self.critic(found.states_MD.float())[:, 0] if self.critic and found.states_MD is not None else None
-            in_reward = self.config.kl_in == "reward" and self.reference is not None
-            reference_M = self._reference_logprobs(batch) if in_reward else None
+            logprobs_M, reference_M, states_MD = None, None, None
+            if self._appraises_logprobs:
+                found = predictions(self.model, batch.ids_BT, batch.trained_BT, self.temperature, self.critic is not None)
+                logprobs_M, states_MD = found.logprobs_M, found.states_MD
+                reference_M = self._reference_logprobs(batch) if self._kl_in_reward else None
+            elif self.critic is not None:
+                states_MD = token_states(self.model, batch.ids_BT, batch.trained_BT)
+            values_M = self.critic(states_MD.float())[:, 0] if self.critic and states_MD is not None else None
             counts = batch.trained_BT.sum(1).tolist()
-            rows = [_split(x, counts) for x in (found.logprobs_M, reference_M, values_M)]
+            rows = [_split(x, counts) for x in (logprobs_M, reference_M, values_M)]
             for i, *row in zip(part, *rows, strict=True):
                 appraisals[i] = Appraisal(*row)
         return appraisals
