@@ -56,8 +56,8 @@ def test_float32_parameters_are_trained_themselves_and_frozen_ones_not() -> None
 
 def test_the_critic_learns_ten_times_as_fast_unless_told_otherwise() -> None:
     policy, critic = [torch.zeros(1, requires_grad=True)], [torch.zeros(1, requires_grad=True)]
-    for settings, rate in (({}, 1e-5), ({"critic_learning_rate": 3e-4}, 3e-4)):
-        optimizer = make_optimizer(policy, critic, RLConfig(learning_rate=1e-6, **settings), torch.device("cpu"))
+    for config, rate in ((RLConfig(learning_rate=1e-6), 1e-5), (RLConfig(learning_rate=1e-6, critic_learning_rate=3e-4), 3e-4)):
+        optimizer = make_optimizer(policy, critic, config, torch.device("cpu"))
         assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([1e-6, rate])
 
 
