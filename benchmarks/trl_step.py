@@ -192,7 +192,6 @@ def ours(folder: Path, work: Work, steps: int, gate: Any) -> dict[str, Any]:
 
     from zerosearch.config import RLConfig
     from zerosearch.prompts import PolicyPrompt
-    from zerosearch.rl.train import with_advantages
     from zerosearch.rl.update import Learner
     from zerosearch.rollout import RolloutSettings, rollout_group
     from zerosearch.testing import ScriptedEngine
@@ -222,8 +221,8 @@ def ours(folder: Path, work: Work, steps: int, gate: Any) -> dict[str, Any]:
     for step in range(steps):
         gate.begin()
         with gate.part("rollout"):
-            groups = [with_advantages(rewarded(group), "grpo") for group in asyncio.run(roll_out(step))]
-        learned = learner.update(groups, step, seed=0)
+            groups = [rewarded(group) for group in asyncio.run(roll_out(step))]
+        groups, learned = learner.learn(groups, step, seed=0)
         policy.sampler.forget()
         gate.end()
     lengths = {len(t.token_ids) for g in groups for t in g.trajectories}

@@ -14,7 +14,7 @@ ZeroSearchError
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 
 
 class ZeroSearchError(Exception):
@@ -60,6 +60,13 @@ def one_of(what: str, value: str, allowed: Iterable[str], error: type[BadInput] 
     names = sorted(allowed)
     if value in names:
         return value
-    near = get_close_matches(value, names, n=1, cutoff=0.5)
-    hint = f"did you mean '{near[0]}'?" if near else f"choose one of: {', '.join(names)}."
+    near = get_close_matches(value, names, n=3, cutoff=0.5)
+    near = [name for name in near if _likeness(value, name) == _likeness(value, near[0])]
+    nearest = "' or '".join(near)
+    hint = f"did you mean '{nearest}'?" if near else f"choose one of: {', '.join(names)}."
     raise error(f"unknown {what} '{value}'; {hint}")
+
+
+def _likeness(value: str, name: str) -> float:
+    """As `get_close_matches` ranks them; letters in another order count too: 'gpro' is 'grpo' as much as 'gspo'."""
+    return SequenceMatcher(None, name, value).ratio()

@@ -6,11 +6,12 @@ the ones started here leave it to the first process, and end when that one does,
 
 from __future__ import annotations
 
-import logging
+import asyncio
 import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Coroutine
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -18,11 +19,17 @@ from rich.console import Console
 
 
 class StopRequest:
-    """`with StopRequest() as stop: … if stop.requested: save and leave`. Only the main thread can listen; elsewhere it never fires."""
+    """`with StopRequest() as stop: stop.run(work())`, where the work asks `stop.requested` after each step, saves and leaves.
+
+    A second signal cancels the work, which ends where it waits next; a third raises wherever the program is. Raising must come last:
+    torch turns an exception raised inside one of its operators into an error of its own, which would then count as a failed rollout.
+    Only the main thread can listen; elsewhere it never fires.
+    """
 
     def __init__(self, console: Console) -> None:
         self.requested = False
         self._console = console
+        self._task: asyncio.Task[Any] | None = None
 
     def __enter__(self) -> StopRequest:
         try:
@@ -35,17 +42,38 @@ class StopRequest:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    def run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Raises KeyboardInterrupt when the work was cut short."""
+
+        async def stoppable() -> None:
+            self._task = asyncio.current_task()
+            await work
+
+        try:
+            asyncio.run(stoppable())
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
+
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
-            logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it would print a traceback for each task that is cut short
+        if not self.requested:
+            self.requested = True
+            self._console.print("stopping after this step, which is saved; once more stops at once", highlight=False)
+        elif self._task:
+            self._task.get_loop().call_soon_threadsafe(self._task.cancel)  # wakes a loop that waits for the network
+            self._task = None
+        else:
             raise KeyboardInterrupt
-        self.requested = True
-        self._console.print("stopping after this step, which is saved; once more stops at once", highlight=False)
 
 
 def interrupt_on_terminate() -> None:
-    """SIGTERM, as a cluster's scheduler sends it, does what Ctrl-C does."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """SIGTERM, as a cluster's scheduler sends it, does what Ctrl-C does at that moment."""
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a background job of a shell script
+            raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
+
+    signal.signal(signal.SIGTERM, handler)
 
 
 def ignore_interrupts() -> None:

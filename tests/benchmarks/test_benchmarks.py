@@ -89,8 +89,8 @@ def test_a_training_step_has_the_shapes_it_should(script: Any, tmp_path: Path, o
 
 
 def test_our_side_of_the_sampler_comparison(script: Any, tmp_path: Path) -> None:
-    vllm_sampler = script("vllm_sampler")
     script("trl_step").write_checkpoint(tmp_path)
+    vllm_sampler = script("vllm_sampler")
     gate = OpenGate()
     assert "torch" in vllm_sampler.ours(tmp_path, 1, gate, requests=2)
     assert gate.ended == 1

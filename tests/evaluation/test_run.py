@@ -240,7 +240,7 @@ def test_ask_an_endpoint(world: Path, capsys: pytest.CaptureFixture[str]) -> Non
 def test_gap_between_a_simulated_engine_and_bm25(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def policy_or_simulator(body: Body) -> str:
         text = said(body)
-        if "You stand in for a search engine" not in text:
+        if not text.startswith("You stand in for "):
             return reader(body)
         city = "nowhere" if "Query: capital of Peru" in text else text.rsplit("Answer: ", 1)[1].split("\n")[0]
         return "\n".join(f"Doc {i}: The capital is {city}, they say." for i in range(1, 6))

@@ -60,7 +60,6 @@ import os, re, signal, sys
 from pathlib import Path
 from rich.console import Console
 from zerosearch.errors import RunFailed
-from zerosearch.errors import BadConfig, BadFile
 from zerosearch.lab.quickstart import Scale, quickstart
 
 class Deadly(Console):

@@ -1,4 +1,4 @@
-"""LoRA: a small adapter learns in the place of the whole model (arXiv 2106.09685). Needs peft: `pip install zerosearch[lora]`.
+"""LoRA: a small adapter learns in the place of the whole model (arXiv 2106.09685). Needs peft: `pip install zerosearch[tune]`.
 
 The adapter is put inside the model, which stays what it was to everybody else; `save_pretrained` then writes the adapter alone.
 """
@@ -25,10 +25,12 @@ def attach(model: Any, rank: int, alpha: float, seed: int) -> Any:
     try:
         from peft import LoraConfig  # pyright: ignore[reportMissingImports]
     except ImportError:
-        raise BadConfig("policy.lora_rank needs peft, which is not installed; pip install 'zerosearch[lora]'.") from None
+        raise BadConfig("policy.lora_rank needs peft, which is not installed; pip install 'zerosearch[tune]'.") from None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model.add_adapter(LoraConfig(r=rank, lora_alpha=alpha, target_modules="all-linear", task_type="CAUSAL_LM"))
+        # peft divides alpha by the rank and takes any number, though it asks for an int
+        config = LoraConfig(r=rank, lora_alpha=alpha, target_modules="all-linear", task_type="CAUSAL_LM")  # pyright: ignore[reportArgumentType]
+        model.add_adapter(config)
     return model
 
 

@@ -96,7 +96,7 @@ def _trained(
         run.append_metrics({"kind": "evaluate", "step": 0, **base["greedy"]})
     if start < recipe.rl.steps:
         with Crew(me, recipe, muster, size) as crew, StopRequest(console) as stop, Progress("reinforcement learning", console) as progress:
-            asyncio.run(train(recipe, parts, crew, run, progress, stop, start))
+            stop.run(train(recipe, parts, crew, run, progress, stop, start))
     phases["reinforcement learning"] = round(sum(row["seconds"] for row in run.read_metrics() if row["kind"] == "train"), 1)
     if parts.evaluation_engine and parts.held_out:
         trained = _evaluation_at(run, recipe, parts, "trained", console)
