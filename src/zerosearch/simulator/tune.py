@@ -91,7 +91,10 @@ def tune(path: Path, settings: TuneSettings, out: Path, console: Console) -> dic
         model = _with_lora(model, settings.lora_rank)
     checkpoints = out.with_name(f".{out.name}.tuning")
     _begin(checkpoints, settings, path)
-    curve = fit_packed(model, train, held_out, settings, checkpoints, tokenizer.pad_token_id or 0, console)
+    try:
+        curve = fit_packed(model, train, held_out, settings, checkpoints, tokenizer.pad_token_id or 0, console)
+    except KeyboardInterrupt:
+        raise RunFailed("stopped; what the last checkpoint holds is kept: run the same command again to go on.") from None
     report = {
         **asdict(settings),
         "searches": str(path),
