@@ -8,7 +8,6 @@ An index is a folder, `<corpus>.bm25`, that is whole or not there:
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import re
@@ -99,9 +98,8 @@ class BM25Engine:
         return self._best(self._terms(query), k)
 
     async def _search(self, query: str, k: int) -> list[Document]:
-        terms = self._terms(query)  # here, for stemmers are not thread-safe
-        # a thread, so that a large corpus does not hold up the event loop that decodes tokens
-        return [document for document, _ in await asyncio.to_thread(self._best, terms, k)]
+        # no thread: when one ends decides which rows the sampler decodes together, and so the last bits of a run that must be repeatable
+        return [document for document, _ in self.retrieve(query, k)]
 
     def _terms(self, query: str) -> list[int]:
         known = (self._vocabulary.get(_stem_word(word)) for word in _words(query))

@@ -124,8 +124,11 @@ class DenseEngine:
             batch, self._waiting = self._waiting[:size], self._waiting[size:]
             queries, k = [query for query, _, _ in batch], max(k for _, k, _ in batch)
             try:
-                # a thread, so that the event loop goes on decoding tokens meanwhile
-                rows = await asyncio.to_thread(self.retrieve_many, queries, k)
+                if self._encoder.on_gpu:  # a thread, so that the event loop goes on decoding tokens meanwhile
+                    rows = await asyncio.to_thread(self.retrieve_many, queries, k)
+                else:  # on a CPU a run is repeatable bit by bit, and when a thread ends is not
+                    rows = self.retrieve_many(queries, k)
+                    await asyncio.sleep(0)
             except Exception as error:
                 failed = SearchFailed(f"the encoder raised {type(error).__name__}: {' '.join(str(error).split())[:200]}")
                 for _, _, future in batch:
