@@ -53,6 +53,8 @@ class StopRequest:
             asyncio.run(stoppable())
         except asyncio.CancelledError:
             raise KeyboardInterrupt from None
+        finally:
+            self._task = None  # its loop is closed: a signal from here on has nothing to cancel
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if not self.requested:
