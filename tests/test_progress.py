@@ -28,3 +28,14 @@ def test_a_failure_is_not_called_done() -> None:
     with pytest.raises(ValueError), Progress("training", Console(file=text)):
         raise ValueError
     assert "done" not in text.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_step_noise_and_time_left_have_room_on_a_terminal(width: int) -> None:
+    text = io.StringIO()
+    with Progress("reinforcement learning", Console(file=text, width=width, force_terminal=True, color_system=None)) as progress:
+        metrics = {"reward": 0.25, "em": 0.5, "noise_rate": 0.125, "searches": 1.5, "loss": -0.01}
+        for done in (1, 2, 120):
+            progress.step(done, 120, metrics)
+    last = [line for line in text.getvalue().splitlines() if "120/120" in line][-1]
+    assert "reinforcement learning" in last and "reward 0.25 noise 0.12 EM 0.50" in last and "0:00:00 left" in last

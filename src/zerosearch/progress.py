@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+from rich.table import Column
 
-_SHOWN = {"reward": "reward", "em": "EM", "noise_rate": "noise", "searches": "searches", "loss": "loss", "lookup": "lookup"}
+_SHOWN = {"reward": "reward", "noise_rate": "noise", "em": "EM", "searches": "searches", "loss": "loss", "lookup": "lookup"}
 _PLAIN_LINE_EVERY_S = 10.0
+_WIDE = 100  # columns from which on there is room for a bar
 
 
 class Progress:
@@ -24,15 +26,16 @@ class Progress:
         self._last_line = 0.0
         self._first: tuple[float, int] | None = None  # a resumed phase does not begin at 0: speed is measured from what is seen first
         self._bar = RichProgress(
-            TextColumn("[bold]{task.description:<24}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[figures]}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("left"),
+            TextColumn("[bold]{task.description}", table_column=Column(no_wrap=True, min_width=26)),
+            *([BarColumn(bar_width=16)] if self.console.width >= _WIDE else []),
+            MofNCompleteColumn(table_column=Column(no_wrap=True, min_width=7)),
+            TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=7)),
+            TextColumn("left", table_column=Column(no_wrap=True, min_width=4)),
+            # last, and the one that is cut where the terminal is narrow
+            TextColumn("{task.fields[figures]}", table_column=Column(no_wrap=True, ratio=1, overflow="ellipsis")),
             console=self.console,
             disable=not self.console.is_terminal,
+            expand=True,
         )
         self._task = self._bar.add_task(phase, total=None, figures="")
 
