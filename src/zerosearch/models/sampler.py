@@ -376,7 +376,8 @@ class Sampler:
         size = min(self._max_rows, 1 << max(held + seatless - 1, 0).bit_length())
         longest = max(request.end for request in self._waiting)
         slots.reserve(size, 1 << (longest - 1).bit_length())
-        self._reserve_kv(1)  # rows may be moved or copied before the next forward makes room
+        # Rows may be moved or copied before the next forward makes room. A CPU's memory is there: growing later would copy every row.
+        self._reserve_kv(longest if self._model.device.type == "cpu" else 1)
         seated: list[_Request] = []
         for request in self._waiting:
             if request.session.slot == NOWHERE:
