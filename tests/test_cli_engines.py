@@ -178,3 +178,29 @@ def test_a_command_that_takes_an_engine_has_all_its_options() -> None:
 )
 def test_the_engine_that_is_meant(options: dict[str, str], table: dict[str, str]) -> None:
     assert engine_table(**options) == table  # pyright: ignore[reportArgumentType]
+
+
+UNWRITABLE = {
+    "evaluate --json": ["evaluate", "--benchmark", "b.jsonl", "--policy", "p", "--corpus", "c", "--json", "/proc/no.json"],
+    "evaluate --out": ["evaluate", "--benchmark", "b.jsonl", "--policy", "p", "--corpus", "c", "--out", "/proc/no"],
+    "tune --out": ["tune", "d", "--model", "m", "--out", "/proc/no"],
+    "card --html": ["card", "m", "--searches", "d", "--html", "/proc/no.html"],
+    "a folder": ["rescore", "x.jsonl", "--json", "/"],
+}
+
+
+@pytest.mark.parametrize("name", UNWRITABLE)
+def test_what_cannot_be_written_is_said_before_the_work(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before anything else that is wrong with the command: none of the files it reads is there."""
+    assert run(UNWRITABLE[name]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "cannot write the " in line and UNWRITABLE[name][-1] in line
+
+
+def test_looking_whether_it_can_be_written_leaves_nothing(tmp_path: Path) -> None:
+    kept = tmp_path / "kept.json"
+    kept.write_text("old")
+    for file in (kept, tmp_path / "new.json"):
+        assert run(["rescore", str(tmp_path / "nowhere.jsonl"), "--json", str(file)]) == 2
+    assert run(["tune", "d", "--model", "m", "--out", str(tmp_path / "a" / "b")]) == 2
+    assert [p.name for p in tmp_path.iterdir()] == ["kept.json"] and kept.read_text() == "old"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from zerosearch.errors import RunFailed, ZeroSearchError
+from zerosearch.errors import BadFile, RunFailed, ZeroSearchError
 
 
 @contextmanager
@@ -24,6 +24,31 @@ def writing(path: Path, go_on: str = "the same command") -> Iterator[None]:
     except Exception as error:
         reason = (isinstance(error, OSError) and error.strerror) or " ".join(str(error).split())[:200]
         raise RunFailed(f"cannot write {path} ({reason}); free the disk, then go on with: {go_on}") from error
+
+
+def require_writable(path: Path, what: str, folder: bool = False) -> None:
+    """Said before hours of work, not after: raises BadFile when the file, or in the folder, nothing can be written, a full disk included.
+
+    Leaves nothing behind.
+    """
+    made = [parent for parent in ((path, *path.parents) if folder else ()) if not parent.exists()]
+    probe = path / f".probe-{os.getpid()}" if folder else path
+    try:
+        if folder:
+            path.mkdir(parents=True, exist_ok=True)
+        if probe.is_file() or probe.is_dir():
+            probe.open("ab").close()
+        elif not probe.exists():  # a pipe or a device is left to whoever reads it
+            try:
+                probe.write_bytes(b"0" * 4096)
+            finally:
+                probe.unlink(missing_ok=True)
+    except OSError as error:
+        raise BadFile(f"cannot write {what} '{path}' ({error.strerror}); make room there, or choose another one.") from error
+    finally:
+        for parent in made:
+            with suppress(OSError):
+                parent.rmdir()
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -17,14 +17,13 @@ import math
 import os
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from zerosearch.config import Recipe, load_recipe, to_toml
 from zerosearch.errors import BadConfig, BadFile, RunFailed
-from zerosearch.files import append_whole, write_atomically, writing
+from zerosearch.files import append_whole, require_writable, write_atomically, writing
 from zerosearch.types import Group, Trajectory
 
 
@@ -59,22 +58,7 @@ class RunDirectory:
 
     def require_writable(self) -> None:
         """Raises BadFile when nothing can be written here, a full disk included; leaves nothing behind."""
-        made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            probe = self.path / f".probe-{os.getpid()}"
-            try:
-                probe.write_bytes(b"0" * 4096)
-            finally:
-                probe.unlink(missing_ok=True)
-        except OSError as error:
-            raise BadFile(
-                f"cannot write the run directory '{self.path}' ({error.strerror}); make room there, or choose another one."
-            ) from error
-        finally:
-            for folder in made:
-                with suppress(OSError):
-                    folder.rmdir()
+        require_writable(self.path, "the run directory", folder=True)
 
     def create(self, recipe: Recipe) -> None:
         self.require_writable()

@@ -76,5 +76,5 @@ def test_without_peft_one_line_says_what_to_do() -> None:
     try:
         import peft  # noqa: F401  # pyright: ignore[reportMissingImports]
     except ImportError:
-        with pytest.raises(BadConfig, match=r"policy\.lora_rank needs peft, which is not installed; pip install 'zerosearch\[lora\]'"):
+        with pytest.raises(BadConfig, match=r"LoRA \(rank 4\) needs peft, which is not installed; pip install 'zerosearch\[tune\]'"):
             attach(build_model(40, seed=1, context=64), 4, 8.0, 0)

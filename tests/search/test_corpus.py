@@ -142,6 +142,11 @@ def test_where_the_corpus_lies_may_be_out_of_bounds(corpus: Path, tmp_path: Path
     assert index_dir.parent == tmp_path / "cache" / "zerosearch" and (index_dir / "manifest.json").exists()
 
 
+def test_no_place_at_all_says_why_of_each(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadFile, match=r"no place for its index: .*/proc/no.*name another index_dir"):
+        BM25Engine.open(corpus, "/proc/no/index")  # not a PermissionError
+
+
 # ---- bad files
 
 GOOD = b'{"text": "fine"}\n'

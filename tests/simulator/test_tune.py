@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from endpoint import serving
+from endpoint import Body, said, serving, speaking
 from models.tiny import byte_level, model
 from zerosearch.cli import run
 from zerosearch.models.local import LocalModel
@@ -95,6 +95,27 @@ def test_tune_and_card(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert run(["card", url, *options, "--tuning", tuning]) == 0
     behind = json.loads(capsys.readouterr().out)
     assert behind["simulator"] == url and behind["figures"]["answer_in_useful_seen"]["n"] == 4
+
+
+def test_a_judge_looks_at_the_card(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It finds useful whatever is not nothing; of one question it gives no verdict."""
+
+    def simulator(body: Body) -> str:
+        asked = said(body)
+        city = asked.split("Gold: ")[1].split(" Query:")[0]
+        return f"Doc 1: {city} is the capital." if "useful Docs:" in asked else "Doc 1: Nothing of the kind."
+
+    def judge(body: Body) -> str:
+        if "Japan" in said(body):
+            return "Hard to say."
+        return json.dumps({"reason": "r", "verdict": "noisy" if "Nothing of the kind" in said(body) else "useful"})
+
+    with speaking(simulator) as endpoint, speaking(judge) as judged:
+        options = ["--searches", str(world / "searches"), "--template", "micro", "--json", "-"]
+        assert run(["card", endpoint.url, *options, "--judge", judged.url]) == 0
+    view = json.loads(capsys.readouterr().out)["judge"]
+    assert view["useful_is_useful"]["mean"] == view["noisy_is_noisy"]["mean"] == 1
+    assert view["useful_is_useful"]["n"] == view["noisy_is_noisy"]["n"] == 5 and view["unjudged"] == 2
 
 
 def test_lora_is_merged(world: Path) -> None:

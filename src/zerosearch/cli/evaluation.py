@@ -22,6 +22,7 @@ from zerosearch.cli.options import (
     console,
     engine_table,
     takes_engine,
+    to_folder,
     write_json,
 )
 from zerosearch.errors import RunFailed
@@ -52,9 +53,7 @@ LimitOption = Annotated[int, typer.Option("--limit", min=0, help="A seeded sampl
 TemperatureOption = Annotated[float, typer.Option("--temperature", min=0.0, help="0 is greedy.")]
 ConcurrencyOption = Annotated[int, typer.Option("--concurrency", min=1, help="Questions in the air at a time.")]
 PricesOption = Annotated[str, typer.Option("--prices", help="A price table (TOML) instead of the package's.", metavar="FILE")]
-OutOption = Annotated[
-    Path | None, typer.Option("--out", help="Keep everything in this directory; started again, it goes on there.", metavar="DIR")
-]
+OutOption = Annotated[Path | None, to_folder("--out", help="Keep everything in this directory; started again, it goes on there.")]
 
 
 @takes_engine
@@ -190,6 +189,7 @@ def gap(
     corpus: CorpusOption = "",
     url: UrlOption = "",
     template: TemplateOption = "web",
+    noise: Annotated[float, typer.Option("--noise", min=0, max=1, help="Of the simulated engine: the share of noisy replies.")] = 0.0,
     agent: AgentOption = "zerosearch",
     benchmarks: BenchmarksOption = "",
     policy_style: StyleOption = "chat",
@@ -215,9 +215,12 @@ def gap(
         "real": engine_table(engine=engine or "bm25", corpus=corpus, url=url),
     }
     wanted = {
-        side: Wanted(policy, agent, source, policy_style, policy_model, policy_tokenizer, prompt, "", max_turns, temperature, seed)
+        side: Wanted(
+            policy, agent, source, policy_style, policy_model, policy_tokenizer, prompt, "", max_turns, temperature, seed,
+            noise if side == "simulated" else 0.0,
+        )
         for side, source in sources.items()
-    }
+    }  # fmt: skip
     questions = load_benchmark(benchmark, benchmarks, limit or None, seed)
     report = evaluate_both(questions, wanted, out, concurrency, console)
     if str(json_file) != "-":

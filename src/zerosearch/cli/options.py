@@ -12,13 +12,31 @@ from typing import Annotated, Any, TypeVar
 import typer
 from rich.console import Console
 
-from zerosearch.errors import BadConfig, BadFile
+from zerosearch.errors import BadConfig, RunFailed
+from zerosearch.files import require_writable
 
 T = TypeVar("T")
 
 console = Console(stderr=True)
 
-JsonOption = Annotated[Path | None, typer.Option("--json", help="Write one JSON object to this file; - is stdout.", metavar="FILE")]
+
+def _writable_file(file: Path | None) -> Path | None:
+    if file is not None and str(file) != "-":
+        require_writable(file, "the file")
+    return file
+
+
+def _writable_folder(folder: Path | None) -> Path | None:
+    if folder is not None:
+        require_writable(folder, "the directory", folder=True)
+    return folder
+
+
+# checked as soon as they are read: a place that cannot be written is said before the work
+to_file = functools.partial(typer.Option, metavar="FILE", callback=_writable_file)
+to_folder = functools.partial(typer.Option, metavar="DIR", callback=_writable_folder)
+
+JsonOption = Annotated[Path | None, to_file("--json", help="Write one JSON object to this file; - is stdout.")]
 PolicyOption = Annotated[
     str, typer.Option("--policy", help="A model: a folder, a run directory, a Hugging Face hub id, or an endpoint's URL (http://…/v1).")
 ]
@@ -134,7 +152,12 @@ def write_json(result: object, file: Path | None) -> None:
     if str(file) == "-":
         print(text)
         return
+    write_text(file, text + "\n")
+
+
+def write_text(file: Path, text: str) -> None:
+    """For an option that was checked when it was read: what goes wrong now is no fault of the command."""
     try:
-        file.write_text(text + "\n")
+        file.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise BadFile(f"cannot write '{file}' ({error.strerror}); give --json another path.") from error
+        raise RunFailed(f"cannot write '{file}' ({error.strerror}); make room there and run the same command again.") from error

@@ -7,7 +7,18 @@ from typing import Annotated, Any
 
 import typer
 
-from zerosearch.cli.options import JsonOption, PromptOption, SeedOption, TurnsOption, console, takes_engine, write_json
+from zerosearch.cli.options import (
+    JsonOption,
+    PromptOption,
+    SeedOption,
+    TurnsOption,
+    console,
+    takes_engine,
+    to_file,
+    to_folder,
+    write_json,
+    write_text,
+)
 from zerosearch.errors import BadConfig
 
 DirectoryArgument = Annotated[Path, typer.Argument(help="A directory that collect --out wrote.", metavar="DIR")]
@@ -16,7 +27,7 @@ DirectoryArgument = Annotated[Path, typer.Argument(help="A directory that collec
 @takes_engine
 def collect(
     source: dict[str, Any],
-    out: Annotated[Path, typer.Option("--out", help="Keep everything here; started again, it goes on there.", metavar="DIR")],
+    out: Annotated[Path, to_folder("--out", help="Keep everything here; started again, it goes on there.")],
     questions: Annotated[
         str, typer.Option("--questions", help="A benchmark's name, or JSONL, .gz or .parquet with id, question, golden_answers.")
     ] = "",
@@ -92,7 +103,7 @@ def label(
 def tune(
     directory: DirectoryArgument,
     model: Annotated[str, typer.Option("--model", help="The base model: any causal LM, a folder or a hub id.")],
-    out: Annotated[Path, typer.Option("--out", help="The finished simulator; killed, the same command goes on.", metavar="DIR")],
+    out: Annotated[Path, to_folder("--out", help="The finished simulator; killed, the same command goes on.")],
     template: Annotated[str, typer.Option("--template", help="The simulator's prompt: tuned, web, micro, or a file.")] = "tuned",
     persona: Annotated[str, typer.Option("--persona", help="For {persona} in the template.")] = "a search engine",
     domain: Annotated[str, typer.Option("--domain", help="For {domain} in the template.")] = "the web",
@@ -142,12 +153,11 @@ def card(
     usd_per_hour: Annotated[float, typer.Option("--usd-per-hour", min=0, help="What the machine costs, for the cost of a search.")] = 0.0,
     judge: Annotated[str, typer.Option("--judge", help="Also ask a judge: an endpoint's URL.")] = "",
     judge_model: Annotated[str, typer.Option("--judge-model")] = "",
-    html: Annotated[Path | None, typer.Option("--html", help="Write the card as one page.", metavar="FILE")] = None,
+    html: Annotated[Path | None, to_file("--html", help="Write the card as one page.")] = None,
     seed: SeedOption = 0,
     json_file: JsonOption = None,
 ) -> None:
     """A simulator's card: how often useful replies help, noisy ones do not, and a bad query stays a bad query."""
-    from zerosearch.errors import BadFile
     from zerosearch.simulator.card_run import LABELS, CardWanted, card_page, make_card
     from zerosearch.simulator.tune import imitated_by
 
@@ -157,10 +167,7 @@ def card(
     engine |= {"template": template} if template else {}
     result = make_card(CardWanted(engine, searches, tuning, limit, guard_redraws, usd_per_hour, judge, judge_model, seed))
     if html is not None:
-        try:
-            html.write_text(card_page(result), encoding="utf-8")
-        except OSError as error:
-            raise BadFile(f"cannot write '{html}' ({error.strerror}); give --html another path.") from error
+        write_text(html, card_page(result))
     if json_file is None:
         for name, value in result["figures"].items():
             if value is not None:

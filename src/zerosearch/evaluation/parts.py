@@ -25,6 +25,7 @@ from zerosearch.prompts import POLICY_PROMPTS, distil_prompt, policy_prompt
 from zerosearch.rl.checkpoint import finished_checkpoints
 from zerosearch.rollout import RolloutSettings
 from zerosearch.rundir import RunDirectory
+from zerosearch.search import close
 from zerosearch.types import SearchRequest, SearchResult
 
 
@@ -44,6 +45,7 @@ class Wanted:
     max_turns: int | None = None
     temperature: float = 0.0
     seed: int = 0
+    noise_rate: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,19 @@ class NoEngine:
 
     async def search(self, request: SearchRequest) -> SearchResult:
         raise SearchFailed("this agent has no search engine")
+
+
+class AtNoiseRate:
+    """An engine asked at one noise rate, whatever an agent asks for. A real engine does not care."""
+
+    def __init__(self, engine: SearchEngine, noise_rate: float) -> None:
+        self._engine, self._noise_rate = engine, noise_rate
+
+    async def search(self, request: SearchRequest) -> SearchResult:
+        return await self._engine.search(replace(request, noise_rate=self._noise_rate))
+
+    async def aclose(self) -> None:
+        await close(self._engine)
 
 
 def is_url(policy: str) -> bool:
@@ -97,11 +112,15 @@ def assemble(wanted: Wanted) -> Parts:
     else:
         policy = load_policy(PolicyConfig(model=model), arbiter)
     search = load_engine(engine, wanted.seed, Device(arbiter=arbiter)) if engine else NoEngine()
+    noise = {"noise_rate": wanted.noise_rate} if wanted.noise_rate else {}
+    if noise:
+        search = AtNoiseRate(search, wanted.noise_rate)
     config = {
         "agent": wanted.agent,
         "policy": model,
         **served,
         "engine": engine.model_dump(exclude_defaults=True) | {"kind": engine.kind} if engine else None,
+        **noise,
         "prompt": blake2b(repr(settings.prompt).encode(), digest_size=8).hexdigest(),
         **{key: value for key, value in asdict(settings).items() if key != "prompt"},
     }

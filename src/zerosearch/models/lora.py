@@ -1,6 +1,7 @@
 """LoRA: a small adapter learns in the place of the whole model (arXiv 2106.09685). Needs peft: `pip install zerosearch[tune]`.
 
-The adapter is put inside the model, which stays what it was to everybody else; `save_pretrained` then writes the adapter alone.
+RL puts the adapter inside the model, which stays what it was to everybody else (`attach`); `save_pretrained` then writes the adapter
+alone. Tuning puts it around the model (`wrap`), for transformers' Trainer resumes no other, and merges it at the end.
 """
 
 from __future__ import annotations
@@ -22,16 +23,35 @@ def attach(model: Any, rank: int, alpha: float, seed: int) -> Any:
 
     Raises BadConfig when peft is not installed.
     """
+    config = _config(rank, alpha)
+    with _seeded(seed):
+        model.add_adapter(config)
+    return model
+
+
+def wrap(model: Any, rank: int, alpha: float, seed: int) -> Any:
+    """As `attach`, as a PeftModel, whose `merge_and_unload` gives an ordinary model. Raises BadConfig when peft is not installed."""
+    config = _config(rank, alpha)
+    from peft import get_peft_model  # pyright: ignore[reportMissingImports]
+
+    with _seeded(seed):
+        return get_peft_model(model, config)
+
+
+def _config(rank: int, alpha: float) -> Any:
     try:
         from peft import LoraConfig  # pyright: ignore[reportMissingImports]
     except ImportError:
-        raise BadConfig("policy.lora_rank needs peft, which is not installed; pip install 'zerosearch[tune]'.") from None
+        raise BadConfig(f"LoRA (rank {rank}) needs peft, which is not installed; pip install 'zerosearch[tune]'.") from None
+    # peft divides alpha by the rank and takes any number, though it asks for an int
+    return LoraConfig(r=rank, lora_alpha=alpha, target_modules="all-linear", task_type="CAUSAL_LM")  # pyright: ignore[reportArgumentType]
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        # peft divides alpha by the rank and takes any number, though it asks for an int
-        config = LoraConfig(r=rank, lora_alpha=alpha, target_modules="all-linear", task_type="CAUSAL_LM")  # pyright: ignore[reportArgumentType]
-        model.add_adapter(config)
-    return model
+        yield
 
 
 def has_adapter(model: Any) -> bool:

@@ -82,7 +82,7 @@ class BM25Engine:
         for place in places:
             try:
                 return cls(_built(corpus, place, manifest, progress or _silent))
-            except PermissionError as error:
+            except OSError as error:  # no right, a read-only or full disk: all mean the same
                 reasons.append(str(error))
         raise BadFile(f"{corpus}: no place for its index: {'; '.join(reasons)}; name another index_dir.")
 
@@ -167,16 +167,12 @@ def _beside(corpus: Path) -> Path:
 def _built(corpus: Path, index_dir: Path, manifest: Mapping[str, Any], progress: Progress) -> Path:
     """Build in a folder of its own, then rename: an index is whole or not there, however the build ends.
 
-    Raises PermissionError when it must not or cannot be in `index_dir`.
+    Raises OSError when it must not or cannot be in `index_dir`.
     """
     if index_dir.exists() and not _may_replace(index_dir):
         raise PermissionError(f"{index_dir} is not a BM25 index and will not be overwritten")
-    try:
-        index_dir.parent.mkdir(parents=True, exist_ok=True)
-        scratch = tempfile.TemporaryDirectory(prefix=f"{index_dir.name}.building-", dir=index_dir.parent)
-    except OSError as error:  # a read-only file system is no PermissionError
-        raise PermissionError(f"{index_dir} cannot be written ({error.strerror})") from error
-    with scratch as name:
+    index_dir.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f"{index_dir.name}.building-", dir=index_dir.parent) as name:
         building = Path(name, "new")
         building.mkdir()  # with the user's own umask, which the scratch folder does not follow
         _build(corpus, building, progress)

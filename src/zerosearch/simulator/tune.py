@@ -21,6 +21,7 @@ from rich.console import Console
 from zerosearch.errors import BadConfig, ModelNotUsable, RunFailed, one_of
 from zerosearch.files import new_directory, write_atomically, writing
 from zerosearch.models.local import DTYPES, load_model
+from zerosearch.models.lora import wrap
 from zerosearch.models.tokens import Tokens
 from zerosearch.progress import Progress
 from zerosearch.prompts import WEB, Imitated, simulator_prompt
@@ -88,7 +89,7 @@ def tune(path: Path, settings: TuneSettings, out: Path, console: Console) -> dic
     longest = max(len(example.ids) for example in (*train, *held_out))
     _check_context(model, longest, settings)
     if settings.lora_rank:
-        model = _with_lora(model, settings.lora_rank)
+        model = wrap(model, settings.lora_rank, 2 * settings.lora_rank, settings.seed)
     checkpoints = out.with_name(f".{out.name}.tuning")
     _begin(checkpoints, settings, path)
     try:
@@ -125,15 +126,6 @@ def _check_context(model: Any, longest: int, settings: TuneSettings) -> None:
         )
     if settings.row_tokens and settings.row_tokens < longest:
         raise BadConfig(f"--row-tokens {settings.row_tokens} is less than the longest search, which takes {longest} tokens; raise it.")
-
-
-def _with_lora(model: Any, rank: int) -> Any:
-    try:
-        from peft import LoraConfig, get_peft_model
-    except ImportError:
-        raise BadConfig("--lora-rank needs peft; install it with: pip install 'zerosearch[tune]'.") from None
-    # W + (alpha / rank) · B A (Hu et al., 2021); alpha = 2 · rank, on all linear layers but the head
-    return get_peft_model(model, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM"))
 
 
 def _begin(checkpoints: Path, settings: TuneSettings, path: Path) -> None:
