@@ -1,10 +1,13 @@
 """The gap report by pencil."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from zerosearch.evaluation.gap import as_markdown, gap
+from zerosearch.evaluation.parts import AtNoiseRate
+from zerosearch.types import Document, Question, SearchRequest, SearchResult
 
 
 def row(i: int, em: float, query: str, *documents: str) -> dict[str, Any]:
@@ -41,3 +44,12 @@ def test_an_agent_that_never_searched() -> None:
     report = gap(rows, rows)
     assert report["overlap"] is None and report["simulated"]["answer_rate"] is None
     assert "0 queries both met: –." in as_markdown(report)
+
+
+def test_the_simulated_side_may_be_asked_at_a_noise_rate() -> None:
+    class Engine:
+        async def search(self, request: SearchRequest) -> SearchResult:
+            return SearchResult((Document(str(request.noise_rate)),))
+
+    result = asyncio.run(AtNoiseRate(Engine(), 0.25).search(SearchRequest("q", Question("q", "?", ("a",)), noise_rate=0.0)))
+    assert result.documents[0].text == "0.25"
