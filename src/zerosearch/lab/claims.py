@@ -33,7 +33,7 @@ class Arm:
 
 
 # Models of a seed's folder beside the quickstart's base, policy and simulator: name → how it is made.
-SIMULATOR_STEPS = {"simulator": 700, "simulator-350": 350, "simulator-150": 150}
+TUNED_SHARE = {"simulator": 1.0, "simulator-350": 1 / 2, "simulator-150": 3 / 14}  # of the 700 steps of tuning
 SMALL_WIDTH = 64  # 0.34M parameters become 0.1M
 # searches nearly always, keeps the format, copies well: what instruction tuning gives a start
 INSTRUCTED = Sloppiness(searches=0.95, queries_well=0.95, second_hop=0.95, restates=0.9, copies=0.9, breaks_format=0.02)

@@ -16,7 +16,7 @@ from typing import Any
 
 from zerosearch.evaluation.statistics import Estimate, t_interval
 from zerosearch.lab.claims import ARMS, CLAIMS, Beats, Claim, Follows, Moves, RarelyCollapses, Reaches, Test
-from zerosearch.lab.study import NOISE_END, SIMULATOR_STEPS, Study
+from zerosearch.lab.study import NOISE_END, TUNED_SHARE, Study
 from zerosearch.rundir import RunDirectory
 
 REPLICATES, DOES_NOT, OPEN, NOT_RUN = "replicates", "does not", "not decidable at this scale", "not run"
@@ -53,7 +53,7 @@ def collect(study: Study) -> dict[str, Any]:
         if found:
             arms[name] = dict(sorted(found.items(), key=lambda item: int(item[0])))
     cards: dict[str, dict[str, Any]] = {}
-    for name in (*SIMULATOR_STEPS, "simulator-small", "prompted"):
+    for name in (*TUNED_SHARE, "simulator-small", "prompted"):
         for file in sorted((study.out / "seeds").glob(f"seed-*/card-{name}.json")):
             card = json.loads(file.read_text())
             kept = {key: round(card[key], 4) for key in ("answer_in_useful", "answer_in_noisy", "answer_off_target")}

@@ -21,6 +21,7 @@ import shlex
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ from zerosearch.errors import BadConfig, RunFailed, ZeroSearchError
 from zerosearch.files import new_directory, write_atomically, writing
 from zerosearch.interrupts import end_with_parent, start_quietly
 from zerosearch.lab.base_model import build_model, demonstration_batch, pretraining_batch
-from zerosearch.lab.language import Names, make_tokenizer, query_for
+from zerosearch.lab.language import Entity, Names, make_tokenizer, query_for
 from zerosearch.lab.searches import collect_pairs, off_target_query
 from zerosearch.lab.streams import Sloppiness
 from zerosearch.lab.world import World, make_worlds, write_corpus, write_questions
@@ -138,12 +139,24 @@ class Lab:
 
     def __init__(self, out: Path, seed: int, scale: Scale) -> None:
         self.out, self.seed, self.scale = out, seed, scale
-        self.train: World
-        self.test: World
-        self.train, self.test = make_worlds(seed)
-        self.test_entities = self.test.all_entities()
         self.tokenizer = make_tokenizer()
         quiet_transformers()
+
+    @cached_property
+    def worlds(self) -> tuple[World, World]:
+        return make_worlds(self.seed)
+
+    @property
+    def train(self) -> World:
+        return self.worlds[0]
+
+    @property
+    def test(self) -> World:
+        return self.worlds[1]
+
+    @cached_property
+    def test_entities(self) -> set[Entity]:
+        return self.test.all_entities()
 
     def claim(self, run: RunDirectory, recipe: Recipe) -> None:
         """Say in the folder whose it is. Raises BadConfig when it holds another quickstart, or a run of another kind."""

@@ -15,12 +15,11 @@ from __future__ import annotations
 import asyncio
 import json
 import multiprocessing
-import os
 import shlex
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing.connection import wait
@@ -37,7 +36,7 @@ from zerosearch.evaluation.agents import AGENTS
 from zerosearch.evaluation.evaluate import evaluate
 from zerosearch.files import write_atomically, writing
 from zerosearch.interrupts import end_with_parent, start_quietly
-from zerosearch.lab.claims import ARMS, CLAIMS, INSTRUCTED, SIMULATOR_STEPS, SMALL_WIDTH, Arm, RarelyCollapses, arms_of
+from zerosearch.lab.claims import ARMS, CLAIMS, INSTRUCTED, SMALL_WIDTH, TUNED_SHARE, RarelyCollapses, arms_of
 from zerosearch.lab.quickstart import Lab, Scale
 from zerosearch.prompts import MICRO, PolicyPrompt
 from zerosearch.rl.run import run_training, summary_figures
@@ -165,7 +164,7 @@ ORIGINS = {
     "policy-instruct": "base",
     "prompted": "base",
     "simulator-small": "base-small",
-    **{name: "base" for name in SIMULATOR_STEPS},
+    **{name: "base" for name in TUNED_SHARE},
 }
 
 
@@ -198,7 +197,8 @@ def make_model(out: Path, scale: Scale, name: str, seed: int) -> None:
             example = PROMPTED.replace("{example_country}", country).replace("{example_city}", city)
             write_atomically(folder / "prompted.txt", example)
         case _:
-            lab.tune_simulator(_nothing, name, ORIGINS[name], SIMULATOR_STEPS.get(name))
+            steps = max(1, round(scale.simulator_steps * TUNED_SHARE.get(name, 1.0)))
+            lab.tune_simulator(_nothing, name, ORIGINS[name], steps)
     if name.startswith(("simulator", "prompted")):
         engine = lab.recipe("simulated", folder).engine.model_copy(update=simulator_settings(folder, name))
         lab.card(engine, f"card-{name}")
@@ -302,15 +302,3 @@ def _last_words(receiver: Any) -> str:
         return receiver.recv()
     except EOFError:
         return "its process has ended without a word (was the memory full?)"
-
-
-def tidy(values: Mapping[str, Any], digits: int = 4) -> dict[str, Any]:
-    """Figures short enough to be kept in a repository."""
-    return {key: round(value, digits) if isinstance(value, float) else value for key, value in values.items()}
-
-
-def cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-__all__ = ["STUDY", "Job", "Study", "run_all", "study"]
