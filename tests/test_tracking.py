@@ -84,7 +84,9 @@ class Dies:
     def close(self) -> None: ...
 
 
-@pytest.mark.parametrize(("kind", "lines"), [(Dead, "cannot be reached (ConnectionError"), (Dies, "cannot be reached any more (TimeoutError")])
+@pytest.mark.parametrize(
+    ("kind", "lines"), [(Dead, "cannot be reached (ConnectionError"), (Dies, "cannot be reached any more (TimeoutError")]
+)
 def test_the_run_goes_on_without_a_tracker(micro: Path, tmp_path: Path, kind: Any, lines: str, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "recipe.toml").write_text(micro_recipe(micro))
     recipe = load_recipe(tmp_path / "recipe.toml", ["run.trackers=wandb"])

@@ -79,7 +79,15 @@ class Trackio:
         import trackio
 
         self._trackio = trackio
-        self._run = trackio.init(project="zerosearch", name=run.name, config=recipe.model_dump(), resume="allow", embed=False, auto_log_gpu=False, auto_log_cpu=False)
+        self._run = trackio.init(
+            project="zerosearch",
+            name=run.name,
+            config=recipe.model_dump(),
+            resume="allow",
+            embed=False,
+            auto_log_gpu=False,
+            auto_log_cpu=False,
+        )
 
     def log(self, figures: Mapping[str, float], step: int) -> None:
         self._run.log(dict(figures), step=step)
@@ -112,7 +120,8 @@ def tracked(
         except Exception as error:  # whatever its network, its disk or its login raise
             live.pop(name, None)
             why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-            console.print(f"{name} {what} ({why}); the run goes on without it, metrics.jsonl is complete", highlight=False, soft_wrap=True)
+            told = f"{name} {what} ({why}); the run goes on without it, metrics.jsonl is complete"
+            console.print(told, highlight=False, soft_wrap=True)
 
     def follow(row: Row) -> None:
         figures = flat(row)
@@ -145,4 +154,3 @@ def _numbers(name: str, value: Any) -> Iterator[tuple[str, float]]:
             yield from _numbers(f"{name}/{key}", inner)
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
         yield name, float(value)
-

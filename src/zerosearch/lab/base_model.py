@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from zerosearch.lab.language import Entity, Names
-from zerosearch.lab.streams import Sample, Sloppiness, demonstration, mixed_text, one_relation
+from zerosearch.lab.streams import BASE_LIKE, Sample, Sloppiness, demonstration, mixed_text, one_relation
 
 
 def build_model(vocab_size: int, seed: int, context: int = 640, width: int = 128) -> Any:
@@ -61,9 +61,7 @@ def pretraining_batch(seed: int, banned: Container[Entity], progress: float, siz
     ]
 
 
-def demonstration_batch(
-    seed: int, banned: Container[Entity], step: int, size: int = 24, sloppy: Sloppiness = Sloppiness()
-) -> list[Sample]:
+def demonstration_batch(seed: int, banned: Container[Entity], step: int, size: int = 24, sloppy: Sloppiness = BASE_LIKE) -> list[Sample]:
     """Three sloppy demonstrations for each page of plain text, so that lookup is not forgotten."""
     rng = random.Random(f"demonstrate/{seed}/{step}")
     names = Names(rng, banned)

@@ -1,8 +1,8 @@
 """From a study's runs to verdicts: what was measured, kept as one small table of figures, and the rule that decides each test.
 
-The rule. A difference is taken seed by seed; its interval is Student's t, 95%, over seeds. A test *replicates* when the whole interval is on
-the claimed side, *does not* when the whole interval leaves no room for an effect of 0.02 (or of the margin), and is *not decidable at this
-scale* in between, or with fewer than three seeds.
+The rule. A difference is taken seed by seed; its interval is Student's t, 95%, over seeds. A test *replicates* when the whole interval is
+on the claimed side, *does not* when the whole interval leaves no room for an effect of 0.02 (or of the margin), and is *not decidable at
+this scale* in between, or with fewer than three seeds.
 """
 
 from __future__ import annotations
@@ -58,10 +58,11 @@ def collect(study: Study) -> dict[str, Any]:
             card = json.loads(file.read_text())
             kept = {key: round(card[key], 4) for key in ("answer_in_useful", "answer_in_noisy", "answer_off_target")}
             cards.setdefault(name, {})[file.parent.name.removeprefix("seed-")] = kept
-    scale = study.scale
+    kept = [run.pop("versions") for runs in arms.values() for run in runs.values() if "versions" in run]
+    versions, scale = kept[0] if kept else {}, study.scale
     return {
         "commits": sorted({run["commit"] for runs in arms.values() for run in runs.values()}),
-        "versions": next((run.pop("versions") for runs in arms.values() for run in runs.values() if "versions" in run), {}),
+        "versions": versions,
         "scale": {
             "steps": scale.rl_steps,
             "questions_per_step": scale.questions_per_step,
@@ -69,7 +70,7 @@ def collect(study: Study) -> dict[str, Any]:
             "held_out": scale.test_questions,
             "noise_end": NOISE_END,
         },
-        "arms": {arm: {seed: {k: v for k, v in run.items() if k != "versions"} for seed, run in runs.items()} for arm, runs in arms.items()},
+        "arms": arms,
         "cards": cards,
     }
 
@@ -82,7 +83,8 @@ def _figures_of(folder: Any, summary: Mapping[str, Any]) -> dict[str, Any]:
     rows = [row for row in metrics if row["kind"] == "train"]
     if rows:
         figures["held_out"] = [round(row["em"]["mean"], 3) for row in metrics if row["kind"] == "evaluate"]
-        figures |= {key: [round(row[key], 3) for row in rows] for key in ("reward", "searches")} | {"searches_held_out": figures["searches"]}
+        figures["searches_held_out"] = figures["searches"]
+        figures |= {key: [round(row[key], 3) for row in rows] for key in ("reward", "searches")}
         figures |= {"base_em": round(summary["base"]["em"], 4), "alarms": sum("alarm" in row for row in rows)}
         figures["versions"] = summary["versions"]
     return figures
@@ -141,7 +143,7 @@ def _moves(test: Moves, data: Figures) -> Finding:
     words = {
         "fall": "searches: first steps − lowest",
         "rise": "searches: last steps − lowest",
-        "settle": "searches: |last steps − those before|",
+        "settle": "searches: last steps against those before them",
     }[test.how]
     changes = [change_of(curve, test.how) for curve in curves]
     if len(changes) < 2:

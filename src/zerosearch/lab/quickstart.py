@@ -38,7 +38,7 @@ from zerosearch.interrupts import end_with_parent, start_quietly
 from zerosearch.lab.base_model import build_model, demonstration_batch, pretraining_batch
 from zerosearch.lab.language import Entity, Names, make_tokenizer, query_for
 from zerosearch.lab.searches import collect_pairs, off_target_query
-from zerosearch.lab.streams import Sloppiness
+from zerosearch.lab.streams import BASE_LIKE, Sloppiness
 from zerosearch.lab.world import World, make_worlds, write_corpus, write_questions
 from zerosearch.models.local import quiet_transformers
 from zerosearch.models.sampler import Arbiter
@@ -222,7 +222,7 @@ class Lab:
         if child.exitcode != 0:
             raise RunFailed(f"the simulator's tuning ended with exit code {child.exitcode}; run the same command again to go on.")
 
-    def demonstrate(self, on_step: OnStep, name: str = "policy", sloppy: Sloppiness = Sloppiness()) -> None:
+    def demonstrate(self, on_step: OnStep, name: str = "policy", sloppy: Sloppiness = BASE_LIKE) -> None:
         def batch_of(step: int) -> list[Any]:
             return demonstration_batch(self.seed, self.test_entities, step, sloppy=sloppy)
 

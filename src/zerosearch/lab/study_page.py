@@ -1,6 +1,6 @@
 """The study's page: a table a claim, the arms' figures, what was run and what was not; and two pictures. All of it from `study.json`.
 
-    python -m zerosearch.lab.study_page docs/study.json docs      writes docs/study.md and docs/study-*.svg again
+python -m zerosearch.lab.study_page docs/study.json docs      writes docs/study.md and docs/study-*.svg again
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
+from textwrap import fill
 from typing import Any
 
-from zerosearch.evaluation.statistics import Estimate, t_interval
+from zerosearch.evaluation.statistics import t_interval
 from zerosearch.files import write_atomically, writing
 from zerosearch.lab.claims import ARMS, CLAIMS, Beats, Moves
 from zerosearch.lab.findings import SMALLEST_EFFECT, Finding, all_findings
@@ -51,35 +52,27 @@ def pages(data: Mapping[str, Any]) -> dict[str, str]:
 def _page(data: Mapping[str, Any], found: Mapping[str, Sequence[Finding]]) -> str:
     scale, versions = data["scale"], data["versions"]
     runs = [run for of_arm in data["arms"].values() for run in of_arm.values()]
-    lines = [
-        "# The study: the paper's claims in the micro world",
-        "",
-        f"Made by `{_COMMAND}` from {len(runs)} runs ({sum(run['seconds'] for run in runs) / 3600:.1f} hours, two at a time, one thread each),",
-        f"commit{'s' if len(data['commits']) > 1 else ''} {', '.join(filter(None, data['commits'])) or 'unknown'}; "
-        f"Python {versions.get('python', '?')}, torch {versions.get('torch', '?')}, transformers {versions.get('transformers', '?')}. "
-        "The same command goes on with what is missing; `study.json`",
-        "holds every figure, and `python -m zerosearch.lab.study_page docs/study.json docs` writes this page from it.",
-        "",
-        f"A run is {scale['steps']} steps of {scale['questions_per_step']} × {scale['group_size']} rollouts, noise 0 → {scale['noise_end']:g}; "
-        f"held-out EM is greedy, against BM25, on {scale['held_out']} questions about a world",
-        "that no model has seen. Arms of one seed start from the same world, policy and simulator, and differ in what the arm's line says. "
-        "Changed against the",
-        "quickstart (60 steps of 12 × 12, noise to .25): shorter, so that the matrix fits into two hours and no arm is at a ceiling; "
-        "noisier, so that curricula",
-        "have something to differ in. Arms called *long* keep the quickstart's recipe.",
-        "",
-        "**The rule.** Differences are taken seed by seed; intervals are Student's t, 95%, over seeds. *Replicates*: the whole interval is on the "
-        "claimed side. *Does",
-        f"not*: the whole interval is below {SMALLEST_EFFECT:g}, so that an effect worth having is ruled out (or beyond the margin that is named). "
-        "*Not decidable at",
-        "this scale*: anything else, and fewer than three seeds. The paper's figures are EM averages over seven question sets, in points; "
-        "what transfers to",
-        "a model of 0.34M parameters is the direction at most.",
-        "",
-        "![Differences with their intervals](study-differences.svg)",
-        "",
-        *_summary(found),
-    ]
+    hours = sum(run["seconds"] for run in runs) / 3600
+    made = f"""
+        Made by `{_COMMAND}` from {len(runs)} runs ({hours:.1f} hours of them, two at a time, a thread each), commit
+        {", ".join(filter(None, data["commits"])) or "unknown"}; Python {versions.get("python", "?")}, torch {versions.get("torch", "?")},
+        transformers {versions.get("transformers", "?")}. The same command goes on with what is missing. `study.json` holds every figure;
+        `python -m zerosearch.lab.study_page docs/study.json docs` makes this page of it."""
+    setting = f"""
+        A run is {scale["steps"]} steps of {scale["questions_per_step"]} × {scale["group_size"]} rollouts, noise 0 → {scale["noise_end"]:g}.
+        Held-out EM is greedy, against BM25, on {scale["held_out"]} questions about a world that no model has seen. Arms of a seed start
+        from the same world, policy and simulator and differ in what the arm's line says. Changed against the quickstart (60 steps of
+        12 × 12, noise to .25): shorter, so that the matrix fits into two hours and no arm is at a ceiling; noisier, so that curricula
+        have something to differ in. Arms called *long* keep the quickstart's recipe."""
+    rule = f"""
+        **The rule.** Differences are taken seed by seed; intervals are Student's t, 95%, over seeds. *Replicates*: the whole interval
+        is on the claimed side. *Does not*: all of it is below {SMALLEST_EFFECT:g} (or beyond the margin named), so that an effect worth
+        having is ruled out. *Not decidable at this scale*: anything else, and fewer than three seeds. The paper's figures are EM averages
+        over seven question sets, in points; what carries over to a model of 0.34M parameters is the direction at most."""
+    lines = ["# The study: the paper's claims in the micro world", ""]
+    for paragraph in (made, setting, rule):
+        lines += [fill(" ".join(paragraph.split()), 130, break_long_words=False, break_on_hyphens=False), ""]
+    lines += ["![Differences with their intervals](study-differences.svg)", "", *_summary(found)]
     for name, claim in CLAIMS.items():
         lines += ["", f"## {claim.title}", "", f"`zerosearch study {name}`. Paper: {claim.paper}.", ""]
         lines += ["| test | ours [95%] | n | verdict |", "|---|---|---|---|", *map(_row, found[name])]
@@ -96,11 +89,9 @@ def _summary(found: Mapping[str, Sequence[Finding]]) -> list[str]:
 
 
 def _row(finding: Finding) -> str:
-    return f"| {finding.test} | {_cell(finding.value)} | {finding.n} | **{finding.verdict}** |"
-
-
-def _cell(value: Estimate | None) -> str:
-    return f"{value.mean:+.3f} [{value.low:+.3f}, {value.high:+.3f}]" if value else "–"
+    value = finding.value
+    ours = f"{value.mean:.3f} [{value.low:.3f}, {value.high:.3f}]".replace("-", "−") if value else "–"
+    return f"| {finding.test} | {ours} | {finding.n} | **{finding.verdict}** |"
 
 
 def _arms(data: Mapping[str, Any]) -> list[str]:
@@ -122,8 +113,9 @@ def _arms(data: Mapping[str, Any]) -> list[str]:
 
 def _cards(data: Mapping[str, Any]) -> list[str]:
     """How good each simulator is, and how faithful to the query."""
-    lines = ["## The simulators", "", "Faithfulness: P(answer | useful, query asks for it) − P(answer | useful, query asks for something else).", ""]
-    lines += ["| simulator | seeds | P(answer, useful) | P(answer, noisy) | P(answer, off-target) | faithfulness |", "|---|---|---|---|---|---|"]
+    lines = ["## The simulators", ""]
+    lines += ["Faithfulness: P(answer | useful, the query asks for it) − P(answer | useful, it asks for something else).", ""]
+    lines += ["| simulator | seeds | useful | noisy | useful, off-target | faithfulness |", "|---|---|---|---|---|---|"]
     for name, cards in data["cards"].items():
         useful, noisy, off = (
             fmean(card[key] for card in cards.values()) for key in ("answer_in_useful", "answer_in_noisy", "answer_off_target")
@@ -145,7 +137,8 @@ def _differences(found: Mapping[str, Sequence[Finding]]) -> str:
 def _searches(data: Mapping[str, Any]) -> str:
     seeds = [run["searches"] for run in data["arms"].get("grpo", {}).values()]
     mean = [fmean(values) for values in zip(*seeds, strict=True)]
-    return curves("Searches per rollout while training (grpo): each seed, and the mean", [*(Line(s, faint=True) for s in seeds), Line(mean)])
+    lines = [*(Line(values, faint=True) for values in seeds), Line(mean)]
+    return curves("Searches per rollout while training (grpo): each seed, and the mean", lines)
 
 
 if __name__ == "__main__":
