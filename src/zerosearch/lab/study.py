@@ -68,7 +68,7 @@ class Job:
     name: str
     done: Path
     needs: tuple[Path, ...]
-    work: Callable[[], None]
+    work: Callable[[], object]
 
 
 def study(
@@ -283,7 +283,7 @@ def run_all(jobs: Sequence[Job], simultaneous: int, console: Console) -> dict[st
     return failures
 
 
-def _do(work: Callable[[], None], sender: Any) -> None:
+def _do(work: Callable[[], object], sender: Any) -> None:
     end_with_parent()
     torch.set_num_threads(1)
     try:
