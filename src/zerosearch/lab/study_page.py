@@ -15,7 +15,7 @@ from typing import Any
 
 from zerosearch.evaluation.statistics import t_interval
 from zerosearch.files import write_atomically, writing
-from zerosearch.lab.claims import ARMS, CLAIMS, Beats, Moves
+from zerosearch.lab.claims import ARMS, CLAIMS, OURS, Beats, Moves
 from zerosearch.lab.findings import SMALLEST_EFFECT, Finding, all_findings
 from zerosearch.lab.plots import Interval, Line, curves, intervals
 
@@ -74,7 +74,8 @@ def _page(data: Mapping[str, Any], found: Mapping[str, Sequence[Finding]]) -> st
         lines += [fill(" ".join(paragraph.split()), 130, break_long_words=False, break_on_hyphens=False), ""]
     lines += ["![Differences with their intervals](study-differences.svg)", "", *_summary(found)]
     for name, claim in CLAIMS.items():
-        lines += ["", f"## {claim.title}", "", f"`zerosearch study {name}`. Paper: {claim.paper}.", ""]
+        paper = "A question of ours, not a claim of the paper" if claim.paper == OURS else f"Paper: {claim.paper}"
+        lines += ["", f"## {claim.title}", "", f"`zerosearch study {name}`. {paper}.", ""]
         lines += ["| test | ours [95%] | n | verdict |", "|---|---|---|---|", *map(_row, found[name])]
         lines += [f"\n{finding.test}: {finding.note}." for finding in found[name] if finding.note]
         if any(isinstance(test, Moves) for test in claim.tests):
