@@ -62,7 +62,7 @@ def _page(data: Mapping[str, Any], found: Mapping[str, Sequence[Finding]]) -> st
         A run is {scale["steps"]} steps of {scale["questions_per_step"]} × {scale["group_size"]} rollouts, noise 0 → {scale["noise_end"]:g}.
         Held-out EM is greedy, against BM25, on {scale["held_out"]} questions about a world that no model has seen. Arms of a seed start
         from the same world, policy and simulator and differ in what the arm's line says. Changed against the quickstart (60 steps of
-        12 × 12, noise to .25): shorter, so that the matrix fits into two hours and no arm is at a ceiling; noisier, so that curricula
+        12 × 12, noise to .25): shorter, for a matrix of about two hours, with no arm at a ceiling; noisier, so that curricula
         have something to differ in. Arms called *long* keep the quickstart's recipe."""
     rule = f"""
         **The rule.** Differences are taken seed by seed; intervals are Student's t, 95%, over seeds. *Replicates*: the whole interval
