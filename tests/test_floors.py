@@ -23,6 +23,7 @@ FLOORS = {
     "loops": [
         "rl.*",
         "rundir",
+        "tracking",
         "assemble",
         *(f"{n}{dots}" for n in ("simulator", "evaluation", "server", "lab", "viewer", "scaling") for dots in ("", ".*")),
     ],

@@ -23,6 +23,16 @@ def test_plain_lines_now_and_then_the_last_one_always() -> None:
     assert lines[-1] == "training: done in 0 s"
 
 
+def test_what_a_guard_did_is_said_and_a_warning_that_lasts_once() -> None:
+    text = io.StringIO()
+    kl = {"alarm": "kl = 3 is above 1"}
+    with Progress("training", Console(file=text, width=40)) as progress:
+        for done, row in enumerate([{}, {**kl, "action": "warn"}, {**kl, "action": "warn"}, {**kl, "action": "skip"}, {}], start=1):
+            progress.step(done, 6, row)
+    guarded = [line for line in text.getvalue().splitlines() if "kl" in line]
+    assert guarded == ["training: step 2: warn: kl = 3 is above 1", "training: step 4: skip: kl = 3 is above 1"]
+
+
 def test_a_failure_is_not_called_done() -> None:
     text = io.StringIO()
     with pytest.raises(ValueError), Progress("training", Console(file=text)):

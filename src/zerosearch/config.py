@@ -168,11 +168,15 @@ class GuardsConfig(Section):
     max_interventions: Natural = 10
 
 
+TRACKER_NAMES = ("tensorboard", "wandb", "trackio")
+
+
 class RunConfig(Section):
     """`workers` is how many processes share the rollouts and the gradient; 0 is one a core on a CPU (at most 4), one on a GPU.
 
     A killed run loses what came after its last checkpoint: at most one step by default. A checkpoint holds the model and two moments
-    of the optimiser; with billions of parameters writing it takes minutes, so set `checkpoint_every` higher there.
+    of the optimiser; with billions of parameters writing it takes minutes, so set `checkpoint_every` higher there. `trackers`: who
+    gets the metrics beside the run directory, names with commas between (tracking.py).
     """
 
     out: Name = "runs/run"
@@ -183,6 +187,17 @@ class RunConfig(Section):
     evaluate_questions: Positive = 200
     save_trajectories_every: Positive = 1
     workers: Natural = 0
+    trackers: str = ""
+
+    @property
+    def tracker_names(self) -> tuple[str, ...]:
+        return tuple(filter(None, (name.strip() for name in self.trackers.split(","))))
+
+    @model_validator(mode="after")
+    def _trackers_exist(self) -> RunConfig:
+        for name in self.tracker_names:
+            one_of("tracker", name, TRACKER_NAMES)
+        return self
 
 
 class Recipe(Section):

@@ -24,6 +24,7 @@ class Progress:
         self.console = console or Console(stderr=True)
         self.started = time.monotonic()
         self._last_line = 0.0
+        self._warned = False
         self._first: tuple[float, int] | None = None  # a resumed phase does not begin at 0: speed is measured from what is seen first
         self._bar = RichProgress(
             TextColumn("[bold]{task.description}", table_column=Column(no_wrap=True, min_width=26)),
@@ -49,8 +50,13 @@ class Progress:
             self._say(f"done in {time.monotonic() - self.started:.0f} s")
 
     def step(self, done: int, total: int, metrics: Mapping[str, object] | None = None) -> None:
-        figures = " ".join(f"{label} {value:.2f}" for key, label in _SHOWN.items() if isinstance(value := (metrics or {}).get(key), float))
+        metrics = metrics or {}
+        figures = " ".join(f"{label} {value:.2f}" for key, label in _SHOWN.items() if isinstance(value := metrics.get(key), float))
         self._bar.update(self._task, completed=done, total=total, figures=figures)
+        alarm, action = metrics.get("alarm"), metrics.get("action")
+        if alarm and (action != "warn" or not self._warned):  # a warning that lasts is said once
+            self._say(f"step {done}: {action}: {alarm}")
+        self._warned = action == "warn"
         now = time.monotonic()
         then, before = self._first = self._first or (self.started if done == 1 else now, 0 if done == 1 else done)
         if not self.console.is_terminal and (now - self._last_line > _PLAIN_LINE_EVERY_S or done == total):

@@ -16,7 +16,8 @@ import json
 import math
 import os
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from zerosearch.types import Group, Trajectory
 
 
 class RunDirectory:
-    """`go_on` is the command that goes on with this run: what every message about a stop ends with."""
+    """`go_on` is the command that goes on with this run: what every message about a stop ends with. `followers` see each row of metrics."""
 
     def __init__(self, path: Path, go_on: str = "") -> None:
         self.path = path
@@ -38,6 +39,7 @@ class RunDirectory:
         self.trajectories = path / "trajectories.jsonl.gz"
         self.checkpoints = path / "checkpoints"
         self.summary = path / "summary.json"
+        self.followers: list[Callable[[Mapping[str, Any]], None]] = []
 
     def require_new(self) -> None:
         """Raises BadConfig when a run is here already: nothing is ever overwritten."""
@@ -84,6 +86,8 @@ class RunDirectory:
             wrong = ", ".join(f"{key} = {value}" for key, value in row.items() if isinstance(value, float) and not math.isfinite(value))
             raise RunFailed(f"the run has diverged ({wrong or error}); choose a lower rl.learning_rate.") from error
         self._append(self.metrics, f"{line}\n".encode())
+        for follow in self.followers:
+            follow(row)
 
     def append_trajectories(self, groups: Iterable[Group], step: int, phase: str) -> None:
         """One gzip member a call: a cut in the last one leaves the others readable."""

@@ -140,3 +140,12 @@ def test_tune_step_reads_the_same_examples() -> None:
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["ratio"] > 0 and result["steps"] == {"bare": 2, "ours": pytest.approx(2, abs=1)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algorithm", ["grpo", "ppo"])
+def test_a_run_killed_and_resumed_is_bitwise_the_same(algorithm: str) -> None:
+    done = run("kill_resume.py", "--kills", "2", "--steps", "6", "--algorithm", algorithm)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["ratio"] == 1.0 and result["kills"] == 2 and result["rows"] == 6

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from zerosearch.errors import BadInput
-from zerosearch.evaluation.statistics import Difference, Estimate, bootstrap_interval, paired_bootstrap
+from zerosearch.evaluation.statistics import Difference, Estimate, bootstrap_interval, paired_bootstrap, t_interval
 
 
 def test_equal_values_have_no_width() -> None:
@@ -88,3 +88,11 @@ def test_pairs_must_be_pairs() -> None:
         paired_bootstrap([1.0], [1.0, 0.0])
     with pytest.raises(BadInput, match="cannot average 0 values"):
         paired_bootstrap([], [])
+
+
+def test_students_interval() -> None:
+    """1, 2, 3: mean 2, s = 1; t(2) = 4.303, so ± 4.303 / √3."""
+    found = t_interval([1.0, 2.0, 3.0])
+    assert (found.mean, found.low, found.high, found.n) == (2.0, pytest.approx(2 - 2.4843, abs=1e-3), pytest.approx(4.4843, abs=1e-3), 3)
+    with pytest.raises(BadInput, match="at least two"):
+        t_interval([1.0])

@@ -76,7 +76,7 @@ def distance(one: torch.Tensor, other: torch.Tensor) -> float:
     return float((one - other).norm() / other.norm())
 
 
-KINDS = [dict(kl_in=place, kl_estimator=k, kl_coefficient=0.1) for place in ("loss", "reward") for k in ("k1", "k3")]
+KINDS = [dict(kl_in=place, kl_estimator=k, kl_coefficient=0.1) for place in ("loss", "reward") for k in ("k1", "k2", "k3")]
 
 
 @pytest.mark.parametrize("kind", KINDS)

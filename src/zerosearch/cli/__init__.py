@@ -1,6 +1,6 @@
 """The command line. Exit codes: 0 done, 1 ran but failed, 2 bad input; on 2 exactly one line on stderr.
 
-training.py     quickstart, train
+training.py     quickstart, train, study
 evaluation.py   evaluate, ask, rescore, compare, cost, gap
 engines.py      index, search, recall
 simulator.py    collect, label, tune, card
@@ -34,6 +34,7 @@ app = typer.Typer(
 for command in (
     training.quickstart,
     training.train,
+    training.study,
     evaluation.evaluate,
     evaluation.ask,
     evaluation.rescore,

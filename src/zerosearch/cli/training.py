@@ -1,4 +1,4 @@
-"""`zerosearch quickstart` and `zerosearch train`."""
+"""`zerosearch quickstart`, `zerosearch train` and `zerosearch study`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from zerosearch.cli.options import JsonOption, SeedOption, console, write_json
 from zerosearch.config import Recipe, load_recipe
-from zerosearch.errors import BadConfig
+from zerosearch.errors import BadConfig, RunFailed
 
 
 def quickstart(
@@ -67,3 +67,26 @@ def _resumed(directory: str, files: list[str], settings: list[str]) -> Recipe:
     run, kept = RunDirectory.open(directory)
     run.require_same(load_recipe(files[0] if files else run.config, settings))
     return kept
+
+
+def study(
+    claims: Annotated[list[str] | None, typer.Argument(help="Which claims; none: all of them.", metavar="CLAIM…")] = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many seeds of each arm.")] = 5,
+    out: Annotated[Path, typer.Option("--out", help="Where the runs and the page go.")] = Path("runs/study"),
+    page_only: Annotated[bool, typer.Option("--page-only", help="Run nothing; write the page of what is finished.")] = False,
+    json_file: JsonOption = None,
+) -> None:
+    """The paper's claims in the micro world: a matrix of runs, and a page of verdicts. Started again, it goes on."""
+    from zerosearch.lab.findings import collect
+    from zerosearch.lab.study import Study
+    from zerosearch.lab.study import study as run_study
+    from zerosearch.lab.study_page import write_page
+
+    failures = {} if page_only else run_study(claims or [], seeds, out, console)
+    data = collect(Study(out))
+    write_page(data, out)
+    console.print(f"page: {out / 'study.md'}", soft_wrap=True)
+    write_json(data, json_file)
+    if failures:
+        name, why = next(iter(failures.items()))
+        raise RunFailed(f"{len(failures)} of the study's jobs failed, the first {name}: {why}; the same command tries them again.")

@@ -13,11 +13,11 @@ from typing import Any
 import torch
 
 from zerosearch.lab.language import Entity, Names
-from zerosearch.lab.streams import Sample, demonstration, mixed_text, one_relation
+from zerosearch.lab.streams import BASE_LIKE, Sample, Sloppiness, demonstration, mixed_text, one_relation
 
 
-def build_model(vocab_size: int, seed: int, context: int = 640) -> Any:
-    """A random Qwen3ForCausalLM with 0.34M parameters, initialised at 1/sqrt(fan-in)."""
+def build_model(vocab_size: int, seed: int, context: int = 640, width: int = 128) -> Any:
+    """A random Qwen3ForCausalLM, initialised at 1/sqrt(fan-in): 0.34M parameters at width 128. `width` is a multiple of 64."""
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     torch.manual_seed(seed)
@@ -25,12 +25,12 @@ def build_model(vocab_size: int, seed: int, context: int = 640) -> Any:
     model = Qwen3ForCausalLM(
         Qwen3Config(
             vocab_size=vocab_size,
-            hidden_size=128,
+            hidden_size=width,
             num_hidden_layers=layers,
-            num_attention_heads=4,
-            num_key_value_heads=2,
+            num_attention_heads=width // 32,
+            num_key_value_heads=width // 64,
             head_dim=32,
-            intermediate_size=256,
+            intermediate_size=2 * width,
             max_position_embeddings=context,
             tie_word_embeddings=True,
             attention_bias=False,
@@ -61,8 +61,8 @@ def pretraining_batch(seed: int, banned: Container[Entity], progress: float, siz
     ]
 
 
-def demonstration_batch(seed: int, banned: Container[Entity], step: int, size: int = 24) -> list[Sample]:
+def demonstration_batch(seed: int, banned: Container[Entity], step: int, size: int = 24, sloppy: Sloppiness = BASE_LIKE) -> list[Sample]:
     """Three sloppy demonstrations for each page of plain text, so that lookup is not forgotten."""
     rng = random.Random(f"demonstrate/{seed}/{step}")
     names = Names(rng, banned)
-    return [mixed_text(rng, names, 4, 8) if i % 4 == 0 else demonstration(rng, names) for i in range(size)]
+    return [mixed_text(rng, names, 4, 8) if i % 4 == 0 else demonstration(rng, names, sloppy=sloppy) for i in range(size)]

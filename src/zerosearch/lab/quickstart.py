@@ -21,6 +21,7 @@ import shlex
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -30,12 +31,14 @@ from rich.console import Console
 
 from zerosearch.assemble import Device, load_engine
 from zerosearch.config import Recipe, make_recipe
+from zerosearch.engine_config import EngineConfig
 from zerosearch.errors import BadConfig, RunFailed, ZeroSearchError
 from zerosearch.files import new_directory, write_atomically, writing
 from zerosearch.interrupts import end_with_parent, start_quietly
 from zerosearch.lab.base_model import build_model, demonstration_batch, pretraining_batch
-from zerosearch.lab.language import Names, make_tokenizer, query_for
+from zerosearch.lab.language import Entity, Names, make_tokenizer, query_for
 from zerosearch.lab.searches import collect_pairs, off_target_query
+from zerosearch.lab.streams import BASE_LIKE, Sloppiness
 from zerosearch.lab.world import World, make_worlds, write_corpus, write_questions
 from zerosearch.models.local import quiet_transformers
 from zerosearch.models.sampler import Arbiter
@@ -48,6 +51,8 @@ from zerosearch.search.corpus import BM25Engine
 from zerosearch.simulator.card import Probe, simulator_card
 from zerosearch.simulator.pairs import balanced, tuning_text
 from zerosearch.types import Document
+
+OnStep = Callable[[int, float, float], None]  # steps done, loss, share of looked-up tokens right
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +139,24 @@ class Lab:
 
     def __init__(self, out: Path, seed: int, scale: Scale) -> None:
         self.out, self.seed, self.scale = out, seed, scale
-        self.train: World
-        self.test: World
-        self.train, self.test = make_worlds(seed)
-        self.test_entities = self.test.all_entities()
         self.tokenizer = make_tokenizer()
         quiet_transformers()
+
+    @cached_property
+    def worlds(self) -> tuple[World, World]:
+        return make_worlds(self.seed)
+
+    @property
+    def train(self) -> World:
+        return self.worlds[0]
+
+    @property
+    def test(self) -> World:
+        return self.worlds[1]
+
+    @cached_property
+    def test_entities(self) -> set[Entity]:
+        return self.test.all_entities()
 
     def claim(self, run: RunDirectory, recipe: Recipe) -> None:
         """Say in the folder whose it is. Raises BadConfig when it holds another quickstart, or a run of another kind."""
@@ -166,8 +183,8 @@ class Lab:
             write_questions(world / "train_questions.jsonl", self.train.questions)
             write_questions(world / "test_questions.jsonl", self.test.questions[: self.scale.test_questions])
 
-    def pretrain(self, console: Console) -> None:
-        if (self.out / "base").exists():
+    def pretrain(self, console: Console, name: str = "base", width: int = 128, threads: int = 2) -> None:
+        if (self.out / name).exists():
             return
         with Progress("base model", console) as progress:
             steps = self.scale.pretraining_steps
@@ -175,8 +192,9 @@ class Lab:
             def batch_of(step: int) -> list[Any]:
                 return pretraining_batch(self.seed, self.test_entities, step / steps)
 
-            # nothing else runs yet: two threads make a step 1.6 times as fast
-            self._fit("base", "", batch_of, (0.02, 8e-3), Schedule(steps, decay=0.4), _show(progress, steps), threads=2)
+            # in the quickstart nothing else runs yet: two threads make a step 1.6 times as fast
+            show = _show(progress, steps)
+            self._fit(name, "", batch_of, (0.02, 8e-3), Schedule(steps, decay=0.4), show, threads, width)
 
     def tune_both(self, console: Console) -> None:
         """The policy in this process, the simulator in another: two cores, two models."""
@@ -204,15 +222,16 @@ class Lab:
         if child.exitcode != 0:
             raise RunFailed(f"the simulator's tuning ended with exit code {child.exitcode}; run the same command again to go on.")
 
-    def demonstrate(self, on_step: Callable[[int, float, float], None]) -> None:
+    def demonstrate(self, on_step: OnStep, name: str = "policy", sloppy: Sloppiness = BASE_LIKE) -> None:
         def batch_of(step: int) -> list[Any]:
-            return demonstration_batch(self.seed, self.test_entities, step)
+            return demonstration_batch(self.seed, self.test_entities, step, sloppy=sloppy)
 
-        self._fit("policy", "base", batch_of, (0.015, 5e-3), Schedule(self.scale.demonstration_steps, decay=0.5), on_step)
+        self._fit(name, "base", batch_of, (0.015, 5e-3), Schedule(self.scale.demonstration_steps, decay=0.5), on_step)
 
-    def tune_simulator(self, on_step: Callable[[int, float, float], None]) -> None:
-        if (self.out / "simulator").exists():
+    def tune_simulator(self, on_step: OnStep, name: str = "simulator", origin: str = "base", steps: int | None = None) -> None:
+        if (self.out / name).exists():
             return
+        steps = steps or self.scale.simulator_steps
         rng = random.Random(f"pairs/{self.seed}")
         engine = self._bm25("train")
 
@@ -227,13 +246,15 @@ class Lab:
             chosen, read = draw.sample(pairs, 24), draw.choice((1, 1, 2, 2, 5))
             return [tuning_text(p, SIMULATE_MICRO, "<bos>", "<eos>", lesser_weight=0.4, documents=read) for p in chosen]
 
-        self._fit("simulator", "base", batch_of, (0.015, 4e-3), Schedule(self.scale.simulator_steps, decay=0.5), on_step)
+        self._fit(name, origin, batch_of, (0.015, 4e-3), Schedule(steps, decay=0.5), on_step)
 
-    def card(self) -> dict[str, float]:
-        file = self.out / "card.json"
+    def card(self, engine_config: EngineConfig | None = None, name: str = "card") -> dict[str, float]:
+        """The quickstart's simulator, or that of another [engine] section, measured once: NAME.json."""
+        file = self.out / f"{name}.json"
         if not file.exists():
             rng = random.Random(f"card/{self.seed}")
-            engine = load_engine(self.recipe("simulated", self.out).engine, self.seed, Device(arbiter=Arbiter()))
+            engine_config = engine_config or self.recipe("simulated", self.out).engine
+            engine = load_engine(engine_config, self.seed, Device(arbiter=Arbiter()))
             card = asyncio.run(simulator_card(engine, self._bm25("train"), self.probes(rng), seed=self.seed))
             with writing(file):
                 write_atomically(file, json.dumps(card, indent=2))
@@ -295,15 +316,16 @@ class Lab:
         batch_of: Callable[[int], list[Any]],
         rates: tuple[float, float],
         schedule: Schedule,
-        on_step: Callable[[int, float, float], None],
+        on_step: OnStep,
         threads: int = 1,
+        width: int = 128,
     ) -> None:
         """Train the model `name` from the model `origin` (none: from random weights) and put it in its folder, finished."""
         folder, state = self.out / name, self.out / f".{name}.state"
         if folder.exists():
             return
         torch.set_num_threads(threads)
-        model = _load(self.out / origin) if origin else build_model(len(self.tokenizer), self.seed)
+        model = _load(self.out / origin) if origin else build_model(len(self.tokenizer), self.seed, width=width)
         fit(model, self.tokenizer, batch_of, micro_optimizers(model, *rates), schedule, state, on_step)
         with new_directory(folder) as partial:
             model.save_pretrained(partial)
@@ -317,7 +339,7 @@ def _load(folder: Path) -> Any:
     return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
 
 
-def _show(progress: Progress, total: int) -> Callable[[int, float, float], None]:
+def _show(progress: Progress, total: int) -> OnStep:
     return lambda done, loss, hits: progress.step(done, total, {"loss": loss, "lookup": hits})
 
 

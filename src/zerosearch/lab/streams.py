@@ -114,6 +114,9 @@ class Sloppiness:
     breaks_format: float = 0.1
 
 
+BASE_LIKE = Sloppiness()
+
+
 def random_question(rng: random.Random, names: Names) -> tuple[str, list[Hop]]:
     if rng.random() < 0.5:
         return _chain(rng, names)

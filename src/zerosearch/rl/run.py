@@ -30,6 +30,7 @@ from zerosearch.rl.update import Learner, make_reference
 from zerosearch.rollout import RolloutSettings
 from zerosearch.rundir import RunDirectory
 from zerosearch.search import close
+from zerosearch.tracking import require_installed, tracked
 from zerosearch.types import SearchRequest
 from zerosearch.viewer.report import write_report
 
@@ -54,13 +55,15 @@ def run_training(
     else:
         run.require_new()
     run.require_writable()
+    require_installed(recipe)
     parts = load_ingredients(recipe)
     if recipe.engine.url:
         asyncio.run(first_search(parts, recipe.engine.timeout_s))
     if not resume:
         run.create(recipe)
     try:
-        return _trained(recipe, parts, run, console, dict(earlier_phases or {}), extra or {})
+        with tracked(run, recipe, console):
+            return _trained(recipe, parts, run, console, dict(earlier_phases or {}), extra or {})
     except KeyboardInterrupt:
         raise RunFailed(f"stopped; finished steps are saved; go on with: {run.go_on}") from None
 

@@ -60,19 +60,9 @@ async def train(
 
         groups, learned = learner.learn(groups, step, recipe.run.seed, crew, guards.allows)
 
-        done, last, rolled = step + 1, step + 1 == rl.steps, [t for g in groups for t in g.trajectories]
-        seconds = time.perf_counter() - started
-        metrics = {
-            "kind": "train",
-            "step": done,
-            "noise_rate": noise_rate,
-            **seen,
-            **learned,
-            **guards.verdict(),
-            "tokens_per_s": sum(len(t.token_ids) for t in rolled) / seconds,
-            "rollout_s": rolled_out - started,
-            "seconds": seconds,
-        }
+        done, last = step + 1, step + 1 == rl.steps
+        metrics = {"kind": "train", "step": done, "noise_rate": noise_rate, **seen, **learned, **guards.verdict()}
+        metrics |= times(groups, started, rolled_out)
         run.append_metrics(metrics)
         rewards.append(seen["reward"])
         if guards.end_step(metrics) == "rollback":
@@ -89,6 +79,12 @@ async def train(
             break
     if stop.requested:
         raise RunFailed(f"stopped after step {done} of {rl.steps}, which is saved; go on with: {run.go_on}")
+
+
+def times(groups: Sequence[Group], started: float, rolled_out: float) -> dict[str, float]:
+    seconds = time.perf_counter() - started
+    tokens = sum(len(t.token_ids) for g in groups for t in g.trajectories)
+    return {"tokens_per_s": tokens / seconds, "rollout_s": rolled_out - started, "seconds": seconds}
 
 
 def go_back(run: RunDirectory, learner: Learner) -> int:

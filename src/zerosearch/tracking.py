@@ -1,0 +1,156 @@
+"""Trackers: TensorBoard, Weights & Biases and trackio get each row of `metrics.jsonl` as it is written. One recipe key: `run.trackers`.
+
+The file is the truth, a tracker a courtesy: one that cannot be reached, at the start or later, costs a line on stderr and is left out from
+then on. A new tracker is a class with `log` and `close`, and an entry in TRACKERS.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from hashlib import blake2b
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol
+
+from rich.console import Console
+
+from zerosearch.config import Recipe
+from zerosearch.errors import BadConfig
+from zerosearch.rundir import RunDirectory
+
+Row = Mapping[str, Any]
+
+
+class Tracker(Protocol):
+    def log(self, figures: Mapping[str, float], step: int) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class TensorBoard:
+    """Event files in the run directory: `tensorboard --logdir RUN`."""
+
+    def __init__(self, run: Path, recipe: Recipe) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(run / "tensorboard"))
+
+    def log(self, figures: Mapping[str, float], step: int) -> None:
+        for name, value in figures.items():
+            self._writer.add_scalar(name, value, step)
+        self._writer.flush()
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class WandB:
+    """Offline unless the environment's WANDB_MODE says otherwise: `wandb sync RUN/wandb/offline-…` sends it later."""
+
+    def __init__(self, run: Path, recipe: Recipe) -> None:
+        import wandb
+
+        self._run = wandb.init(
+            project="zerosearch",
+            name=run.name,
+            id=blake2b(str(run.resolve()).encode(), digest_size=8).hexdigest(),
+            dir=str(run),
+            config=recipe.model_dump(),
+            mode=os.environ.get("WANDB_MODE", "offline"),  # type: ignore[arg-type]
+            resume="allow",
+            settings=wandb.Settings(silent=True, init_timeout=30, console="off"),
+        )
+
+    def log(self, figures: Mapping[str, float], step: int) -> None:
+        # two rows may be about one step, and a resumed run repeats some: wandb's own counter would refuse them
+        self._run.log({**figures, "step": step})
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+class Trackio:
+    """Kept where trackio keeps its projects: `trackio show --project zerosearch`."""
+
+    def __init__(self, run: Path, recipe: Recipe) -> None:
+        import trackio
+
+        self._trackio = trackio
+        self._run = trackio.init(
+            project="zerosearch",
+            name=run.name,
+            config=recipe.model_dump(),
+            resume="allow",
+            embed=False,
+            auto_log_gpu=False,
+            auto_log_cpu=False,
+        )
+
+    def log(self, figures: Mapping[str, float], step: int) -> None:
+        self._run.log(dict(figures), step=step)
+
+    def close(self) -> None:
+        self._trackio.finish()  # of the module: else it is finished, and said to be, once more at the end
+
+
+TRACKERS: dict[str, Callable[[Path, Recipe], Tracker]] = {"tensorboard": TensorBoard, "wandb": WandB, "trackio": Trackio}
+
+
+def require_installed(recipe: Recipe) -> None:
+    """Raises BadConfig for a tracker whose package is not there."""
+    for name in recipe.run.tracker_names:
+        if find_spec(name) is None:
+            raise BadConfig(f"run.trackers names {name}, which is not installed; pip install 'zerosearch[track]', or leave it out.")
+
+
+@contextmanager
+def tracked(
+    run: RunDirectory, recipe: Recipe, console: Console, trackers: Mapping[str, Callable[[Path, Recipe], Tracker]] = TRACKERS
+) -> Iterator[None]:
+    """While in this block, every row that `run` takes goes to the trackers of the recipe, too."""
+    live: dict[str, Tracker] = {}
+
+    def attempt(name: str, what: str, work: Callable[[], Any]) -> Any:
+        try:
+            with redirect_stdout(sys.stderr):  # some greet the user; stdout is for what --json - asks for
+                return work()
+        except Exception as error:  # whatever its network, its disk or its login raise
+            live.pop(name, None)
+            why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            told = f"{name} {what} ({why}); the run goes on without it, metrics.jsonl is complete"
+            console.print(told, highlight=False, soft_wrap=True)
+
+    def follow(row: Row) -> None:
+        figures = flat(row)
+        for name, tracker in list(live.items()):
+            attempt(name, "cannot be reached any more", lambda tracker=tracker: tracker.log(figures, int(row["step"])))
+
+    for name in recipe.run.tracker_names:
+        if tracker := attempt(name, "cannot be reached", lambda name=name: trackers[name](run.path, recipe)):
+            live[name] = tracker
+    run.followers.append(follow)
+    try:
+        yield
+    finally:
+        run.followers.remove(follow)
+        for name, tracker in list(live.items()):
+            attempt(name, "could not be closed", tracker.close)
+
+
+def flat(row: Row) -> dict[str, float]:
+    """`train/reward`, `evaluate/em`: the numbers of a row, an interval by its mean, a table by its keys."""
+    return dict(_numbers(str(row["kind"]), {key: value for key, value in row.items() if key not in ("kind", "step")}))
+
+
+def _numbers(name: str, value: Any) -> Iterator[tuple[str, float]]:
+    if isinstance(value, Mapping):
+        if "mean" in value:
+            yield name, float(value["mean"])
+            return
+        for key, inner in value.items():
+            yield from _numbers(f"{name}/{key}", inner)
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        yield name, float(value)
