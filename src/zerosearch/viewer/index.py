@@ -1,0 +1,381 @@
+"""An index of trajectories: what can be asked of 100,000 of them at once, in SQLite in memory; the text stays in the file.
+
+Built once, in the background, and kept in the user's cache directory when that took long; from then on only what is new is read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import sqlite3
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from pydantic_core import from_json
+
+from zerosearch.errors import BadConfig
+from zerosearch.viewer.archive import Archive, Line, Point
+from zerosearch.viewer.run_files import Record, mapping, mappings, number_or_none, text_of, texts
+
+T = TypeVar("T")
+
+_FORMAT = 1  # of the index; another one is built anew
+_BATCH = 200  # rows between two moments in which others may ask
+_SOURCE = 1_000_000_000  # record 5 of the second file has this number and 5 more: numbers stay the same while the first file grows
+_KEPT_FROM_S = 1.0  # an index that was built faster is not worth a file
+_TAIL = 4096  # bytes by which a file that has grown is recognised
+# token ids and log-probs are most of a line, and nothing in the index; inside a JSON string the quotes would be escaped
+_NUMBERS = re.compile(rb'"(?:token_ids|logprobs|advantages)": ?\[[^\]"]*\]')
+_COUNTED = re.compile(rb'"token_ids": ?\[([^\]"]*)\]')
+
+_COLUMNS = (
+    "source start length step phase question_id question folded type hops sample answer em f1 reward advantage searches useful noisy drawn "
+    "stop_reason malformed policy_tokens tokens"
+).split()
+SORTS = ("n", "step", "question", "em", "reward", "advantage", "searches", "tokens")
+_SHOWN = "n, step, phase, question_id, question, type, sample, answer, em, f1, reward, advantage, searches, drawn, stop_reason, tokens"
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What a table of trajectories is asked for; None or "" is anything. `score` is right, wrong or unscored, `noise` a value of `drawn`."""
+
+    text: str = ""
+    phase: str = ""
+    step_from: int | None = None
+    step_to: int | None = None
+    score: str = ""
+    noise: str = ""
+    stop: str = ""
+    searches: int | None = None  # -4: four or more
+    question_id: str | None = None
+    sort: str = "n"
+    descending: bool = False
+
+    def where(self) -> tuple[str, list[Any]]:
+        """An SQL condition and its values. Raises BadConfig for a word that means nothing."""
+        found: list[tuple[str, Any]] = []
+        if self.text:
+            escaped = re.sub(r"([%_\\])", r"\\\1", self.text.casefold())
+            found.append(("folded LIKE ? ESCAPE '\\'", f"%{escaped}%"))
+        for column, value in (("phase", self.phase), ("drawn", self.noise), ("stop_reason", self.stop)):
+            if value:
+                found.append((f"{column} = ?", value))
+        if self.question_id is not None:
+            found.append(("question_id = ?", self.question_id))
+        if self.step_from is not None:
+            found.append(("step >= ?", self.step_from))
+        if self.step_to is not None:
+            found.append(("step <= ?", self.step_to))
+        if self.searches is not None:
+            found.append(("searches >= ?", -self.searches) if self.searches < 0 else ("searches = ?", self.searches))
+        if self.score not in ("", *_SCORES):
+            raise BadConfig(f"score = {self.score!r} means nothing; choose right, wrong or unscored.")
+        conditions = [condition for condition, _ in found] + ([_SCORES[self.score]] if self.score else [])
+        return " AND ".join(conditions) or "1", [value for _, value in found]
+
+
+_SCORES = {"right": "em = 1", "wrong": "em < 1", "unscored": "em IS NULL"}
+
+
+class Index:
+    """Of one or several files with trajectories. Methods may be called from any thread."""
+
+    def __init__(self, files: list[Path], cache: Path | None = None) -> None:
+        self._files = files
+        self._cache = cache
+        self._lock = threading.RLock()
+        self._reading = threading.Lock()
+        self._start_anew()
+        if cache:
+            self._load(cache)
+
+    def _start_anew(self) -> None:
+        self._db = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
+        self._db.row_factory = sqlite3.Row
+        self._db.executescript(
+            f"""
+            CREATE TABLE rows (n INTEGER PRIMARY KEY, {", ".join(_COLUMNS)});
+            CREATE INDEX by_question ON rows (question_id, step);
+            CREATE TABLE searches (question_id, query, quality, n, turn);
+            CREATE TABLE about (format, source, compressed, start, head, tail);
+            """
+        )
+        self._archives = [Archive(file) for file in self._files]
+        self._counts = [0] * len(self._files)
+        self.unreadable = 0
+        self.version = 0  # rises with every batch of new rows
+        self.broken = ""
+        self._answers: dict[str, tuple[int, Any]] = {}
+
+    # ---- reading the files
+
+    def refresh(self) -> None:
+        """Read what is new. A file that has been cut back, as a resume does, is read from the beginning."""
+        if not self._reading.acquire(blocking=False):
+            return  # somebody is at it
+        try:
+            if any(self._was_cut_back(archive) for archive in self._archives):
+                with self._lock:
+                    self._start_anew()
+            started = time.perf_counter()
+            for source in range(len(self._archives)):
+                self._read(source)
+            if time.perf_counter() - started > _KEPT_FROM_S and self._cache:
+                self._save(self._cache)
+        except OSError as error:
+            self.broken = f"cannot be read ({error.strerror or error})"
+        finally:
+            self._reading.release()
+
+    def _was_cut_back(self, archive: Archive) -> bool:
+        try:
+            return archive.path.stat().st_size < archive.compressed
+        except OSError:
+            return archive.compressed > 0
+
+    def _read(self, source: int) -> None:
+        batch: list[tuple[list[Any], list[list[Any]]]] = []
+        for line in self._archives[source].new_lines():
+            if row := _row(line, source):
+                batch.append(row)
+            else:
+                self.unreadable += bool(line.data.strip())
+            if len(batch) >= _BATCH:
+                self._insert(batch, source)
+                batch = []
+                time.sleep(0)  # let a request in
+        self._insert(batch, source)
+
+    def _insert(self, batch: list[tuple[list[Any], list[list[Any]]]], source: int) -> None:
+        if not batch:
+            return
+        marks = ", ".join("?" * (1 + len(_COLUMNS)))
+        with self._lock:
+            self._db.execute("BEGIN")
+            first = source * _SOURCE + self._counts[source]
+            self._db.executemany(f"INSERT INTO rows VALUES ({marks})", ([first + i, *row] for i, (row, _) in enumerate(batch)))
+            searches = ([*search[:3], first + i, search[3]] for i, (_, found) in enumerate(batch) for search in found)
+            self._db.executemany("INSERT INTO searches VALUES (?, ?, ?, ?, ?)", searches)
+            self._db.execute("COMMIT")
+            self._counts[source] += len(batch)
+            self.version += 1
+
+    @property
+    def read_share(self) -> float:
+        """How much of the files has been read, from 0 to 1."""
+        sizes = sum(archive.path.stat().st_size for archive in self._archives if archive.path.exists())
+        return min(1.0, sum(archive.compressed for archive in self._archives) / sizes) if sizes else 1.0
+
+    @property
+    def cut(self) -> list[str]:
+        """Names of the files whose end is missing or cannot be read."""
+        return [archive.path.name for archive in self._archives if archive.cut]
+
+    # ---- asking
+
+    def __len__(self) -> int:
+        return sum(self._counts)
+
+    def _all(self, sql: str, *values: Any) -> list[dict[str, Any]]:
+        with self._lock:
+            return [dict(row) for row in self._db.execute(sql, values)]
+
+    def _kept(self, name: str, work: Callable[[], T]) -> T:
+        """What `work` gave when it was last asked, as long as no row has come since."""
+        version, value = self._answers.get(name, (-1, None))
+        if version != self.version:
+            version, value = self.version, work()
+            self._answers[name] = (version, value)
+        return cast(T, value)
+
+    def page(self, wanted: Filter, offset: int = 0, limit: int = 50) -> tuple[int, list[dict[str, Any]]]:
+        """How many fit, and those of one page. Raises BadConfig for a word that means nothing."""
+        where, values = wanted.where()
+        if wanted.sort not in SORTS:
+            raise BadConfig(f"sort = {wanted.sort!r} means nothing; choose one of: {', '.join(SORTS)}.")
+        order = f"{wanted.sort} {'DESC' if wanted.descending else 'ASC'} NULLS LAST, n"
+        total = self._all(f"SELECT count(*) AS total FROM rows WHERE {where}", *values)[0]["total"]
+        # narrow rows are sorted first, then the wide ones of one page are fetched: five times as fast
+        page = f"SELECT n FROM rows WHERE {where} ORDER BY {order} LIMIT ? OFFSET ?"
+        numbers = [row["n"] for row in self._all(page, *values, limit, offset)]
+        found = self._all(f"SELECT {_SHOWN} FROM rows WHERE n IN ({', '.join('?' * len(numbers))})", *numbers)
+        return total, sorted(found, key=lambda row: numbers.index(row["n"]))
+
+    def record(self, n: int) -> Record | None:
+        """The whole record from the file; None when there is no such. Raises OSError when the file is gone."""
+        found = self._all("SELECT source, start, length FROM rows WHERE n = ?", n)
+        if not found:
+            return None
+        archive = self._archives[found[0]["source"]]
+        return cast(Record, from_json(archive.read(found[0]["start"], found[0]["length"]), allow_inf_nan=True))
+
+    def sizes(self) -> list[dict[str, Any]]:
+        """Of every record: what choosing a sample needs."""
+        return self._all("SELECT n, step, phase, question_id, em, length FROM rows ORDER BY n")
+
+    def group(self, n: int) -> list[dict[str, Any]]:
+        """The records of the same question in the same step and phase."""
+        return self._relatives(n, "step = ? AND phase = ? ORDER BY sample, n", ("step", "phase"))
+
+    def same_question(self, n: int) -> list[dict[str, Any]]:
+        """The records of the same question in other steps, one a step: that with the same sample number, or else the first."""
+        rows = self._relatives(n, "1 ORDER BY step, (sample = ?) DESC, n", ("sample",))
+        return list({(row["step"], row["phase"]): row for row in reversed(rows)}.values())[::-1]
+
+    def _relatives(self, n: int, condition: str, keys: tuple[str, ...]) -> list[dict[str, Any]]:
+        me = self._all("SELECT * FROM rows WHERE n = ?", n)
+        if not me:
+            return []
+        return self._all(f"SELECT {_SHOWN} FROM rows WHERE question_id = ? AND {condition}", me[0]["question_id"], *(me[0][k] for k in keys))
+
+    def facets(self) -> dict[str, Any]:
+        """The values that a filter can choose from."""
+        return self._kept("facets", self._facets)
+
+    def _facets(self) -> dict[str, Any]:
+        steps = self._all("SELECT min(step) AS low, max(step) AS high FROM rows")[0]
+        values = {
+            name: [row[name] for row in self._all(f"SELECT DISTINCT {name} FROM rows WHERE {name} != '' ORDER BY 1")]
+            for name in ("phase", "drawn", "stop_reason")
+        }
+        return {"steps": [steps["low"], steps["high"]], **values}
+
+    def searches_by_step(self) -> list[tuple[int, int, int]]:
+        """(step, searches, rollouts) of the training rollouts that did not fail."""
+        return self._kept("searches", self._searches_by_step)
+
+    def _searches_by_step(self) -> list[tuple[int, int, int]]:
+        rows = self._all("SELECT step, searches, count(*) AS n FROM rows WHERE phase = 'train' AND em IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2")
+        return [(row["step"], row["searches"], row["n"]) for row in rows]
+
+    def contrasts(self, limit: int) -> list[dict[str, Any]]:
+        """Queries that one question got both useful and noisy documents for: where the first of each is."""
+        return self._kept(f"contrasts {limit}", lambda: self._contrasts(limit))
+
+    def _contrasts(self, limit: int) -> list[dict[str, Any]]:
+        return self._all(
+            """SELECT query, min(question_id) AS question_id, min(CASE quality WHEN 'useful' THEN n * 64 + turn END) AS useful,
+                      min(CASE quality WHEN 'noisy' THEN n * 64 + turn END) AS noisy
+               FROM searches WHERE quality != '' GROUP BY question_id, query HAVING count(DISTINCT quality) = 2 ORDER BY max(n) DESC LIMIT ?""",
+            limit,
+        )
+
+    def outcomes(self, phase: str) -> list[dict[str, Any]]:
+        """The last record of each question in a phase: id, text, EM, F1, answer, searches."""
+        return self._all(
+            """SELECT n, step, question_id, question, em, f1, answer, searches, max(step * 1e9 + n) FROM rows
+               WHERE phase = ? GROUP BY question_id ORDER BY min(n)""",
+            phase,
+        )
+
+    # ---- the cache
+
+    def _load(self, cache: Path) -> None:
+        """What another session has read, if the files still begin and go on as they did then."""
+        with contextlib.suppress(sqlite3.Error, OSError), contextlib.closing(sqlite3.connect(f"file:{cache}?mode=ro", uri=True)) as kept:
+            about = kept.execute("SELECT format, compressed, start, head, tail FROM about ORDER BY source").fetchall()
+            same = [row[0] == _FORMAT and row[3:] == _fingerprint(file, row[1]) for row, file in zip(about, self._files, strict=True)]
+            if same and all(same):
+                kept.backup(self._db)
+                self._archives = [Archive(file, Point(row[2], row[1])) for row, file in zip(about, self._files, strict=True)]
+                counts = dict(self._db.execute("SELECT source, count(*) FROM rows GROUP BY source").fetchall())
+                self._counts = [counts.get(source, 0) for source in range(len(self._files))]
+                self.version = 1
+                self._db.execute("DELETE FROM about")
+
+    def _save(self, cache: Path) -> None:
+        if self.cut:
+            return
+        partial = cache.with_name(f".{cache.name}.{os.getpid()}")
+        # a cache that cannot be written is a cache that is not there
+        with contextlib.suppress(sqlite3.Error, OSError), self._lock:
+            cache.parent.mkdir(parents=True, exist_ok=True)
+            about = [
+                (_FORMAT, source, a.compressed, a.start, *_fingerprint(a.path, a.compressed)) for source, a in enumerate(self._archives)
+            ]
+            with contextlib.closing(sqlite3.connect(partial)) as file:
+                self._db.backup(file)
+                file.executemany("INSERT INTO about VALUES (?, ?, ?, ?, ?, ?)", about)
+                file.commit()
+            os.replace(partial, cache)
+
+
+def cache_file(trajectories: Path) -> Path:
+    """Where the index of a file is kept: $XDG_CACHE_HOME/zerosearch/view/…, by default under ~/.cache."""
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return root / "zerosearch" / "view" / f"{hashlib.sha256(str(trajectories.resolve()).encode()).hexdigest()[:16]}.sqlite"
+
+
+def _fingerprint(file: Path, length: int) -> tuple[int, int]:
+    """Checksums of the first bytes, and of the last before `length`."""
+    if not length and not file.exists():
+        return 0, 0
+    with file.open("rb") as data:
+        head = zlib.crc32(data.read(min(_TAIL, length)))
+        data.seek(max(0, length - _TAIL))
+        return head, zlib.crc32(data.read(min(_TAIL, length)))
+
+
+def _row(line: Line, source: int) -> tuple[list[Any], list[list[Any]]] | None:
+    """A line as the table has it, and its searches; None if it is no record. Missing fields are blank, as an older run's are."""
+    try:
+        record = from_json(_NUMBERS.sub(b'"_":0', line.data), allow_inf_nan=True)
+    except ValueError:
+        return None
+    if not isinstance(record, dict):
+        return None
+    record = cast(Record, record)
+    question, scores = mapping(record.get("question")), mapping(record.get("scores"))
+    spans, searches = mappings(record.get("spans")), mappings(record.get("searches"))
+    counts = list(_token_counts(line.data, spans))
+    qualities = [search.get("quality") for search in searches]
+    useful, noisy = qualities.count("useful"), qualities.count("noisy")
+    text, question_id, step = text_of(question.get("text")), text_of(question.get("id")), record.get("step")
+    row: list[Any] = [
+        *(source, line.start, len(line.data), step if type(step) is int else 0, text_of(record.get("phase")) or "train", question_id, text),
+        f"{text} {question_id} {' '.join(texts(question.get('golden_answers')))}".casefold(),
+        *(text_of(record.get("type")), text_of(record.get("hops")), _whole(record.get("sample"))),
+        *(record["answer"] if isinstance(record.get("answer"), str) else None, number_or_none(scores.get("em"))),
+        *(number_or_none(value) for value in (scores.get("f1"), record.get("reward"), record.get("advantage"))),
+        *(len(searches), useful, noisy, _drawn(len(searches), useful, noisy)),
+        *(text_of(record.get("stop_reason")), _whole(record.get("malformed_turns"))),
+        *(sum(n for n, span in zip(counts, spans, strict=False) if span.get("author") == "policy"), sum(counts)),
+    ]
+    found = [[question_id, text_of(s.get("query")), s["quality"], i] for i, s in enumerate(searches) if s.get("quality") in ("useful", "noisy")]
+    return [_storable(value) for value in row], [[_storable(value) for value in search] for search in found]
+
+
+def _token_counts(data: bytes, spans: list[Mapping[str, Any]]) -> Iterator[int]:
+    lists = _COUNTED.findall(data)
+    if len(lists) == len(spans):
+        yield from (ids.count(b",") + 1 if ids.strip() else 0 for ids in lists)
+    else:
+        yield from (_whole(span.get("tokens")) for span in spans)  # an evaluation's rows have counts only
+
+
+def _drawn(searches: int, useful: int, noisy: int) -> str:
+    """What the coin drew for a rollout's searches, in a word; "none drawn" when a real engine answered."""
+    if not searches:
+        return "no search"
+    if not useful and not noisy:
+        return "none drawn"
+    return "useful and noisy" if useful and noisy else "useful" if useful else "noisy"
+
+
+def _whole(value: object) -> int:
+    return value if type(value) is int and abs(value) < 2**60 else 0
+
+
+def _storable(value: Any) -> Any:
+    """SQLite takes neither a lone surrogate nor an integer beyond 64 bits."""
+    if isinstance(value, str):
+        return value.encode("utf-8", errors="replace").decode()
+    return value if not isinstance(value, int) or abs(value) < 2**63 else 0
