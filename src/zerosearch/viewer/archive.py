@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 _READ = 1 << 18  # compressed bytes at a time
-_POINT_EVERY = 1 << 22  # uncompressed bytes between two places where reading can begin
+_POINT_EVERY = 1 << 20  # uncompressed bytes between two places where reading can begin
 _GZIP = 31  # zlib's word for: with a gzip header
 
 

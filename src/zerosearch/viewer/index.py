@@ -13,7 +13,7 @@ import sqlite3
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -205,9 +205,16 @@ class Index:
         total = self._all(f"SELECT count(*) AS total FROM rows WHERE {where}", *values)[0]["total"]
         # narrow rows are sorted first, then the wide ones of one page are fetched: five times as fast
         page = f"SELECT n FROM rows WHERE {where} ORDER BY {order} LIMIT ? OFFSET ?"
-        numbers = [row["n"] for row in self._all(page, *values, limit, offset)]
-        found = self._all(f"SELECT {_SHOWN} FROM rows WHERE n IN ({', '.join('?' * len(numbers))})", *numbers)
-        return total, sorted(found, key=lambda row: numbers.index(row["n"]))
+        return total, self.rows([row["n"] for row in self._all(page, *values, limit, offset)])
+
+    def rows(self, numbers: Sequence[int]) -> list[dict[str, Any]]:
+        """The rows of these records, in this order."""
+        found: dict[int, dict[str, Any]] = {}
+        for start in range(0, len(numbers), 500):
+            some = numbers[start : start + 500]
+            marks = ", ".join("?" * len(some))
+            found |= {row["n"]: row for row in self._all(f"SELECT {_SHOWN} FROM rows WHERE n IN ({marks})", *some)}
+        return [found[n] for n in numbers if n in found]
 
     def record(self, n: int) -> Record | None:
         """The whole record from the file; None when there is no such. Raises OSError when the file is gone."""

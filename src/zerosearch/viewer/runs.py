@@ -30,6 +30,7 @@ class Run:
         trajectories = path / "trajectories.jsonl.gz"
         held_out = [path / f"evaluation-{when}.jsonl.gz" for when in ("base", "trained")]
         self.index = Index([trajectories, *held_out], cache_file(trajectories) if keep_index else None)
+        self._config: tuple[tuple[int, int], Record] = ((-1, -1), {})
         self._metrics: tuple[tuple[int, int], list[Record], list[str]] = ((-1, -1), [], [])
 
     @property
@@ -75,10 +76,13 @@ class Run:
     @property
     def config(self) -> Record:
         """config.toml as it is; {} if it is no TOML."""
-        try:
-            return {} if self.is_evaluation else tomllib.loads(self.config_text)
-        except tomllib.TOMLDecodeError:
-            return {}
+        stamp = _stamp(self.path / "config.toml")
+        if stamp != self._config[0]:
+            try:
+                self._config = (stamp, {} if self.is_evaluation else tomllib.loads(self.config_text))
+            except tomllib.TOMLDecodeError:
+                self._config = (stamp, {})
+        return self._config[1]
 
     @property
     def steps(self) -> int | None:

@@ -28,8 +28,20 @@ def _study(folder: Path) -> dict[str, Any]:
         "name": folder.resolve().name,
         "title": text_of(found.get("title")) or folder.resolve().name,
         "about": text_of(found.get("about")),
-        "claims": [_claim(claim, i) for i, claim in enumerate(mappings(found.get("claims")), start=1)],
+        "claims": [_claim(claim, i) for i, claim in enumerate(mappings(found.get("claims")) or _arms(found), start=1)],
     }
+
+
+def _arms(found: Record) -> list[Record]:
+    """Of a study that has only its arms yet, arms → seeds → figures: each arm's mean EM, from its lowest seed to its highest."""
+    rows: list[Record] = []
+    for name, seeds in mapping(found.get("arms")).items():
+        values = [em for figures in mapping(seeds).values() if (em := number_or_none(mapping(figures).get("em"))) is not None]
+        if values:
+            low, high = min(values), max(values)
+            ours = sum(values) / len(values)
+            rows.append({"id": name, "claim": "held-out EM, mean of the seeds", "ours": ours, "interval": [low, high], "n": len(values)})
+    return rows
 
 
 def _claim(claim: Record, number: int) -> dict[str, Any]:
