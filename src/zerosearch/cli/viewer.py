@@ -55,8 +55,16 @@ def view(
     if taken != port:
         console.print(f"port {port} is taken; {taken} is free", highlight=False)
     print(f"http://127.0.0.1:{taken}/", flush=True)
-    console.print(f"from another machine: ssh -L {taken}:127.0.0.1:{taken} {socket.gethostname()}, then the same address; Ctrl-C ends it", soft_wrap=True, highlight=False)
-    if open_browser and sys.stdout.isatty() and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or sys.platform in ("darwin", "win32")):
+    console.print(
+        f"from another machine: ssh -L {taken}:127.0.0.1:{taken} {socket.gethostname()}, then the same address; Ctrl-C ends it",
+        soft_wrap=True,
+        highlight=False,
+    )
+    if (
+        open_browser
+        and sys.stdout.isatty()
+        and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or sys.platform in ("darwin", "win32"))
+    ):
         webbrowser.open(f"http://127.0.0.1:{taken}/")
     serve(api, listener)
 

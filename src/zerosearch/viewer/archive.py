@@ -34,8 +34,8 @@ class Point:
 class Archive:
     """`new_lines()` gives what was written since it was last asked; `read(start, length)` gives a line again.
 
-    A file may be many gzip members in a row, as a run writes it, or one long one. The last may still be half: its whole lines are given, and
-    `cut` is True until the rest is there. `broken` says that what follows cannot be decompressed.
+    A file may be many gzip members in a row, as a run writes it, or one long one. The last may still be half: its whole lines are given,
+    and `cut` is True until the rest is there. `broken` says that what follows cannot be decompressed.
     """
 
     def __init__(self, path: Path, begin: Point | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Metrics → charts: which curves are drawn together, what they are called, how noisy ones are smoothed, and several runs laid over each other."""
+"""Metrics → charts: which curves are drawn together, how noisy ones are smoothed, and how several runs are laid over each other."""
 
 from __future__ import annotations
 
@@ -148,7 +148,9 @@ def _distribution(searches: Sequence[tuple[int, int, int]]) -> Chart | None:
         counts.setdefault(step, [0] * (_MOST_SEARCHES + 1))[min(n, _MOST_SEARCHES)] += rollouts
     names = ("none", "one", "two", "three", "four or more")
     curves = {name: {step: row[i] / sum(row) for step, row in counts.items()} for i, name in enumerate(names)}
-    lines: list[tuple[str, Curve, Style, int]] = [(name, curve, "share", i) for i, (name, curve) in enumerate(curves.items()) if any(curve.values())]
+    lines: list[tuple[str, Curve, Style, int]] = [
+        (name, curve, "share", i) for i, (name, curve) in enumerate(curves.items()) if any(curve.values())
+    ]
     return _chart("How many searches", "share of rollouts", lines)
 
 
@@ -170,6 +172,7 @@ def _overlaid(names: Sequence[str], groups: Sequence[Sequence[Chart]]) -> Chart 
         return None
     chosen = [s.label for s in first.series] if first.id == "em-by-hops" else [first.series[0].label]
     lines: list[tuple[str, Curve, Style, int]] = []
+    low, high = _BOUNDS
     dashes: dict[str, int] = {}
     for colour, (family, charts) in enumerate(zip(names, groups, strict=True)):
         for dash, what in enumerate(chosen):
@@ -179,10 +182,11 @@ def _overlaid(names: Sequence[str], groups: Sequence[Sequence[Chart]]) -> Chart 
             name = f"{family}, {what}" if len(chosen) > 1 else family
             dashes[name] = dash if len(chosen) > 1 else colour
             style: Style = "points" if first.series[0].style == "points" else "line"
-            lines += [(name, {step: fmean(v) for step, v in values.items()}, style, colour)] if values else []
+            if values:
+                lines.append((name, {step: fmean(v) for step, v in values.items()}, style, colour))
             if len(curves) > 1 and len(chosen) == 1:
-                lines += [(f"{name}, lowest", {step: min(v) for step, v in values.items()}, "low", colour)]
-                lines += [(f"{name}, highest", {step: max(v) for step, v in values.items()}, "high", colour)]
+                lines.append((f"{name}, lowest", {step: min(v) for step, v in values.items()}, low, colour))
+                lines.append((f"{name}, highest", {step: max(v) for step, v in values.items()}, high, colour))
     chart = _chart(first.title, first.y_label, lines)
     if chart is None:
         return None

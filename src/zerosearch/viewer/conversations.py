@@ -61,7 +61,9 @@ def conversation(record: Record, tokenizer: Path | None = None, masked: bool = T
 
 def _search(search: Record, number: int, marks: re.Pattern[str]) -> dict[str, Any]:
     quality = search.get("quality")
-    documents = [{"title": text_of(d.get("title")), "pieces": pieces(text_of(d.get("text")), marks)} for d in mappings(search.get("documents"))]
+    documents = [
+        {"title": text_of(d.get("title")), "pieces": pieces(text_of(d.get("text")), marks)} for d in mappings(search.get("documents"))
+    ]
     return {
         "number": number,
         "query": text_of(search.get("query")),

@@ -22,7 +22,7 @@ from pydantic_core import from_json
 
 from zerosearch.errors import BadConfig
 from zerosearch.viewer.archive import Archive, Line, Point
-from zerosearch.viewer.run_files import Record, mapping, mappings, number_or_none, text_of, texts
+from zerosearch.viewer.run_files import Record, mapping, mappings, number_or_none, object_or_none, text_of, texts
 
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ _SHOWN = "n, step, phase, question_id, question, type, sample, answer, em, f1, r
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """What a table of trajectories is asked for; None or "" is anything. `score` is right, wrong or unscored, `noise` a value of `drawn`."""
+    """What a table of trajectories is asked for; None or "" is anything. `score` is right, wrong or unscored, `noise` a `drawn`."""
 
     text: str = ""
     phase: str = ""
@@ -88,9 +88,9 @@ _SCORES = {"right": "em = 1", "wrong": "em < 1", "unscored": "em IS NULL"}
 class Index:
     """Of one or several files with trajectories. Methods may be called from any thread."""
 
-    def __init__(self, files: list[Path], cache: Path | None = None) -> None:
+    def __init__(self, files: list[Path], cache: Path | None = None, kept_from_s: float = _KEPT_FROM_S) -> None:
         self._files = files
-        self._cache = cache
+        self._cache, self._kept_from_s = cache, kept_from_s
         self._lock = threading.RLock()
         self._reading = threading.Lock()
         self._start_anew()
@@ -128,7 +128,7 @@ class Index:
             started = time.perf_counter()
             for source in range(len(self._archives)):
                 self._read(source)
-            if time.perf_counter() - started > _KEPT_FROM_S and self._cache:
+            if time.perf_counter() - started > self._kept_from_s and self._cache:
                 self._save(self._cache)
         except OSError as error:
             self.broken = f"cannot be read ({error.strerror or error})"
@@ -222,7 +222,7 @@ class Index:
         if not found:
             return None
         archive = self._archives[found[0]["source"]]
-        return cast(Record, from_json(archive.read(found[0]["start"], found[0]["length"]), allow_inf_nan=True))
+        return _parsed(archive.read(found[0]["start"], found[0]["length"]))
 
     def sizes(self) -> list[dict[str, Any]]:
         """Of every record: what choosing a sample needs."""
@@ -241,7 +241,9 @@ class Index:
         me = self._all("SELECT * FROM rows WHERE n = ?", n)
         if not me:
             return []
-        return self._all(f"SELECT {_SHOWN} FROM rows WHERE question_id = ? AND {condition}", me[0]["question_id"], *(me[0][k] for k in keys))
+        return self._all(
+            f"SELECT {_SHOWN} FROM rows WHERE question_id = ? AND {condition}", me[0]["question_id"], *(me[0][k] for k in keys)
+        )
 
     def facets(self) -> dict[str, Any]:
         """The values that a filter can choose from."""
@@ -260,7 +262,9 @@ class Index:
         return self._kept("searches", self._searches_by_step)
 
     def _searches_by_step(self) -> list[tuple[int, int, int]]:
-        rows = self._all("SELECT step, searches, count(*) AS n FROM rows WHERE phase = 'train' AND em IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2")
+        rows = self._all(
+            "SELECT step, searches, count(*) AS n FROM rows WHERE phase = 'train' AND em IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2"
+        )
         return [(row["step"], row["searches"], row["n"]) for row in rows]
 
     def contrasts(self, limit: int) -> list[dict[str, Any]]:
@@ -271,7 +275,8 @@ class Index:
         return self._all(
             """SELECT query, min(question_id) AS question_id, min(CASE quality WHEN 'useful' THEN n * 64 + turn END) AS useful,
                       min(CASE quality WHEN 'noisy' THEN n * 64 + turn END) AS noisy
-               FROM searches WHERE quality != '' GROUP BY question_id, query HAVING count(DISTINCT quality) = 2 ORDER BY max(n) DESC LIMIT ?""",
+               FROM searches WHERE quality != '' GROUP BY question_id, query
+               HAVING count(DISTINCT quality) = 2 ORDER BY max(n) DESC LIMIT ?""",
             limit,
         )
 
@@ -331,15 +336,19 @@ def _fingerprint(file: Path, length: int) -> tuple[int, int]:
         return head, zlib.crc32(data.read(min(_TAIL, length)))
 
 
+def _parsed(data: bytes) -> Record | None:
+    try:
+        record = from_json(data, allow_inf_nan=True)  # twice as fast as json, but a lone surrogate is an error to it
+    except ValueError:
+        return object_or_none(data)
+    return cast(Record, record) if isinstance(record, dict) else None
+
+
 def _row(line: Line, source: int) -> tuple[list[Any], list[list[Any]]] | None:
     """A line as the table has it, and its searches; None if it is no record. Missing fields are blank, as an older run's are."""
-    try:
-        record = from_json(_NUMBERS.sub(b'"_":0', line.data), allow_inf_nan=True)
-    except ValueError:
+    record = _parsed(_NUMBERS.sub(b'"_":0', line.data))
+    if record is None:
         return None
-    if not isinstance(record, dict):
-        return None
-    record = cast(Record, record)
     question, scores = mapping(record.get("question")), mapping(record.get("scores"))
     spans, searches = mappings(record.get("spans")), mappings(record.get("searches"))
     counts = list(_token_counts(line.data, spans))
@@ -356,11 +365,13 @@ def _row(line: Line, source: int) -> tuple[list[Any], list[list[Any]]] | None:
         *(text_of(record.get("stop_reason")), _whole(record.get("malformed_turns"))),
         *(sum(n for n, span in zip(counts, spans, strict=False) if span.get("author") == "policy"), sum(counts)),
     ]
-    found = [[question_id, text_of(s.get("query")), s["quality"], i] for i, s in enumerate(searches) if s.get("quality") in ("useful", "noisy")]
+    found = [
+        [question_id, text_of(s.get("query")), s["quality"], i] for i, s in enumerate(searches) if s.get("quality") in ("useful", "noisy")
+    ]
     return [_storable(value) for value in row], [[_storable(value) for value in search] for search in found]
 
 
-def _token_counts(data: bytes, spans: list[Mapping[str, Any]]) -> Iterator[int]:
+def _token_counts(data: bytes, spans: Sequence[Mapping[str, Any]]) -> Iterator[int]:
     lists = _COUNTED.findall(data)
     if len(lists) == len(spans):
         yield from (ids.count(b",") + 1 if ids.strip() else 0 for ids in lists)

@@ -36,7 +36,12 @@ def _summary(run: Run) -> dict[str, Any]:
         figures = {"trained": {k: v for k, v in figures.items() if not k.startswith("by_")}}
     view = summary_view(figures)
     rows = [
-        {"label": row.label, "base": row.base and asdict(row.base), "trained": row.trained and asdict(row.trained), "is_share": row.is_share}
+        {
+            "label": row.label,
+            "base": row.base and asdict(row.base),
+            "trained": row.trained and asdict(row.trained),
+            "is_share": row.is_share,
+        }
         for row in view.comparisons
     ]
     phases = [{"name": phase.name, "text": phase.text, "share": phase.share} for phase in view.phases]
@@ -56,7 +61,11 @@ def dollars(run: Run) -> dict[str, Curve]:
     kept = mapping(run.summary.get("cost"))
     on_gpu = bool(number_or_none(kept.get("gpu_s")))
     wall = number_or_none(kept.get("wall_s")) or 0.0
-    workers = round((number_or_none(kept.get("cpu_s")) or 0.0) / wall) if wall else int(number_or_none(mapping(run.config.get("run")).get("workers")) or 1)
+    workers = (
+        round((number_or_none(kept.get("cpu_s")) or 0.0) / wall)
+        if wall
+        else int(number_or_none(mapping(run.config.get("run")).get("workers")) or 1)
+    )
     engine = str(mapping(run.config.get("engine")).get("kind", "simulated"))
     work = {rows[end - 1]["step"]: training_work(rows[:end], int(per_step), engine, on_gpu, max(1, workers)) for end in ends}
     apis = {name: price for name, price in prices.usd_per_1000_searches.items() if price > 0}
@@ -72,4 +81,3 @@ def _counts(row: Record) -> bool:
 
 def _total(cost: dict[str, Any]) -> float:
     return cost["usd"]["total"]
-

@@ -40,9 +40,8 @@ def page(run: Run | None, studies: list[Path]) -> str:
     scripts = [_asset(name) for name in re.findall(r'<script defer src="/page/(.+?)">', html)]
     html = re.sub(r'<link rel="(?:stylesheet|icon)".*?>\n', "", html)
     html = re.sub(r"<script defer.*?</script>\n", "", html)
-    policy = (
-        f"default-src 'none'; script-src {_hashes(scripts)}; style-src {_hashes(styles)}; img-src data:; base-uri 'none'; form-action 'none'"
-    )
+    sources = f"script-src {_hashes(scripts)}; style-src {_hashes(styles)}; img-src data:"
+    policy = f"default-src 'none'; {sources}; base-uri 'none'; form-action 'none'"
     head = f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n' + "".join(f"<style>{text}</style>\n" for text in styles)
     tail = f'<script type="application/json" id="data">{_as_json(contents(run, studies))}</script>\n'
     tail += "".join(f"<script>{text}</script>\n" for text in scripts)

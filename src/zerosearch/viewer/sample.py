@@ -12,8 +12,8 @@ SPACE = 2_500_000  # bytes of records, as they lie in the file
 def choose(sizes: Sequence[Mapping[str, Any]], space: int = SPACE) -> list[int]:
     """Record numbers, in the order of the file; a pure function, so that a report can be written again.
 
-    Half of the space is for training, a group of samples at a time, at evenly spread places; half for evaluations, a question at a time with
-    all its steps. What one half leaves, the other may use.
+    Half of the space is for training, a group of samples at a time, at evenly spread places; half for evaluations, a question at a
+    time with all its steps. What one half leaves, the other may use.
     """
     if sum(row["length"] for row in sizes) <= space:
         return [row["n"] for row in sizes]

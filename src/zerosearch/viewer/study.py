@@ -77,7 +77,14 @@ def _chart(plot: Record, name: str) -> dict[str, Any] | None:
                 series.append({"label": text, "values": values, "style": style, "colour": colour, "dash": colour})
     if not series:
         return None
-    return {"id": name, "title": text_of(plot.get("title")), "y_label": text_of(plot.get("y_label")), "caption": "", "x": x, "series": series}
+    return {
+        "id": name,
+        "title": text_of(plot.get("title")),
+        "y_label": text_of(plot.get("y_label")),
+        "caption": "",
+        "x": x,
+        "series": series,
+    }
 
 
 def _numbers(value: object) -> list[float | None]:

@@ -33,7 +33,9 @@ def print_conversation(run: str, n: int, shown: dict[str, Any], console: Console
     head.append(verdict, colour)
     reward, advantage = shown["reward"], shown["advantage"]
     head.append("" if reward is None else f", reward {reward:.3g}").append("" if advantage is None else f", advantage {advantage:+.3g}")
-    head.append(f"\ngold: {_plain(' | '.join(question['golds']))}\nanswer: {'none' if shown['answer'] is None else _plain(shown['answer'])}")
+    head.append(
+        f"\ngold: {_plain(' | '.join(question['golds']))}\nanswer: {'none' if shown['answer'] is None else _plain(shown['answer'])}"
+    )
     head.append(f"\nstopped: {shown['stop_reason'].replace('_', ' ')}" + (f": {_plain(shown['cause'])}" if shown["cause"] else ""))
     console.print(head, soft_wrap=True)
     for span in shown["spans"]:
@@ -43,7 +45,10 @@ def print_conversation(run: str, n: int, shown: dict[str, Any], console: Console
             text.append(_plain(piece), _PIECES[kind])
         console.print(text, soft_wrap=True)
     for search in shown["unshown_searches"]:
-        console.print(Text(f"\n── search {search['number']}: {_plain(search['query'])} (its reply never became part of the text)", "yellow"), soft_wrap=True)
+        console.print(
+            Text(f"\n── search {search['number']}: {_plain(search['query'])} (its reply never became part of the text)", "yellow"),
+            soft_wrap=True,
+        )
 
 
 def _title(author: str, span: dict[str, Any], console: Console) -> None:
@@ -52,7 +57,9 @@ def _title(author: str, span: dict[str, Any], console: Console) -> None:
         title.append(f" · {span['token_count']:,} tokens" + (", masked" if span["masked"] else ""))
     if search := span["search"]:
         drawn = search["quality"] or "nothing (real engine)"
-        title.append(f" · search {search['number']} “{_plain(search['query'])}”, drawn: ").append(drawn, "red" if drawn == "noisy" else "green")
+        title.append(f" · search {search['number']} “{_plain(search['query'])}”, drawn: ").append(
+            drawn, "red" if drawn == "noisy" else "green"
+        )
         title.append(f" · {_plain(search['remark'])}" if search["remark"] else "")
     console.print(title, soft_wrap=True)
 
