@@ -89,7 +89,8 @@ def quickstart(out: Path, seed: int = 0, scale: Scale = Scale(), console: Consol
             card = lab.card()
     except KeyboardInterrupt:
         raise RunFailed(f"stopped; finished steps are saved; go on with: {run.go_on}") from None
-    return run_training(recipe, console, run.config.exists(), clock.seconds, {"simulator": card}, run.go_on)
+    figures = {name: value for name, value in card.items() if name != "examples"}
+    return run_training(recipe, console, run.config.exists(), clock.seconds, {"simulator": figures}, run.go_on)
 
 
 def compare_with_real_engine(out: Path, seed: int = 0, scale: Scale = Scale(), console: Console | None = None) -> dict[str, Any]:
@@ -229,7 +230,7 @@ class Lab:
 
         self._fit("simulator", "base", batch_of, (0.015, 4e-3), Schedule(self.scale.simulator_steps, decay=0.5), on_step)
 
-    def card(self) -> dict[str, float]:
+    def card(self) -> dict[str, Any]:
         file = self.out / "card.json"
         if not file.exists():
             rng = random.Random(f"card/{self.seed}")
