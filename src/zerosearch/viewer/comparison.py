@@ -28,8 +28,8 @@ def _pair(a: Run, b: Run) -> dict[str, Any]:
     shared = [i for i, row in mine.items() if i in theirs and row["question"] == theirs[i]["question"]]
     scored = [i for i in shared if mine[i]["em"] is not None and theirs[i]["em"] is not None]
     rows = [row for name in ("em", "f1", "searches") if (row := _paired(name, [mine[i] for i in scored], [theirs[i] for i in scored]))]
-    paired = {row["name"] for row in rows}
-    rows += [row for row in _unpaired(a.summary, b.summary) if row["name"] not in paired]
+    paired = {row["name"]: row["n"] for row in rows}
+    rows += [row for row in _unpaired(a.summary, b.summary) if paired.get(row["name"], -1) < (row["n"] or 0)]
     rows += _training(a, b)
     only_a = [i for i in scored if mine[i]["em"] == 1 > theirs[i]["em"]]
     only_b = [i for i in scored if theirs[i]["em"] == 1 > mine[i]["em"]]
