@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 import socket
@@ -54,19 +55,16 @@ def view(
     taken = listener.getsockname()[1]
     if taken != port:
         console.print(f"port {port} is taken; {taken} is free", highlight=False)
-    print(f"http://127.0.0.1:{taken}/", flush=True)
     console.print(
         f"from another machine: ssh -L {taken}:127.0.0.1:{taken} {socket.gethostname()}, then the same address; Ctrl-C ends it",
         soft_wrap=True,
         highlight=False,
     )
-    if (
-        open_browser
-        and sys.stdout.isatty()
-        and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or sys.platform in ("darwin", "win32"))
-    ):
-        webbrowser.open(f"http://127.0.0.1:{taken}/")
-    serve(api, listener)
+    with contextlib.suppress(KeyboardInterrupt):
+        print(f"http://127.0.0.1:{taken}/", flush=True)
+        if open_browser and sys.stdout.isatty() and _has_screen():
+            webbrowser.open(f"http://127.0.0.1:{taken}/")
+        serve(api, listener)
 
 
 def report(
@@ -77,6 +75,10 @@ def report(
     from zerosearch.viewer.report import write_report
 
     print(write_report(run, out=out))
+
+
+def _has_screen() -> bool:
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")) or sys.platform in ("darwin", "win32")
 
 
 def _require_loopback(host: str, port: int) -> None:

@@ -13,6 +13,7 @@ import sqlite3
 import threading
 import time
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,6 +115,7 @@ class Index:
         self.version = 0  # rises with every batch of new rows
         self.broken = ""
         self._answers: dict[str, tuple[int, Any]] = {}
+        self._searches_of: Counter[tuple[int, int]] = Counter()  # (step, searches) → rollouts
 
     # ---- reading the files
 
@@ -166,7 +168,13 @@ class Index:
             self._db.executemany("INSERT INTO searches VALUES (?, ?, ?, ?, ?)", searches)
             self._db.execute("COMMIT")
             self._counts[source] += len(batch)
+            self._count_searches(f"n BETWEEN {first} AND {first + len(batch) - 1}")
             self.version += 1
+
+    def _count_searches(self, which: str) -> None:
+        of_training = f"SELECT step, searches, count(*) FROM rows WHERE {which} AND phase = 'train' AND em IS NOT NULL GROUP BY 1, 2"
+        for step, searches, n in self._db.execute(of_training).fetchall():
+            self._searches_of[step, searches] += n
 
     @property
     def read_share(self) -> float:
@@ -259,13 +267,8 @@ class Index:
 
     def searches_by_step(self) -> list[tuple[int, int, int]]:
         """(step, searches, rollouts) of the training rollouts that did not fail."""
-        return self._kept("searches", self._searches_by_step)
-
-    def _searches_by_step(self) -> list[tuple[int, int, int]]:
-        rows = self._all(
-            "SELECT step, searches, count(*) AS n FROM rows WHERE phase = 'train' AND em IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2"
-        )
-        return [(row["step"], row["searches"], row["n"]) for row in rows]
+        with self._lock:
+            return sorted((step, searches, n) for (step, searches), n in self._searches_of.items())
 
     def contrasts(self, limit: int) -> list[dict[str, Any]]:
         """Queries that one question got both useful and noisy documents for: where the first of each is."""
@@ -302,6 +305,7 @@ class Index:
                 self._counts = [counts.get(source, 0) for source in range(len(self._files))]
                 self.version = 1
                 self._db.execute("DELETE FROM about")
+                self._count_searches("1")
 
     def _save(self, cache: Path) -> None:
         if self.cut:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import socket
 import threading
@@ -83,14 +82,13 @@ def free_port(wanted: int) -> socket.socket:
 
 
 def serve(api: Api, listener: socket.socket) -> None:
-    """Until Ctrl-C. Runs are read in a thread of its own, from the beginning, while the page is already shown."""
+    """Until Ctrl-C, which it raises again. Runs are read in a thread of its own, from the beginning, while the page is already shown."""
     stopped = threading.Event()
     reader = threading.Thread(target=_keep_reading, args=(api, stopped), daemon=True)
     reader.start()
     server = uvicorn.Server(uvicorn.Config(make_app(api), log_level="warning", access_log=False, timeout_graceful_shutdown=1))
     try:
-        with contextlib.suppress(KeyboardInterrupt):
-            server.run(sockets=[listener])
+        server.run(sockets=[listener])
     finally:
         stopped.set()
         listener.close()

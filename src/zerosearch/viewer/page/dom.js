@@ -47,4 +47,5 @@ function amend(changes) {
     if (value != null && value !== "") words.set(key, value);
   }
   history.replaceState(null, "", link(page, words));
+  if (page === "trajectories") lastTable = location.hash; // where Esc leads back to
 }
