@@ -5,8 +5,9 @@
 
 No peer: the figures stand against `must`. First paint is Chromium's own first-contentful-paint, headless, on loopback, of the overview:
 once while the index is still being built (`cold`), then with all of it read; `charts` is when they are there. Filter and page are timed
-over HTTP. The lag is from a line in metrics.jsonl to its number on the page; the CPU is the server's while the page is open and the run
-writes a step every five seconds, as the quickstart does. `indexes` compares SQLite in memory with a list of Python rows that is scanned, and with reading the file again.
+over HTTP, the slowest of the queries; `cpu` is the mean the server needs. The lag is from a line in metrics.jsonl to its number on the
+page; the CPU share is the server's while the page is open and the run writes a step every five seconds, as the quickstart does. `indexes`
+compares SQLite in memory with a list of Python rows that is scanned, and with reading the file again.
 """
 
 from __future__ import annotations

@@ -140,3 +140,11 @@ def test_tune_step_reads_the_same_examples() -> None:
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["ratio"] > 0 and result["steps"] == {"bare": 2, "ours": pytest.approx(2, abs=1)}
+
+
+def test_the_viewers_made_up_run_and_three_ways_to_ask_it(script: Any, tmp_path: Path) -> None:
+    viewer = script("viewer")
+    viewer.write_run(tmp_path / "run", 300)
+    assert viewer.write_report(tmp_path / "run").stat().st_size > 100_000
+    times = viewer.compare_indexes(tmp_path / "run" / "trajectories.jsonl.gz")
+    assert times.keys() == {"build_s", "sqlite_ms", "list_ms", "file_ms", "one_record_ms"} and times["sqlite_ms"] > 0

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -43,9 +44,10 @@ class Viewer:
     """`zerosearch view` in a process of its own."""
 
     def __init__(self, *arguments: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "zerosearch", "view", "--no-open", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        command = [sys.executable, "-m", "zerosearch", "view", "--no-open", *arguments]
+        # an index that took long is kept: not in the home of whoever runs the tests
+        environment = {**os.environ, "XDG_CACHE_HOME": tempfile.mkdtemp(prefix="zerosearch-view-")}
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
         assert self.process.stdout
         self.url = self.process.stdout.readline().strip()
         assert self.url.startswith("http://127.0.0.1:"), self.process.communicate(timeout=10)
