@@ -1,6 +1,8 @@
 """What the page is told: each address, several runs, and what is asked wrongly."""
 
+import gzip
 import json
+import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -66,9 +68,6 @@ def test_the_planned_curve_reaches_beyond_what_was_run(run_dir: Path) -> None:
 
 
 def test_compare_finds_the_questions_that_one_answers(run_dir: Path, make_trajectory: Callable[..., dict[str, Any]]) -> None:
-    import gzip
-    import random
-
     record = make_trajectory(0, 0, "evaluate", random.Random(0))
     for name, right in (("a", (1, 1, 0, 0)), ("b", (1, 0, 1, 1))):
         folder = run_dir.parent / "pair" / name
@@ -96,6 +95,17 @@ def test_a_study_is_a_table(tmp_path: Path) -> None:
     assert (first["ours"], first["low"], first["verdict"]) == ("0.12", 0.02, "reproduced")
     assert [s["label"] for s in first["chart"]["series"]] == ["on"]
     assert (empty["id"], empty["claim"], empty["chart"]) == ("2", "", None)
+
+
+def test_an_evaluation_is_looked_at_like_a_run(run_dir: Path) -> None:
+    (run_dir / "config.toml").unlink()
+    (run_dir / "metrics.jsonl").unlink()
+    (run_dir / "evaluation.json").write_text('{"benchmark": "nq"}')
+    (run_dir / "summary.json").write_text('{"n": 9, "em": {"mean": 0.5, "low": 0.2, "high": 0.8}, "by_type": {"a": {"em": 1.0}}}')
+    api = api_of(run_dir)
+    (summary,) = api.answer("overview", {})["summaries"]
+    assert [(row["label"], row["base"], row["trained"]["mean"]) for row in summary["rows"]] == [("EM", None, 0.5)]
+    assert api.answer("state", {})["runs"][0]["kind"] == "evaluation" and api.answer("trajectories", {})["total"] == 400
 
 
 def test_the_simulator_beside_the_real_engine(run_dir: Path) -> None:
@@ -171,8 +181,6 @@ def test_it_follows_a_run_that_is_written(run_dir: Path) -> None:
 
 
 def test_a_trajectory_of_100_000_tokens(make_trajectory: Callable[..., dict[str, Any]]) -> None:
-    import random
-
     record = make_trajectory(0, 0, "train", random.Random(0))
     record["spans"] = [{"author": "policy", "text": "x " * 100_000, "token_ids": [5] * 100_000, "logprobs": [-0.5] * 100_000}]
     shown = conversation(record)
@@ -183,8 +191,6 @@ def test_a_trajectory_of_100_000_tokens(make_trajectory: Callable[..., dict[str,
 
 
 def test_golds_are_marked_as_whole_words_and_tags_too(make_trajectory: Callable[..., dict[str, Any]]) -> None:
-    import random
-
     record = make_trajectory(120, 0, "train", random.Random(0))
     record["question"]["golden_answers"] = ["New York", "---"]
     record["spans"] = [{"author": "policy", "text": "<answer>NEW\nYORK & New Yorkers</answer>"}]
@@ -194,8 +200,6 @@ def test_golds_are_marked_as_whole_words_and_tags_too(make_trajectory: Callable[
 
 
 def test_replies_carry_their_search_and_hints_do_not(make_trajectory: Callable[..., dict[str, Any]]) -> None:
-    import random
-
     record = make_trajectory(120, 0, "train", random.Random(0))
     record["spans"].insert(2, {"author": "environment", "text": "That was not a legal action."})
     shown = conversation(record)
@@ -206,8 +210,6 @@ def test_replies_carry_their_search_and_hints_do_not(make_trajectory: Callable[.
 
 
 def test_tokens_are_spelled_as_the_policy_wrote_them(tmp_path: Path, make_trajectory: Callable[..., dict[str, Any]]) -> None:
-    import random
-
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
     words = Tokenizer(models.WordLevel({c: i for i, c in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}, unk_token="!"))

@@ -72,7 +72,7 @@ def filled(tmp_path: Path) -> Index:
         (Filter(searches=1), [0, 1]),
         (Filter(searches=-4), [4]),
         (Filter(sort="reward"), [3, 1, 0, 4, 2]),  # what has none comes last, either way
-        (Filter(sort="reward", descending=True), [0, 4, 1, 3, 2]),
+        (Filter(sort="reward", descending=True), [4, 0, 1, 3, 2]),
     ],
 )
 def test_filters(filled: Index, wanted: Filter, found: list[int]) -> None:

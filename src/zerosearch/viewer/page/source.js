@@ -34,7 +34,7 @@ function pageOfReport(words) {
     (!words.get("from") || row.step >= Number(words.get("from"))) && (!words.get("to") || row.step <= Number(words.get("to"))) &&
     `${row.question} ${row.question_id}`.toLowerCase().includes(text));
   const sort = words.get("sort") || "n", sign = words.get("descending") === "1" ? -1 : 1;
-  rows.sort((a, b) => (a[sort] == null) - (b[sort] == null) || sign * (a[sort] > b[sort] ? 1 : a[sort] < b[sort] ? -1 : 0) || a.n - b.n);
+  rows.sort((a, b) => (a[sort] == null) - (b[sort] == null) || sign * (a[sort] > b[sort] ? 1 : a[sort] < b[sort] ? -1 : 0) || sign * (a.n - b.n));
   const offset = Number(words.get("offset") || 0);
   return { total: rows.length, offset, rows: rows.slice(offset, offset + Number(words.get("limit") || 50)), facets: report.facets, all: report.all };
 }
