@@ -29,7 +29,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from zerosearch.viewer.index import Filter, Index
+from zerosearch.viewer.filters import Filter
+from zerosearch.viewer.index import Index
 from zerosearch.viewer.report import write_report
 from zerosearch.viewer.run_files import Notes, read_trajectories
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from zerosearch.errors import BadConfig
-from zerosearch.viewer.index import Filter, Index, cache_file
+from zerosearch.viewer.filters import Filter
+from zerosearch.viewer.index import Index, cache_file
 
 
 def row(step: int, question: str, em: float | None = 1.0, drawn: Sequence[str] = (), sample: int = 0, **more: Any) -> dict[str, Any]:

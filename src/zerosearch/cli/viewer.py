@@ -95,7 +95,7 @@ def _require_loopback(host: str, port: int) -> None:
 
 def _print_one(paths: list[Path], record: int | None, question: str, step: int | None, score: str) -> None:
     from zerosearch.viewer.api import shown
-    from zerosearch.viewer.index import Filter
+    from zerosearch.viewer.filters import Filter
     from zerosearch.viewer.runs import open_runs
     from zerosearch.viewer.text import latest, print_conversation
 

@@ -9,7 +9,7 @@ from typing import Any
 from zerosearch.errors import BadConfig, BadInput
 from zerosearch.viewer.comparison import compare
 from zerosearch.viewer.conversations import conversation
-from zerosearch.viewer.index import Filter
+from zerosearch.viewer.filters import Filter
 from zerosearch.viewer.overview import overview
 from zerosearch.viewer.run_files import mapping
 from zerosearch.viewer.runs import Run

@@ -8,22 +8,20 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
 import sqlite3
 import threading
 import time
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from pydantic_core import from_json
-
 from zerosearch.errors import BadConfig
-from zerosearch.viewer.archive import Archive, Line, Point
-from zerosearch.viewer.run_files import Record, mapping, mappings, number_or_none, object_or_none, text_of, texts
+from zerosearch.viewer.archive import Archive, Point
+from zerosearch.viewer.filters import SORTS, Filter
+from zerosearch.viewer.rows import COLUMNS, parsed, row_of
+from zerosearch.viewer.run_files import Record
 
 T = TypeVar("T")
 
@@ -32,58 +30,8 @@ _BATCH = 200  # rows between two moments in which others may ask
 _SOURCE = 1_000_000_000  # record 5 of the second file has this number and 5 more: numbers stay the same while the first file grows
 _KEPT_FROM_S = 1.0  # an index that was built faster is not worth a file
 _TAIL = 4096  # bytes by which a file that has grown is recognised
-# token ids and log-probs are most of a line, and nothing in the index; inside a JSON string the quotes would be escaped
-_NUMBERS = re.compile(rb'"(?:token_ids|logprobs|advantages)": ?\[[^\]"]*\]')
-_COUNTED = re.compile(rb'"token_ids": ?\[([^\]"]*)\]')
-
-_COLUMNS = (
-    "source start length step phase question_id question folded type hops sample answer em f1 reward advantage searches useful noisy drawn "
-    "stop_reason malformed policy_tokens tokens"
-).split()
-SORTS = ("n", "step", "question", "em", "reward", "advantage", "searches", "tokens")
+_FACETS = ("phase", "drawn", "stop_reason")
 _SHOWN = "n, step, phase, question_id, question, type, sample, answer, em, f1, reward, advantage, searches, drawn, stop_reason, tokens"
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """What a table of trajectories is asked for; None or "" is anything. `score` is right, wrong or unscored, `noise` a `drawn`."""
-
-    text: str = ""
-    phase: str = ""
-    step_from: int | None = None
-    step_to: int | None = None
-    score: str = ""
-    noise: str = ""
-    stop: str = ""
-    searches: int | None = None  # -4: four or more
-    question_id: str | None = None
-    sort: str = "n"
-    descending: bool = False
-
-    def where(self) -> tuple[str, list[Any]]:
-        """An SQL condition and its values. Raises BadConfig for a word that means nothing."""
-        found: list[tuple[str, Any]] = []
-        if self.text:
-            escaped = re.sub(r"([%_\\])", r"\\\1", self.text.casefold())
-            found.append(("folded LIKE ? ESCAPE '\\'", f"%{escaped}%"))
-        for column, value in (("phase", self.phase), ("drawn", self.noise), ("stop_reason", self.stop)):
-            if value:
-                found.append((f"{column} = ?", value))
-        if self.question_id is not None:
-            found.append(("question_id = ?", self.question_id))
-        if self.step_from is not None:
-            found.append(("step >= ?", self.step_from))
-        if self.step_to is not None:
-            found.append(("step <= ?", self.step_to))
-        if self.searches is not None:
-            found.append(("searches >= ?", -self.searches) if self.searches < 0 else ("searches = ?", self.searches))
-        if self.score not in ("", *_SCORES):
-            raise BadConfig(f"score = {self.score!r} means nothing; choose right, wrong or unscored.")
-        conditions = [condition for condition, _ in found] + ([_SCORES[self.score]] if self.score else [])
-        return " AND ".join(conditions) or "1", [value for _, value in found]
-
-
-_SCORES = {"right": "em = 1", "wrong": "em < 1", "unscored": "em IS NULL"}
 
 
 class Index:
@@ -103,7 +51,7 @@ class Index:
         self._db.row_factory = sqlite3.Row
         self._db.executescript(
             f"""
-            CREATE TABLE rows (n INTEGER PRIMARY KEY, {", ".join(_COLUMNS)});
+            CREATE TABLE rows (n INTEGER PRIMARY KEY, {", ".join(COLUMNS)});
             CREATE INDEX by_question ON rows (question_id, step);
             CREATE TABLE searches (question_id, query, quality, n, turn);
             CREATE TABLE about (format, source, compressed, start, head, tail);
@@ -115,6 +63,7 @@ class Index:
         self.version = 0  # rises with every batch of new rows
         self.broken = ""
         self._answers: dict[str, tuple[int, Any]] = {}
+        self._seen: dict[str, set[Any]] = {name: set() for name in ("step", *_FACETS)}
         self._searches_of: Counter[tuple[int, int]] = Counter()  # (step, searches) → rollouts
 
     # ---- reading the files
@@ -146,7 +95,7 @@ class Index:
     def _read(self, source: int) -> None:
         batch: list[tuple[list[Any], list[list[Any]]]] = []
         for line in self._archives[source].new_lines():
-            if row := _row(line, source):
+            if row := row_of(line, source):
                 batch.append(row)
             else:
                 self.unreadable += bool(line.data.strip())
@@ -159,7 +108,7 @@ class Index:
     def _insert(self, batch: list[tuple[list[Any], list[list[Any]]]], source: int) -> None:
         if not batch:
             return
-        marks = ", ".join("?" * (1 + len(_COLUMNS)))
+        marks = ", ".join("?" * (1 + len(COLUMNS)))
         with self._lock:
             self._db.execute("BEGIN")
             first = source * _SOURCE + self._counts[source]
@@ -168,10 +117,14 @@ class Index:
             self._db.executemany("INSERT INTO searches VALUES (?, ?, ?, ?, ?)", searches)
             self._db.execute("COMMIT")
             self._counts[source] += len(batch)
-            self._count_searches(f"n BETWEEN {first} AND {first + len(batch) - 1}")
+            self._take_note(f"n BETWEEN {first} AND {first + len(batch) - 1}")
             self.version += 1
 
-    def _count_searches(self, which: str) -> None:
+    def _take_note(self, which: str) -> None:
+        """Keep what is asked all the time up to date with the rows that are new."""
+        for name in ("step", *_FACETS):
+            values = self._db.execute(f"SELECT DISTINCT {name} FROM rows WHERE {which} AND {name} != ''").fetchall()
+            self._seen[name] |= {value for (value,) in values}
         of_training = f"SELECT step, searches, count(*) FROM rows WHERE {which} AND phase = 'train' AND em IS NOT NULL GROUP BY 1, 2"
         for step, searches, n in self._db.execute(of_training).fetchall():
             self._searches_of[step, searches] += n
@@ -233,7 +186,7 @@ class Index:
         if not found:
             return None
         archive = self._archives[found[0]["source"]]
-        return _parsed(archive.read(found[0]["start"], found[0]["length"]))
+        return parsed(archive.read(found[0]["start"], found[0]["length"]))
 
     def sizes(self) -> list[dict[str, Any]]:
         """Of every record: what choosing a sample needs."""
@@ -258,15 +211,10 @@ class Index:
 
     def facets(self) -> dict[str, Any]:
         """The values that a filter can choose from."""
-        return self._kept("facets", self._facets)
-
-    def _facets(self) -> dict[str, Any]:
-        steps = self._all("SELECT min(step) AS low, max(step) AS high FROM rows")[0]
-        values = {
-            name: [row[name] for row in self._all(f"SELECT DISTINCT {name} FROM rows WHERE {name} != '' ORDER BY 1")]
-            for name in ("phase", "drawn", "stop_reason")
-        }
-        return {"steps": [steps["low"], steps["high"]], **values}
+        with self._lock:
+            steps = self._seen["step"]
+            values = {name: sorted(self._seen[name]) for name in _FACETS}
+        return {"steps": [min(steps), max(steps)] if steps else [None, None], **values}
 
     def searches_by_step(self) -> list[tuple[int, int, int]]:
         """(step, searches, rollouts) of the training rollouts that did not fail."""
@@ -308,7 +256,7 @@ class Index:
                 self._counts = [counts.get(source, 0) for source in range(len(self._files))]
                 self.version = 1
                 self._db.execute("DELETE FROM about")
-                self._count_searches("1")
+                self._take_note("1")
 
     def _save(self, cache: Path) -> None:
         if self.cut:
@@ -341,66 +289,3 @@ def _fingerprint(file: Path, length: int) -> tuple[int, int]:
         head = zlib.crc32(data.read(min(_TAIL, length)))
         data.seek(max(0, length - _TAIL))
         return head, zlib.crc32(data.read(min(_TAIL, length)))
-
-
-def _parsed(data: bytes) -> Record | None:
-    try:
-        record = from_json(data, allow_inf_nan=True)  # twice as fast as json, but a lone surrogate is an error to it
-    except ValueError:
-        return object_or_none(data)
-    return cast(Record, record) if isinstance(record, dict) else None
-
-
-def _row(line: Line, source: int) -> tuple[list[Any], list[list[Any]]] | None:
-    """A line as the table has it, and its searches; None if it is no record. Missing fields are blank, as an older run's are."""
-    record = _parsed(_NUMBERS.sub(b'"_":0', line.data))
-    if record is None:
-        return None
-    question, scores = mapping(record.get("question")), mapping(record.get("scores"))
-    spans, searches = mappings(record.get("spans")), mappings(record.get("searches"))
-    counts = list(_token_counts(line.data, spans))
-    qualities = [search.get("quality") for search in searches]
-    useful, noisy = qualities.count("useful"), qualities.count("noisy")
-    text, question_id, step = text_of(question.get("text")), text_of(question.get("id")), record.get("step")
-    row: list[Any] = [
-        *(source, line.start, len(line.data), step if type(step) is int else 0, text_of(record.get("phase")) or "train", question_id, text),
-        f"{text} {question_id} {' '.join(texts(question.get('golden_answers')))}".casefold(),
-        *(text_of(record.get("type")), text_of(record.get("hops")), _whole(record.get("sample"))),
-        *(record["answer"] if isinstance(record.get("answer"), str) else None, number_or_none(scores.get("em"))),
-        *(number_or_none(value) for value in (scores.get("f1"), record.get("reward"), record.get("advantage"))),
-        *(len(searches), useful, noisy, _drawn(len(searches), useful, noisy)),
-        *(text_of(record.get("stop_reason")), _whole(record.get("malformed_turns"))),
-        *(sum(n for n, span in zip(counts, spans, strict=False) if span.get("author") == "policy"), sum(counts)),
-    ]
-    found = [
-        [question_id, text_of(s.get("query")), s["quality"], i] for i, s in enumerate(searches) if s.get("quality") in ("useful", "noisy")
-    ]
-    return [_storable(value) for value in row], [[_storable(value) for value in search] for search in found]
-
-
-def _token_counts(data: bytes, spans: Sequence[Mapping[str, Any]]) -> Iterator[int]:
-    lists = _COUNTED.findall(data)
-    if len(lists) == len(spans):
-        yield from (ids.count(b",") + 1 if ids.strip() else 0 for ids in lists)
-    else:
-        yield from (_whole(span.get("tokens")) for span in spans)  # an evaluation's rows have counts only
-
-
-def _drawn(searches: int, useful: int, noisy: int) -> str:
-    """What the coin drew for a rollout's searches, in a word; "none drawn" when a real engine answered."""
-    if not searches:
-        return "no search"
-    if not useful and not noisy:
-        return "none drawn"
-    return "useful and noisy" if useful and noisy else "useful" if useful else "noisy"
-
-
-def _whole(value: object) -> int:
-    return value if type(value) is int and abs(value) < 2**60 else 0
-
-
-def _storable(value: Any) -> Any:
-    """SQLite takes neither a lone surrogate nor an integer beyond 64 bits."""
-    if isinstance(value, str):
-        return value.encode("utf-8", errors="replace").decode()
-    return value if not isinstance(value, int) or abs(value) < 2**63 else 0

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from zerosearch.viewer.index import Filter
+from zerosearch.viewer.filters import Filter
 from zerosearch.viewer.run_files import Record
 from zerosearch.viewer.runs import Run
 
