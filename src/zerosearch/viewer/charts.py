@@ -168,8 +168,8 @@ def _overlaid(names: Sequence[str], groups: Sequence[Sequence[Chart]]) -> Chart 
     Of the kinds of questions that there are few of, one hop and two, every curve is drawn.
     """
     first = next((charts[0] for charts in groups if charts), None)
-    if first is None or first.series[0].style == "share":
-        return None
+    if first is None or first.series[0].style == "share" or first.id == "em-by-question-type":
+        return None  # too many curves to lay over each other
     chosen = [s.label for s in first.series] if first.id == "em-by-hops" else [first.series[0].label]
     lines: list[tuple[str, Curve, Style, int]] = []
     low, high = _BOUNDS

@@ -27,8 +27,9 @@ T = TypeVar("T")
 
 _FORMAT = 1  # of the index; another one is built anew
 _BATCH = 200  # rows between two moments in which others may ask
-_SOURCE = 1_000_000_000  # record 5 of the second file has this number and 5 more: numbers stay the same while the first file grows
+_SOURCE = 1_000_000_000  # where the second file's numbers begin: they stay the same while the first one grows
 _KEPT_FROM_S = 1.0  # an index that was built faster is not worth a file
+_ANSWERS = 200  # that are remembered
 _TAIL = 4096  # bytes by which a file that has grown is recognised
 _FACETS = ("phase", "drawn", "stop_reason")
 _SHOWN = "n, step, phase, question_id, question, type, sample, answer, em, f1, reward, advantage, searches, drawn, stop_reason, tokens"
@@ -153,6 +154,8 @@ class Index:
         """What `work` gave when it was last asked, as long as no row has come since."""
         version, value = self._answers.get(name, (-1, None))
         if version != self.version:
+            if len(self._answers) > _ANSWERS:
+                self._answers.clear()
             version, value = self.version, work()
             self._answers[name] = (version, value)
         return cast(T, value)
@@ -166,7 +169,8 @@ class Index:
             with self._lock:
                 self._db.execute(f"CREATE INDEX IF NOT EXISTS by_{wanted.sort} ON rows ({wanted.sort})")
         order = f"{wanted.sort} DESC, n DESC" if wanted.descending else f"{wanted.sort} ASC NULLS LAST, n ASC"
-        total = self._all(f"SELECT count(*) AS total FROM rows WHERE {where}", *values)[0]["total"]
+        counting = f"SELECT count(*) AS total FROM rows WHERE {where}"
+        total = self._kept(f"count of {counting} {values}", lambda: self._all(counting, *values)[0]["total"])
         # narrow rows are put in order first, then the wide ones of one page are fetched: five times as fast
         page = f"SELECT n FROM rows WHERE {where} ORDER BY {order} LIMIT ? OFFSET ?"
         return total, self.rows([row["n"] for row in self._all(page, *values, limit, offset)])
