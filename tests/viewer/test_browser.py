@@ -145,6 +145,8 @@ def test_each_page_live_and_as_a_file_and_axe_finds_nothing_serious(
         page = tab.open(base, where)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), where
         page.screenshot(path=tmp_path / "page.png")
+        if base != viewer.url and not where.startswith("trajectory"):
+            continue  # the same elements: axe needs seconds for a big page
         page.evaluate(AXE.read_text())
         page.evaluate(f"setTheme({theme!r})")
         found = page.evaluate("axe.run()")
