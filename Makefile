@@ -37,7 +37,7 @@ clean:  ## remove .venv and every cache (runs/ stays)
 # The stamps: as long as they are newer than the two files that name the packages, set-up is done.
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/.made
 	@echo "Installing zerosearch and what it needs into $(VENV): torch, transformers, … (a minute or two, once)"
-	@$(PIP) --editable .
+	@$(PIP) --editable '.[view]'
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/.made

@@ -4,13 +4,14 @@ import gzip
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from zerosearch.config import make_recipe
 from zerosearch.errors import BadConfig, BadFile, RunFailed
-from zerosearch.rundir import RunDirectory
+from zerosearch.rundir import RunDirectory, trajectory_row
 from zerosearch.types import (
     Author,
     Document,
@@ -216,3 +217,18 @@ def test_cut_back_never_lengthens(run: RunDirectory) -> None:
     before = run.metrics.read_bytes()
     run.cut_back({"metrics.jsonl": 1000, "trajectories.jsonl.gz": 1000})
     assert run.metrics.read_bytes() == before and not run.trajectories.exists()
+
+
+def test_advantages_of_tokens_lie_beside_their_log_probs() -> None:
+    told = replace(trajectory(0), token_advantages=(0.123456,))
+    spans = trajectory_row(told, 1, "train")["spans"]
+    assert [span.get("advantages") for span in spans] == [None, [0.1235], None]
+    documents_trained_on = replace(trajectory(0), token_advantages=(0.1, 0.2, 0.3, 0.4))
+    assert not any("advantages" in span for span in trajectory_row(documents_trained_on, 1, "train")["spans"])
+
+
+def test_evaluated_rollouts_are_all_or_nothing(run: RunDirectory) -> None:
+    run.write_evaluated("trained", [trajectory(0), trajectory(1)], 7)
+    rows = rows_before_the_cut(run.path / "evaluation-trained.jsonl.gz")
+    assert [(row["sample"], row["step"], row["phase"]) for row in rows] == [(0, 7, "evaluate"), (1, 7, "evaluate")]
+    assert not list(run.path.glob(".*partial"))

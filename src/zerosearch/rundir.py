@@ -4,6 +4,7 @@ runs/NAME/
 ├── config.toml             the complete recipe; `zerosearch train runs/NAME/config.toml` runs it again
 ├── metrics.jsonl           one object a step ("kind": "train") and an evaluation ("kind": "evaluate")
 ├── trajectories.jsonl.gz   every rollout: spans with their authors, searches with the noise drawn, scores
+├── evaluation-WHEN.jsonl.gz   the same of every held-out question, greedily, before (base) and after (trained)
 ├── checkpoints/step-000120 a Hugging Face folder, and trainer.pt: optimiser, cursor, how long the two files above were
 ├── summary.json            the figures, once the run is done
 └── report.html             the same to look at, one file
@@ -17,7 +18,6 @@ import math
 import os
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from typing import Any
 from zerosearch.config import Recipe, load_recipe, to_toml
 from zerosearch.errors import BadConfig, BadFile, RunFailed
 from zerosearch.files import append_whole, require_writable, write_atomically, writing
-from zerosearch.types import Group, Trajectory
+from zerosearch.types import Author, Group, Trajectory
 
 
 class RunDirectory:
@@ -94,6 +94,15 @@ class RunDirectory:
         lines = "".join(json.dumps(trajectory_row(t, step, phase)) + "\n" for g in groups for t in g.trajectories)
         self._append(self.trajectories, gzip.compress(lines.encode(), compresslevel=3, mtime=0))
 
+    def write_evaluated(self, when: str, trajectories: Iterable[Trajectory], step: int) -> None:
+        """Every held-out rollout of the policy `when` it was "base" or "trained", all or nothing."""
+        file = self.path / f"evaluation-{when}.jsonl.gz"
+        lines = "".join(json.dumps(trajectory_row(t, step, "evaluate")) + "\n" for t in trajectories)
+        with writing(file, self.go_on):
+            partial = file.with_name(f".{file.name}.partial")
+            partial.write_bytes(gzip.compress(lines.encode(), compresslevel=3, mtime=0))
+            os.replace(partial, file)
+
     def _append(self, path: Path, data: bytes) -> None:
         with writing(path, self.go_on):
             append_whole(path, data)
@@ -130,10 +139,7 @@ def trajectory_row(trajectory: Trajectory, step: int, phase: str) -> dict[str, A
         "question": {"id": t.question.id, "text": t.question.text, "golden_answers": list(t.question.golden_answers)},
         "type": t.question.metadata.get("type"),
         "sample": t.sample,
-        "spans": [
-            {"author": s.author, "text": s.text, "token_ids": list(s.token_ids), "logprobs": [round(x, 5) for x in s.logprobs]}
-            for s in t.spans
-        ],
+        "spans": _span_rows(t),
         "searches": [
             {
                 "turn": s.turn,
@@ -152,3 +158,21 @@ def trajectory_row(trajectory: Trajectory, step: int, phase: str) -> dict[str, A
         "reward": t.reward,
         "advantage": t.advantage,
     }
+
+
+def _span_rows(trajectory: Trajectory) -> list[dict[str, Any]]:
+    """Each span's tokens; where the policy's tokens have advantages of their own, those too."""
+    rows: list[dict[str, Any]] = []
+    advantages = iter(trajectory.token_advantages)
+    told = len(trajectory.token_advantages) == trajectory.policy_token_count > 0  # not when documents were trained on, too
+    for span in trajectory.spans:
+        row = {
+            "author": span.author,
+            "text": span.text,
+            "token_ids": list(span.token_ids),
+            "logprobs": [round(x, 5) for x in span.logprobs],
+        }
+        if told and span.author is Author.POLICY:
+            row["advantages"] = [round(next(advantages), 4) for _ in span.token_ids]
+        rows.append(row)
+    return rows

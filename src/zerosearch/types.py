@@ -167,6 +167,7 @@ class Trajectory:
     """One rollout. `answer` is what the policy wrote, None when it never answered.
 
     `scores` and `reward` are None while unscored and stay None for failures (0 is a score, None is none).
+    `token_advantages` are the trained tokens' where a critic gives each its own; otherwise each has `advantage`.
     """
 
     question: Question
@@ -180,6 +181,7 @@ class Trajectory:
     scores: Scores | None = None
     reward: float | None = None
     advantage: float | None = None
+    token_advantages: tuple[float, ...] = ()
 
     @property
     def token_ids(self) -> tuple[int, ...]:

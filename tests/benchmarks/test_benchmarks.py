@@ -149,3 +149,11 @@ def test_a_run_killed_and_resumed_is_bitwise_the_same(algorithm: str) -> None:
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["ratio"] == 1.0 and result["kills"] == 2 and result["rows"] == 6
+
+
+def test_the_viewers_made_up_run_and_three_ways_to_ask_it(script: Any, tmp_path: Path) -> None:
+    viewer = script("viewer")
+    viewer.write_run(tmp_path / "run", 300)
+    assert viewer.write_report(tmp_path / "run").stat().st_size > 100_000
+    times = viewer.compare_indexes(tmp_path / "run" / "trajectories.jsonl.gz")
+    assert times.keys() == {"build_s", "sqlite_ms", "list_ms", "file_ms", "one_record_ms"} and times["sqlite_ms"] > 0

@@ -1,5 +1,6 @@
 """The quickstart, every phase of it, at a scale that teaches nothing: what it leaves, that it repeats, that a kill loses nothing."""
 
+import gzip
 import json
 import signal
 import subprocess
@@ -47,7 +48,12 @@ def test_the_summary_says_it_all(finished: Path) -> None:
     assert {"answer_in_useful", "answer_in_noisy", "answer_off_target"} <= set(summary["simulator"])
     assert summary["wall_s"] == pytest.approx(sum(summary["phases"].values()), abs=0.1)
     assert {"config.toml", "metrics.jsonl", "trajectories.jsonl.gz", "report.html"} <= {f.name for f in finished.iterdir()}
-    assert "<html" in (finished / "report.html").read_text()
+    page = (finished / "report.html").read_text()
+    assert "<html" in page and len(page) < 5_000_000
+    card = json.loads((finished / "card.json").read_text())["examples"]
+    assert len(card) == 6 and {"query", "useful", "noisy", "real"} <= set(card[0])
+    with gzip.open(finished / "evaluation-trained.jsonl.gz") as file:
+        assert len(file.readlines()) == 12  # every held-out question
 
 
 def test_the_same_seed_gives_the_same_summary(finished: Path, tmp_path: Path) -> None:

@@ -131,6 +131,7 @@ def test_gae_steps_over_a_document_as_if_it_were_not_there() -> None:
     t = Trajectory(QUESTION, 0, spans, (), StopReason.ANSWERED, reward=1.0)
     rl = RLConfig(algorithm="ppo", discount=0.5, gae_lambda=0.5)
     groups, lessons, figures = make_lessons([[(t, Appraisal((-1.0,) * 3, (), (0.4, 0.2, 0.6)))]], rl)
+    assert groups[0].trajectories[0].token_advantages == lessons[0].advantages  # what is stored is what was trained with
     assert lessons[0].returns == pytest.approx((0.15, 0.4, 1.0))
     assert groups[0].trajectories[0].advantage == pytest.approx((-0.25 + 0.2 + 0.4) / 3)
     assert sum(lessons[0].advantages) == pytest.approx(0) and figures["value"] == pytest.approx(0.4)

@@ -4,6 +4,7 @@ training.py     quickstart, train, study
 evaluation.py   evaluate, ask, rescore, compare, cost, gap
 engines.py      index, search, recall
 simulator.py    collect, label, tune, card
+viewer.py       view, report
 options.py      the options several commands share
 """
 
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 
 import typer
 
-from zerosearch.cli import engines, evaluation, simulator, training
+from zerosearch.cli import engines, evaluation, simulator, training, viewer
 from zerosearch.errors import ZeroSearchError
 from zerosearch.interrupts import ignore_interrupts, interrupt_on_terminate
 
@@ -48,6 +49,8 @@ for command in (
     simulator.label,
     simulator.tune,
     simulator.card,
+    viewer.view,
+    viewer.report,
 ):
     app.command()(command)
 

@@ -94,7 +94,8 @@ def quickstart(out: Path, seed: int = 0, scale: Scale = Scale(), console: Consol
             card = lab.card()
     except KeyboardInterrupt:
         raise RunFailed(f"stopped; finished steps are saved; go on with: {run.go_on}") from None
-    return run_training(recipe, console, run.config.exists(), clock.seconds, {"simulator": card}, run.go_on)
+    figures = {name: value for name, value in card.items() if name != "examples"}
+    return run_training(recipe, console, run.config.exists(), clock.seconds, {"simulator": figures}, run.go_on)
 
 
 def compare_with_real_engine(out: Path, seed: int = 0, scale: Scale = Scale(), console: Console | None = None) -> dict[str, Any]:
@@ -248,7 +249,7 @@ class Lab:
 
         self._fit(name, origin, batch_of, (0.015, 4e-3), Schedule(steps, decay=0.5), on_step)
 
-    def card(self, engine_config: EngineConfig | None = None, name: str = "card") -> dict[str, float]:
+    def card(self, engine_config: EngineConfig | None = None, name: str = "card") -> dict[str, Any]:
         """The quickstart's simulator, or that of another [engine] section, measured once: NAME.json."""
         file = self.out / f"{name}.json"
         if not file.exists():

@@ -101,7 +101,10 @@ def _with_critic(
         taught.append(replace(t, advantage=fmean(advantages)))
         lessons.append(replace(lesson(taught[-1], advantages, appraisal, rl), values=appraisal.values, returns=tuple(returns)))
     white = iter(whitened([a for one in lessons for a in one.advantages]))
-    return taught, [replace(one, advantages=tuple(next(white) for _ in one.advantages)) for one in lessons]
+    lessons = [replace(one, advantages=tuple(next(white) for _ in one.advantages)) for one in lessons]
+    each = iter(lessons)
+    # what is stored of a rollout, for whoever reads it later; a lesson has its own
+    return [t if t.advantage is None else replace(t, token_advantages=next(each).advantages) for t in taught], lessons
 
 
 def _kls(appraisal: Appraisal, rl: RLConfig) -> tuple[float, ...]:

@@ -142,6 +142,7 @@ def _evaluation_at(run: RunDirectory, recipe: Recipe, parts: Ingredients, when: 
     result = {"figures": figures, "greedy": greedy.as_dict(), "wall_s": round(time.perf_counter() - started, 1)}
     if when == "trained":
         run.append_metrics({"kind": "evaluate", "step": recipe.rl.steps, **greedy.as_dict()})
+    run.write_evaluated(when, greedy.trajectories, recipe.rl.steps if when == "trained" else 0)
     run.write_json(kept, result)
     return result
 

@@ -6,10 +6,13 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Any
 
 from zerosearch.ports import SearchEngine
 from zerosearch.scoring import cover_match
-from zerosearch.types import Question, SearchRequest, SearchResult
+from zerosearch.types import Document, Question, SearchRequest, SearchResult
+
+EXAMPLES = 12  # that a card keeps
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +24,11 @@ class Probe:
     off_target_query: str
 
 
-async def simulator_card(
-    simulator: SearchEngine, real: SearchEngine, probes: Sequence[Probe], k: int = 5, seed: int = 0
-) -> dict[str, float]:
+async def simulator_card(simulator: SearchEngine, real: SearchEngine, probes: Sequence[Probe], k: int = 5, seed: int = 0) -> dict[str, Any]:
     """P(answer | useful, right query), P(answer | noisy, right query), P(answer | useful, off-target query) and the real engine's rates.
 
     "Answer" means that a golden answer stands in one of the reply's documents. A noise rate of 0 or 1 leaves the coin no choice.
+    `examples` are some of the replies, beside what the real engine found.
     """
 
     async def ask(engine: SearchEngine, noise_rate: float, off_target: bool) -> list[SearchResult]:
@@ -53,4 +55,17 @@ async def simulator_card(
         "malformed_share": fmean(bool(r.remark) for r in replies),
         "words_per_document": fmean(len(d.text.split()) for r in replies for d in r.documents),
         "n": len(probes),
+        "examples": [
+            example(p.question, p.right_query, u.documents, n.documents, r.documents)
+            for p, u, n, r in list(zip(probes, useful, noisy, real_right, strict=True))[:EXAMPLES]
+        ],
     }
+
+
+def example(
+    question: Question, query: str, useful: Sequence[Document], noisy: Sequence[Document], real: Sequence[Document]
+) -> dict[str, Any]:
+    """One query's documents, as cards keep them and the viewer shows them."""
+    replies = {"useful": useful, "noisy": noisy, "real": real}
+    documents = {who: [{"title": d.title, "text": d.text} for d in found] for who, found in replies.items()}
+    return {"question": question.text, "golden_answers": list(question.golden_answers), "query": query, **documents}

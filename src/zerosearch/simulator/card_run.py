@@ -21,6 +21,7 @@ from zerosearch.prompts import judge_prompt
 from zerosearch.search import close
 from zerosearch.search.registry import Surroundings, build_engine
 from zerosearch.search.simulated import SimulatedEngine
+from zerosearch.simulator.card import EXAMPLES, example
 from zerosearch.simulator.judge import Judge, Verdict, judge_all
 from zerosearch.simulator.measure import Reply, TimedChat, length_ratio, measure, share
 from zerosearch.simulator.probes import Probes, probes_of
@@ -58,7 +59,11 @@ async def _card(wanted: CardWanted, config: EngineConfig, probes: Probes, seen: 
     timed = TimedChat(chat, count)
     try:
         measured, replies = await measure(_engine(config, timed, wanted.seed), probes, seen, config.k, wanted.seed)
-        seconds = measured["speed"]["seconds"]
+        seconds, n = measured["speed"]["seconds"], len(probes.right)
+        measured["examples"] = [
+            example(u.asked.question, u.asked.query, u.documents, noisy.documents, u.asked.real)
+            for u, noisy in list(zip(replies[:n], replies[n : 2 * n], strict=True))[:EXAMPLES]
+        ]
         measured["style"]["length_ratio"] = length_ratio(measured["style"], measured["figures"])
         measured["speed"] |= {
             "new_tokens": timed.new_tokens,

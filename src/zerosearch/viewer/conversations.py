@@ -1,159 +1,123 @@
-"""Trajectories → conversations that can be read: a dozen are chosen, their authors named, gold answers marked."""
+"""A record → a conversation that can be read: who wrote what, what was drawn, where a gold answer stands, how sure the policy was."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-
-from markupsafe import Markup, escape
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, cast
 
 from zerosearch.scoring import normalise
-from zerosearch.viewer.run_files import Record, mapping, mappings, number_or_none, texts
+from zerosearch.viewer.run_files import Record, mapping, mappings, number_or_none, text_of, texts
 
-SHOWN = 12
-_LONGEST_TEXT = 12_000  # characters of one span
 _TAG = r"</?(?:think|search|information|answer)>"
-_AUTHORS = {"prompt": "Prompt", "policy": "Policy", "environment": "Environment"}
+_AUTHORS = ("prompt", "policy", "environment")
+Piece = tuple[str, str]  # text, and "tag", "gold" or ""
 
 
-@dataclass(frozen=True, slots=True)
-class Card:
-    """What choosing needs to know of one record: `verdict` is right, wrong or unscored."""
+def conversation(record: Record, tokenizer: Path | None = None, masked: bool = True) -> dict[str, Any]:
+    """Everything the page shows of one trajectory. Missing fields are blank: an old or foreign record is still readable.
 
-    index: int
-    step: int
-    phase: str
-    question_id: str
-    verdict: str
-
-
-@dataclass(frozen=True, slots=True)
-class SearchView:
-    number: int
-    query: str
-    quality: str  # "useful", "noisy", or "" for a real engine
-    remark: str
-    documents: Sequence[tuple[str, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    author: str
-    author_name: str
-    token_count: int
-    html: Markup
-    search: SearchView | None
-    hidden_characters: int
-
-
-@dataclass(frozen=True, slots=True)
-class Conversation:
-    card: Card
-    sample: str
-    question: str
-    golds: Sequence[str]
-    answer: str | None
-    scores: Sequence[tuple[str, str]]
-    reward: str
-    advantage: str
-    stop_reason: str
-    cause: str
-    blocks: Sequence[Block]
-    unshown_searches: Sequence[SearchView]  # searches whose reply never became text, as when the engine failed
-
-
-def card(record: Record, index: int) -> Card:
-    em = number_or_none(mapping(record.get("scores")).get("em"))
-    step = record.get("step")
-    return Card(
-        index=index,
-        step=step if isinstance(step, int) else 0,
-        phase=str(record.get("phase", "train")),
-        question_id=str(mapping(record.get("question")).get("id", "")),
-        verdict="unscored" if em is None else "right" if em == 1 else "wrong",
-    )
-
-
-def choose(cards: Iterable[Card], count: int = SHOWN) -> list[Card]:
-    """A deterministic sample: evenly over the steps up to the last, right and wrong in turn, one unscored if there is one.
-
-    Each slot takes the record with the least cost: distance from its step (in slots), plus something for the wrong
-    verdict, a question shown already, or the wrong phase. So a wish is granted by moving less than a slot, or not at all.
+    `tokenizer` spells the policy's tokens, if the record has their ids. `masked` is False when documents were trained on, too.
     """
-    left = sorted(cards, key=lambda c: (c.step, c.index))
-    if len(left) <= count:
-        return left
-    rank = {step: i for i, step in enumerate(sorted({c.step for c in left}))}
-    slot_of_rank = (count - 1) / max(1, len(rank) - 1)
-    chosen: list[Card] = []
-    for slot in range(count):
-        wanted = "unscored" if slot == count // 2 else ("right", "wrong")[slot % 2 == 0]
-        phase = "evaluate" if slot % 3 == 2 else "train"
-        seen = {c.question_id for c in chosen}
-        costs = [
-            abs(rank[c.step] * slot_of_rank - slot) * (len(rank) > 1)
-            + 0.8 * (c.verdict != wanted)
-            + 0.6 * (c.question_id in seen)
-            + 0.3 * (c.phase != phase)
-            for c in left
-        ]
-        chosen.append(left.pop(costs.index(min(costs))))
-    return sorted(chosen, key=lambda c: (c.step, c.index))
-
-
-def conversation(record: Record, its_card: Card) -> Conversation:
-    """Everything one trajectory shows. Missing fields are left blank: an old or foreign file is still readable."""
     question = mapping(record.get("question"))
     golds = texts(question.get("golden_answers"))
-    blocks, unshown = _blocks(record, _marks(golds))
-    scores = mapping(record.get("scores"))
-    answer = record.get("answer")
-    return Conversation(
-        card=its_card,
-        sample=str(record.get("sample", "")),
-        question=str(question.get("text", "")),
-        golds=golds,
-        answer=answer if isinstance(answer, str) else None,
-        scores=[(name, _number(scores[key])) for key, name in (("em", "EM"), ("cover_em", "cover EM"), ("f1", "F1")) if key in scores],
-        reward=_number(record.get("reward")),
-        advantage=_number(record.get("advantage"), sign="+"),
-        stop_reason=str(record.get("stop_reason", "unknown")).replace("_", " "),
-        cause=str(record.get("cause") or ""),
-        blocks=blocks,
-        unshown_searches=unshown,
-    )
-
-
-def _blocks(record: Record, marks: re.Pattern[str]) -> tuple[list[Block], list[SearchView]]:
-    searches = [_search(search, i) for i, search in enumerate(mappings(record.get("searches")), start=1)]
-    blocks: list[Block] = []
+    marks = _marks(golds)
+    searches = [_search(search, i, marks) for i, search in enumerate(mappings(record.get("searches")), start=1)]
+    spans: list[dict[str, Any]] = []
     for span in mappings(record.get("spans")):
-        author, text, token_ids = str(span.get("author", "")), str(span.get("text", "")), span.get("token_ids")
+        author, text = text_of(span.get("author")), text_of(span.get("text"))
         # the environment also writes hints; only a reply to a search opens with <information>
         is_reply = author == "environment" and text.lstrip().startswith("<information>")
-        blocks.append(
-            Block(
-                author=author if author in _AUTHORS else "environment",
-                author_name=_AUTHORS.get(author, author),
-                token_count=len(token_ids) if isinstance(token_ids, list) else 0,  # pyright: ignore[reportUnknownArgumentType]
-                html=_marked(text[:_LONGEST_TEXT].strip(), marks),
-                search=searches.pop(0) if is_reply and searches else None,
-                hidden_characters=max(0, len(text) - _LONGEST_TEXT),
-            )
+        spans.append(
+            {
+                "author": author if author in _AUTHORS else "environment",
+                "masked": author != "policy" and (masked or author == "prompt"),
+                "token_count": _token_count(span),
+                "pieces": pieces(text.strip(), marks),
+                "tokens": _tokens(span, tokenizer) if author == "policy" else None,
+                "search": searches.pop(0) if is_reply and searches else None,
+            }
         )
-    return blocks, searches
+    scores, answer = mapping(record.get("scores")), record.get("answer")
+    return {
+        "step": record.get("step") if isinstance(record.get("step"), int) else 0,
+        "phase": text_of(record.get("phase")) or "train",
+        "sample": text_of(record.get("sample")),
+        "question": {"id": text_of(question.get("id")), "text": text_of(question.get("text")), "golds": golds},
+        "type": text_of(record.get("type")),
+        "answer": answer if isinstance(answer, str) else None,
+        "scores": {name: number_or_none(scores.get(name)) for name in ("em", "cover_em", "f1")} if scores else None,
+        "reward": number_or_none(record.get("reward")),
+        "advantage": number_or_none(record.get("advantage")),
+        "stop_reason": text_of(record.get("stop_reason")) or "unknown",
+        "cause": text_of(record.get("cause")),
+        "malformed_turns": record.get("malformed_turns") if isinstance(record.get("malformed_turns"), int) else 0,
+        "spans": spans,
+        "unshown_searches": searches,  # their replies never became text, as when the engine failed
+    }
 
 
-def _search(search: Record, number: int) -> SearchView:
+def _search(search: Record, number: int, marks: re.Pattern[str]) -> dict[str, Any]:
     quality = search.get("quality")
-    return SearchView(
-        number=number,
-        query=str(search.get("query", "")),
-        quality=quality if quality in ("useful", "noisy") else "",
-        remark=str(search.get("remark") or ""),
-        documents=[(str(d.get("title", "")), str(d.get("text", ""))) for d in mappings(search.get("documents"))],
-    )
+    documents = [
+        {"title": text_of(d.get("title")), "pieces": pieces(text_of(d.get("text")), marks)} for d in mappings(search.get("documents"))
+    ]
+    return {
+        "number": number,
+        "query": text_of(search.get("query")),
+        "quality": quality if quality in ("useful", "noisy") else "",
+        "remark": text_of(search.get("remark")),
+        "documents": documents,
+    }
+
+
+def _token_count(span: Record) -> int:
+    ids, count = span.get("token_ids"), span.get("tokens")
+    if isinstance(ids, list) and ids:
+        return len(cast(list[object], ids))
+    return count if isinstance(count, int) else 0
+
+
+def _tokens(span: Record, tokenizer: Path | None) -> dict[str, Any] | None:
+    """The tokens of a span: `texts` that make up its text, a log-prob each, and an advantage each where an algorithm gives each its own."""
+    ids = span.get("token_ids")
+    if tokenizer is None or not isinstance(ids, list) or not ids:
+        return None
+    spelled = spell(tokenizer, cast(list[object], ids))
+    if spelled is None:
+        return None
+    numbers = {name: _aligned(span.get(name), len(spelled)) for name in ("logprobs", "advantages")}
+    return {"texts": spelled, **numbers} if numbers["logprobs"] else None
+
+
+def _aligned(value: object, length: int) -> list[float | None] | None:
+    if not isinstance(value, list) or len(values := cast(list[object], value)) != length:
+        return None
+    return [number_or_none(item) for item in values]
+
+
+def spell(tokenizer: Path, ids: Sequence[object]) -> list[str] | None:
+    """The text that each token adds; a character that several tokens share is added by the last. None for what are no tokens of it."""
+    from tokenizers.decoders import DecodeStream
+
+    words = _load_tokenizer(tokenizer, tokenizer.stat().st_mtime_ns)
+    size = words.get_vocab_size() if words else 0
+    if words is None or not all(isinstance(i, int) and 0 <= i < size for i in ids):
+        return None
+    stream = DecodeStream(skip_special_tokens=False)
+    return [stream.step(words, i) or "" for i in ids]
+
+
+@lru_cache(maxsize=4)
+def _load_tokenizer(file: Path, _: int) -> Any:
+    from tokenizers import Tokenizer
+
+    try:
+        return Tokenizer.from_file(str(file))
+    except Exception:  # tokenizers raises a bare Exception for a broken file
+        return None
 
 
 def _marks(golds: Sequence[str]) -> re.Pattern[str]:
@@ -164,16 +128,15 @@ def _marks(golds: Sequence[str]) -> re.Pattern[str]:
     return re.compile(rf"(?P<tag>{_TAG}){gold}", re.IGNORECASE)
 
 
-def _marked(text: str, marks: re.Pattern[str]) -> Markup:
-    """The text, HTML-escaped piece by piece, with tags dimmed and golds marked."""
-    html, end = Markup(), 0
+def pieces(text: str, marks: re.Pattern[str]) -> list[Piece]:
+    """The text, cut where a tag or a gold answer begins or ends."""
+    found, end = list[Piece](), 0
     for match in marks.finditer(text):
-        wrap = Markup("<mark>{}</mark>") if match["gold"] else Markup('<span class="tag">{}</span>')
-        html += escape(text[end : match.start()]) + wrap.format(match[0])
+        found += [(text[end : match.start()], ""), (match[0], "gold" if match["gold"] else "tag")]
         end = match.end()
-    return html + escape(text[end:])
+    return [piece for piece in (*found, (text[end:], "")) if piece[0]]
 
 
-def _number(value: object, sign: str = "") -> str:
-    number = number_or_none(value)
-    return "" if number is None else f"{number:{sign}.3g}".replace("-", "−")
+def documents_marked(documents: object, golds: Sequence[str]) -> list[dict[str, Any]]:
+    """Documents of a stored reply, ready to be shown beside each other."""
+    return [{"title": text_of(d.get("title")), "pieces": pieces(text_of(d.get("text")), _marks(golds))} for d in mappings(documents)]

@@ -1,84 +1,87 @@
-"""The report of a run: one HTML file that needs no network, and cannot be made to use it."""
+"""The page as one HTML file that needs no network, and cannot be made to use it."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import asdict
+import json
+import re
 from pathlib import Path
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from typing import Any
 
 from zerosearch.files import write_atomically, writing
-from zerosearch.viewer.charts import main_charts, more_charts
-from zerosearch.viewer.conversations import card, choose, conversation
-from zerosearch.viewer.run_files import Notes, read_metrics, read_summary, read_trajectories
-from zerosearch.viewer.tables import summary_view
+from zerosearch.viewer.api import Api, shown
+from zerosearch.viewer.runs import Run, find, open_runs
+from zerosearch.viewer.sample import choose
 
 _HERE = Path(__file__).parent
-_STYLES = ("vendor/uPlot.min.css", "templates/report.css")
-_SCRIPTS = ("vendor/uPlot.iife.min.js", "templates/report.js")
+_FOLDERS = {"uPlot.min.css": "vendor", "uPlot.iife.min.js": "vendor"}
 
 
-def write_report(run_dir: Path, go_on: str = "the same command") -> Path:
-    """Write `report.html` into the directory of a run and return its path.
+def write_report(run_dir: Path, go_on: str = "the same command", out: Path | None = None) -> Path:
+    """Write `report.html` into the directory of a run (or to `out`) and return its path.
 
-    Reads metrics.jsonl (required), and config.toml, summary.json and trajectories.jsonl.gz where present. Files cut by
-    a kill are read as far as they are whole, and the report says so. Raises BadFile without metrics, RunFailed when the
-    page cannot be written; `go_on` is the command named then.
+    Files cut by a kill are read as far as they are whole, and the page says so. Raises BadFile for a folder that is no run, RunFailed when
+    the page cannot be written; `go_on` is the command named then.
     """
-    run_dir = Path(run_dir)
-    notes = Notes()
-    metrics = read_metrics(run_dir / "metrics.jsonl", notes)
-    trajectories_path = run_dir / "trajectories.jsonl.gz"
-    # read twice: a long run's trajectories do not fit into memory, the few that are shown do
-    cards = [card(record, i) for i, record in enumerate(read_trajectories(trajectories_path, notes))]
-    chosen = {c.index: c for c in choose(cards)}
-    records = enumerate(read_trajectories(trajectories_path, notes)) if chosen else ()
-    conversations = [conversation(record, chosen[i]) for i, record in records if i in chosen]
-    config = run_dir / "config.toml"
-    styles, scripts = _assets(_STYLES), _assets(_SCRIPTS)
-    charts, more = main_charts(metrics), more_charts(metrics)
-    html = (
-        _environment()
-        .get_template("report.html.jinja")
-        .render(
-            name=run_dir.resolve().name,
-            policy=_content_security_policy(styles, scripts),
-            styles=styles,
-            scripts=scripts,
-            steps=max((row["step"] for row in metrics if isinstance(row.get("step"), int)), default=0),
-            summary=summary_view(read_summary(run_dir / "summary.json")),
-            config=config.read_text("utf-8", errors="replace") if config.exists() else "",
-            charts=charts,
-            more_charts=more,
-            chart_data=[asdict(chart) for chart in charts + more],
-            conversations=sorted(conversations, key=lambda c: (c.card.step, c.card.index)),
-            trajectory_count=len(cards),
-            notes=notes.lines,
-        )
-    )
-    report = run_dir / "report.html"
+    paths, studies = find([Path(run_dir)])
+    run = open_runs(paths[:1])[0] if paths else None
+    report = out or Path(run_dir) / "report.html"
+    html = page(run, studies)
     with writing(report, go_on):
-        # a lone surrogate from a model's reply cannot be written as UTF-8
-        write_atomically(report, html.encode("utf-8", errors="replace").decode())
+        write_atomically(report, html)
     return report
 
 
-def _assets(names: tuple[str, ...]) -> list[Markup]:
-    return [Markup((_HERE / name).read_text("utf-8").strip()) for name in names]
+def page(run: Run | None, studies: list[Path]) -> str:
+    """The live page with its files and its data inside, and a policy that names each by its hash."""
+    html = (_HERE / "page" / "index.html").read_text("utf-8")
+    styles = [_asset(name) for name in re.findall(r'<link rel="stylesheet" href="/page/(.+?)">', html)]
+    scripts = [_asset(name) for name in re.findall(r'<script defer src="/page/(.+?)">', html)]
+    html = re.sub(r'<link rel="(?:stylesheet|icon)".*?>\n', "", html)
+    html = re.sub(r"<script defer.*?</script>\n", "", html)
+    sources = f"script-src {_hashes(scripts)}; style-src {_hashes(styles)}; img-src data:"
+    policy = f"default-src 'none'; {sources}; base-uri 'none'; form-action 'none'"
+    head = f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n' + "".join(f"<style>{text}</style>\n" for text in styles)
+    tail = f'<script type="application/json" id="data">{_as_json(contents(run, studies))}</script>\n'
+    tail += "".join(f"<script>{text}</script>\n" for text in scripts)
+    html = html.replace('<meta charset="utf-8">\n', '<meta charset="utf-8">\n' + head)
+    return html.replace("</body>", tail + "</body>")
 
 
-def _content_security_policy(styles: list[Markup], scripts: list[Markup]) -> str:
-    """Nothing may run, style or load but the very texts of this page, named by their hashes."""
+def contents(run: Run | None, studies: list[Path]) -> dict[str, Any]:
+    """Everything the page may ask for, with a bounded sample of the trajectories."""
+    api = Api([run] if run else [], studies)
+    api.refresh()
+    found: dict[str, Any] = {name: api.answer(name, {}) for name in ("overview", "simulator", "compare", "study", "state")}
+    for about in found["state"]["runs"]:
+        about["live"] = False
+        about["path"] = about["key"]  # the file may be mailed: where it was made is nobody's business
+    found |= {"trajectories": [], "rows": [], "all": 0, "facets": {"steps": [None, None], "phase": [], "drawn": [], "stop_reason": []}}
+    if run:
+        numbers = choose(run.index.sizes())
+        rows = run.index.rows(numbers)
+        kept = set(numbers)
+        tokenizer = run.tokenizer_file()
+        records = [shown(run, n, run.index.record(n) or {}, tokenizer) for n in numbers]
+        for record in records:  # a link into what is not here would lead nowhere
+            for name in ("group", "elsewhere"):
+                record[name] = [{"n": row["n"]} for row in record[name] if row["n"] in kept]
+        found |= {"trajectories": records, "rows": rows, "all": len(run.index), "facets": run.index.facets()}
+    sample = f"{len(found['rows']):,} of {found['all']:,} trajectories, whole groups spread over the steps by rule" if run else "the study"
+    found["note"] = f"One file, no network: it holds {sample}. All of them, live: zerosearch view RUN."
+    return found
 
-    def hashes(texts: list[Markup]) -> str:
-        return " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in texts)
 
-    return f"default-src 'none'; script-src {hashes(scripts)}; style-src {hashes(styles)}; base-uri 'none'; form-action 'none'"
+def _asset(name: str) -> str:
+    return (_HERE / _FOLDERS.get(name, "page") / name).read_text("utf-8").strip()
 
 
-def _environment() -> Environment:
-    loader = FileSystemLoader(_HERE / "templates")
-    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+def _hashes(texts: list[str]) -> str:
+    return " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in texts)
+
+
+def _as_json(value: object) -> str:
+    """JSON in ASCII that no HTML parser takes for markup."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

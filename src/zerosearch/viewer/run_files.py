@@ -10,14 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from zerosearch.errors import BadFile
-
 Record = dict[str, Any]
 
 
 @dataclass(slots=True)
 class Notes:
-    """Remarks about the files that the reader of the report must see."""
+    """Remarks about the files that whoever looks at the run must see."""
 
     lines: list[str] = field(default_factory=list[str])
 
@@ -27,33 +25,32 @@ class Notes:
 
 
 def read_metrics(path: Path, notes: Notes) -> list[Record]:
-    """Every whole line of metrics.jsonl. Raises BadFile when there is none, or when a line before the last is broken."""
+    """Every whole line of metrics.jsonl; what cannot be read is left out and remarked on."""
     try:
         lines = path.read_bytes().splitlines()
-    except OSError:
-        raise BadFile(f"{path}: cannot be read; a report needs the metrics of a run, so name the directory of one.") from None
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        notes.add(f"{path.name} cannot be read ({error.strerror}).")
+        return []
     records: list[Record] = []
     for number, line in enumerate(lines, start=1):
-        record = _object_or_none(line)
+        record = object_or_none(line)
         if record is not None:
             records.append(record)
         elif line.strip() and number < len(lines):
-            raise BadFile(f"{path}, line {number}: not a JSON object; restore the line or remove it.")
+            notes.add(f"Line {number:,} of {path.name} is no JSON object and was left out.")
         elif line.strip():
             notes.add(f"The last line of {path.name} is cut and was left out.")
-    if not records:
-        raise BadFile(f"{path}: no metrics in it; let the run finish at least one step.")
     return records
 
 
-def read_summary(path: Path) -> Record:
-    """summary.json, or nothing if the run has not written one. Raises BadFile when it is not a JSON object."""
-    if not path.exists():
+def read_json(path: Path) -> Record:
+    """The JSON object in a file; {} when there is none."""
+    try:
+        return object_or_none(path.read_bytes()) or {}
+    except OSError:
         return {}
-    summary = _object_or_none(path.read_bytes())
-    if summary is None:
-        raise BadFile(f"{path}: not a JSON object; remove it and the report is written without it.")
-    return summary
 
 
 def read_trajectories(path: Path, notes: Notes) -> Iterator[Record]:
@@ -65,7 +62,7 @@ def read_trajectories(path: Path, notes: Notes) -> Iterator[Record]:
     try:
         with gzip.open(path, "rb") as lines:
             for line in lines:
-                record = _object_or_none(line)
+                record = object_or_none(line)
                 if record is None:
                     notes.add(f"{path.name} is cut after record {number:,}; later records were left out.")
                     return
@@ -75,7 +72,7 @@ def read_trajectories(path: Path, notes: Notes) -> Iterator[Record]:
         notes.add(f"{path.name} is cut after record {number:,}; later records were left out.")
 
 
-def _object_or_none(line: bytes) -> Record | None:
+def object_or_none(line: bytes) -> Record | None:
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):
@@ -84,7 +81,7 @@ def _object_or_none(line: bytes) -> Record | None:
 
 
 def mapping(value: object) -> Record:
-    """The value if it is a JSON object, else an empty one: the report shows what is there and never stumbles."""
+    """The value if it is a JSON object, else an empty one: the page shows what is there and never stumbles."""
     return cast(Record, value) if isinstance(value, dict) else {}
 
 
@@ -104,3 +101,8 @@ def number_or_none(value: object) -> float | None:
         return None
     number = float(value)
     return number if abs(number) < float("inf") else None
+
+
+def text_of(value: object) -> str:
+    """A string as it is, a number as its digits, "" for anything else."""
+    return value if isinstance(value, str) else str(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""

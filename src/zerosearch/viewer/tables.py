@@ -93,7 +93,7 @@ def summary_view(summary: Record) -> SummaryView:
     """Sort the summary into before/after, phases, and everything else as lists of facts."""
     base, trained = mapping(summary.get("base")), mapping(summary.get("trained"))
     keys = [key for key in {**base, **trained} if key not in ("n", "intervals")]
-    comparisons = [Comparison(label(key), _figure_in(base, key), _figure_in(trained, key)) for key in keys]
+    comparisons = [Comparison(label(key), figure_in(base, key), figure_in(trained, key)) for key in keys]
     seconds = {name: s for name, value in mapping(summary.get("phases")).items() if (s := number_or_none(value)) is not None}
     total = sum(seconds.values()) or 1.0
     shown = {"base", "trained", "phases"}
@@ -122,7 +122,7 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def _figure_in(side: Record, key: str) -> Figure | None:
+def figure_in(side: Record, key: str) -> Figure | None:
     """A figure of one policy; its interval stands with it, or under `intervals`."""
     bounds = mapping(side.get("intervals")).get(key)
     if isinstance(bounds, list) and len(bounds := cast(list[object], bounds)) == 2 and not mapping(side.get(key)):
