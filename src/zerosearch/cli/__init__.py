@@ -4,6 +4,7 @@ training.py     quickstart, train
 evaluation.py   evaluate, ask, rescore, compare, cost, gap
 engines.py      index, search, recall
 simulator.py    collect, label, tune, card
+serving.py      serve
 options.py      the options several commands share
 """
 
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 
 import typer
 
-from zerosearch.cli import engines, evaluation, simulator, training
+from zerosearch.cli import engines, evaluation, serving, simulator, training
 from zerosearch.errors import ZeroSearchError
 from zerosearch.interrupts import ignore_interrupts, interrupt_on_terminate
 
@@ -47,6 +48,7 @@ for command in (
     simulator.label,
     simulator.tune,
     simulator.card,
+    serving.serve,
 ):
     app.command()(command)
 
