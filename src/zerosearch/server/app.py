@@ -72,44 +72,44 @@ def make_app(service: Service, *, loopback_only: bool = True) -> Gateway:
 
     app = FastAPI(title="zerosearch", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
 
-    async def owner(request: Request) -> str:
-        """The caller, whose key was checked."""
+    async def admit(request: Request) -> None:
+        """Check the caller's key and rate; who it is stays with the request."""
         key = bearer(Wire(request.method, request.url.path, request.headers, b""))
         service.keys.check(key)
         digest = key_digest(key)
         service.rate.take(digest or (request.client.host if request.client else ""))
-        return digest
+        request.state.owner = digest
 
-    Owner = Annotated[str, Depends(owner)]
+    keyed = [Depends(admit)]
 
-    @app.post("/v1/sessions", tags=["sessions"], status_code=201, responses=_ERRORS)
-    async def open_session(new: NewSession, owner: Owner) -> SessionName:
+    @app.post("/v1/sessions", tags=["sessions"], dependencies=keyed, status_code=201, responses=_ERRORS)
+    async def open_session(new: NewSession, request: Request) -> SessionName:
         """A session is a question and its golden answers: simulated documents are written for them."""
-        name = service.sessions.open(new.question, new.golden_answers, new.id, owner)
+        name = service.sessions.open(new.question, new.golden_answers, new.id, request.state.owner)
         return SessionName(session=name, prefix=f"/s/{name}")
 
-    @app.delete("/v1/sessions/{name}", tags=["sessions"], status_code=204, responses=_ERRORS)
-    async def close_session(name: str, owner: Owner) -> Response:
-        service.sessions.close(name, owner)
+    @app.delete("/v1/sessions/{name}", tags=["sessions"], dependencies=keyed, status_code=204, responses=_ERRORS)
+    async def close_session(name: str, request: Request) -> Response:
+        service.sessions.close(name, request.state.owner)
         return Response(status_code=204)
 
-    @app.get("/v1/step", tags=["curriculum"], responses=_ERRORS)
-    async def step(owner: Owner) -> StepNow:
+    @app.get("/v1/step", tags=["curriculum"], dependencies=keyed, responses=_ERRORS)
+    async def step() -> StepNow:
         return StepNow(step=service.dial.step, noise_rate=service.dial.rate)
 
-    @app.post("/v1/step", tags=["curriculum"], responses=_ERRORS)
-    async def next_step(owner: Owner, new: NewStep | None = None) -> StepNow:
+    @app.post("/v1/step", tags=["curriculum"], dependencies=keyed, responses=_ERRORS)
+    async def next_step(new: NewStep | None = None) -> StepNow:
         """Turn the noise dial to a step of the curriculum."""
         service.dial.go_to(service.dial.step + 1 if new is None or new.step is None else new.step)
         return StepNow(step=service.dial.step, noise_rate=service.dial.rate)
 
-    @app.get("/v1/examples", tags=["pages"], responses=_ERRORS)
-    async def curl_lines(owner: Owner, q: Annotated[str, Field(max_length=2048)] = "who wrote Faust?") -> list[dict[str, str]]:
+    @app.get("/v1/examples", tags=["pages"], dependencies=keyed, responses=_ERRORS)
+    async def curl_lines(q: Annotated[str, Field(max_length=2048)] = "who wrote Faust?") -> list[dict[str, str]]:
         """A curl line for each dialect."""
         return examples(service.library.base_url, q, with_key=bool(service.keys))
 
-    @app.get("/documents/{name}", tags=["pages"], response_class=PlainTextResponse, responses=_ERRORS)
-    async def document(name: str, owner: Owner) -> PlainTextResponse:
+    @app.get("/documents/{name}", tags=["pages"], dependencies=keyed, response_class=PlainTextResponse, responses=_ERRORS)
+    async def document(name: str) -> PlainTextResponse:
         """A document that was found here, as text."""
         hit = service.library.open_here(name)
         if hit is None:
@@ -141,7 +141,7 @@ def make_app(service: Service, *, loopback_only: bool = True) -> Gateway:
         return HTMLResponse(html, headers=headers)
 
     if mcp_app is not None:
-        app.mount("/mcp", guarded(mcp_app, service))
+        app.mount("/mcp", _behind_keys(mcp_app, service))
 
     @app.exception_handler(Refused)
     async def refused(_: Request, error: Refused) -> JSONResponse:
@@ -166,7 +166,7 @@ def make_app(service: Service, *, loopback_only: bool = True) -> Gateway:
     return Gateway(service, app)
 
 
-def guarded(app: Any, service: Service) -> Any:
+def _behind_keys(app: Any, service: Service) -> Any:
     """An ASGI application behind the server's keys and rates."""
 
     async def guard(scope: Any, receive: Any, send: Any) -> None:

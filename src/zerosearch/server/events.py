@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any, TextIO
+from collections.abc import Callable
+from typing import Any
 
 import orjson
 
@@ -14,10 +15,10 @@ LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
 class Events:
-    def __init__(self, level: str = "info", *, queries: bool = False, stream: TextIO | None = None) -> None:
+    def __init__(self, level: str = "info", *, queries: bool = False, write: Callable[[str], object] | None = None) -> None:
         self._level = LEVELS[one_of("log level", level, LEVELS)]
         self.queries = queries or self._level == LEVELS["debug"]
-        self._stream = stream or sys.stderr
+        self._write = write or _to_stderr
 
     def say(self, level: str, event: str, **what: Any) -> None:
         """`private` among `what` is left out unless queries may be logged."""
@@ -28,7 +29,11 @@ class Events:
             what |= private
         line = {"time": round(time.time(), 3), "level": level, "event": event, **what}
         try:
-            self._stream.write(orjson.dumps(line, default=str).decode() + "\n")
-            self._stream.flush()
+            self._write(orjson.dumps(line, default=str).decode() + "\n")
         except (TypeError, ValueError, OSError):
             pass  # half a surrogate, or nobody reads: a log line is not worth an answer
+
+
+def _to_stderr(line: str) -> None:
+    sys.stderr.write(line)
+    sys.stderr.flush()

@@ -25,7 +25,7 @@ def mcp_server(service: Service) -> Any:
         from mcp.server.mcpserver.exceptions import ToolError
     except ImportError as error:
         raise BadConfig("MCP needs the mcp package; install it: pip install 'zerosearch[mcp]'.") from error
-    server: Any = MCPServer("zerosearch", instructions="A search engine. Call `search` with a query.")
+    server: Any = MCPServer("zerosearch", instructions="A search engine. Call `search` with a query.", log_level="CRITICAL")
 
     async def search(
         query: Annotated[str, Field(description="What to search for.", min_length=1, max_length=service.bounds.max_query_characters)],

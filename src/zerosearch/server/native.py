@@ -125,7 +125,7 @@ DIALECTS: dict[str, Dialect] = {**NATIVE, **RETRIEVERS, **WEB_DIALECTS}
 
 
 def find_dialect(wire: Wire) -> Dialect | None:
-    """The dialect of a request, None when it is no search: named by the first part of the path, which is taken off, or told by path and fields."""
+    """The dialect of a request, None for other requests: named by the first part of the path, which is taken off, or told by its fields."""
     head, _, rest = wire.path[1:].partition("/")
     if head in DIALECTS and head not in ("access", "native", "native-batch"):
         wire.path = f"/{rest}"
