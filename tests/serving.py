@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import httpx
 import uvicorn
 
 from zerosearch.ports import SearchEngine
@@ -15,6 +16,9 @@ from zerosearch.server.app import make_app
 from zerosearch.server.run import bind
 from zerosearch.server.service import Service
 from zerosearch.types import Document
+
+# one for all tests: to make one takes longer than most of them; no connection is kept, so none is left open
+HTTP = httpx.Client(limits=httpx.Limits(max_keepalive_connections=0), timeout=30)
 
 DOCUMENTS = (
     Document("Paris is the capital of France & lies on the <Seine>.", "Paris", "http://a.test/paris?x=1"),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from serving import served
+from serving import HTTP, served
 from zerosearch.curriculum import NoiseCurriculum
 from zerosearch.errors import BadConfig
 from zerosearch.prompts import SIMULATE_WEB
@@ -60,7 +60,7 @@ def service(player: Player, log: list[str]) -> Iterator[Service]:
 
 
 def post(service: Service, path: str, body: object = None, **headers: str) -> httpx.Response:
-    return httpx.post(f"{service.library.base_url}{path}", json=body, headers=headers)
+    return HTTP.post(f"{service.library.base_url}{path}", json=body, headers=headers)
 
 
 def search(service: Service, query: str = "a query", **said: object) -> httpx.Response:
@@ -139,6 +139,7 @@ def test_the_simulator_sees_question_and_golds_and_nobody_else_does(service: Ser
         post(service, "/serper/search", {"q": "from the file"}, **{"X-Zerosearch-Question": "q7"}),
         search(service, "outright", question="Which?", golden_answers=[GOLD]),
     ]
+    assert [r.status_code for r in replies] == [200] * 5, [r.text for r in replies]
     assert len(player.prompts) == 5 and all(GOLD in prompt for prompt in player.prompts)
     assert [r.status_code for r in replies] == [200] * 5
     assert all(GOLD not in r.text and GOLD not in str(r.headers) for r in replies)
@@ -156,7 +157,7 @@ def test_a_session_is_its_owners(player: Player) -> None:
         assert post(service, "/v1/search", {"query": "a", "session": "s"}, **mine).status_code == 200
         assert post(service, "/v1/search", {"query": "a", "session": "s"}, **yours).status_code == 404
         assert post(service, "/v1/sessions", {"question": "Q?", "id": "s"}, **yours).status_code == 400
-        gone = httpx.delete(f"{service.library.base_url}/v1/sessions/s", headers=mine)
+        gone = HTTP.delete(f"{service.library.base_url}/v1/sessions/s", headers=mine)
         assert gone.status_code == 204
         assert post(service, "/v1/search", {"query": "a", "session": "s"}, **mine).status_code == 404
 
@@ -197,7 +198,7 @@ def test_what_is_counted(service: Service) -> None:
         search(service, "the same")
     search(service, "another", noise=1.0)
     post(service, "/v1/search", {"query": "silence"})
-    counted = httpx.get(f"{service.library.base_url}/metrics").text
+    counted = HTTP.get(f"{service.library.base_url}/metrics").text
     for line in (
         'zerosearch_requests_total{dialect="native",status="200"} 4.0',
         'zerosearch_requests_total{dialect="native",status="502"} 1.0',

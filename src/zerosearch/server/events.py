@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -28,10 +29,8 @@ class Events:
         if private and self.queries:
             what |= private
         line = {"time": round(time.time(), 3), "level": level, "event": event, **what}
-        try:
+        with suppress(TypeError, ValueError, OSError):  # half a surrogate, or nobody reads: a log line is not worth an answer
             self._write(orjson.dumps(line, default=str).decode() + "\n")
-        except (TypeError, ValueError, OSError):
-            pass  # half a surrogate, or nobody reads: a log line is not worth an answer
 
 
 def _to_stderr(line: str) -> None:

@@ -80,7 +80,7 @@ class Service:
     ) -> None:
         self.engine, self.name, self.seed = engine, name, seed
         self.dial = dial or Dial.fixed(0.0)
-        self.sessions = sessions or Sessions()
+        self.sessions = sessions if sessions is not None else Sessions()  # an empty one is false
         self.keys = keys or Keys()
         self.rate = rate or RateLimit()
         self.places = places or Places(256, 256)
@@ -134,7 +134,7 @@ class Service:
             if isinstance(result, Refused):
                 hits.append(result)
                 continue
-            documents = result.documents[search.start :]
+            documents = result.documents[search.start : search.start + search.k]
             hits.append(self.library.show(spoiled(documents, plan) if plan else documents))
         return Answer(hits, [_quality(result) for result in results], [request.noise_rate for request in requests], step, plan)
 
