@@ -41,13 +41,13 @@ def url(service: Service) -> str:
     return service.library.base_url
 
 
-def send(url: str, name: str, query: str, k: int = 3, key: str = KEY, **headers: str) -> httpx.Response:
+def send(url: str, name: str, query: str, k: int = 3, key: str = KEY, headers: dict[str, str] | None = None) -> httpx.Response:
     """A search as a client of the dialect sends it; a dialect without keys of its own takes a bearer token."""
     call = DIALECTS[name].example(query, k, key)
     told = {"Authorization": f"Bearer {key}", **call.headers} if key else {}
     params = {**call.params} if call.params else None
     base = address(url, DIALECTS[name])
-    return HTTP.request(call.method, f"{base}/{call.path}", params=params, json=call.body, headers={**told, **headers})
+    return HTTP.request(call.method, f"{base}/{call.path}", params=params, json=call.body, headers=told | (headers or {}))
 
 
 @pytest.mark.parametrize("name", WEB_APIS)
@@ -134,7 +134,7 @@ RECORDED: dict[str, tuple[str, str, dict[str, str], Any, Any, Callable[[Any], st
 @pytest.mark.parametrize("client", RECORDED)
 def test_clients_as_recorded(url: str, client: str) -> None:
     method, path, headers, params, body, title = RECORDED[client]
-    content = {"content": body} if isinstance(body, bytes) else {"json": body} if body else {}
+    content: Any = {"content": body} if isinstance(body, bytes) else {"json": body} if body else {}
     reply = HTTP.request(method, f"{url}{path}", headers={"Authorization": f"Bearer {KEY}", **headers}, params=params, **content)
     assert reply.status_code == 200, reply.text
     assert title(reply.json()) == '"Paris"'
@@ -272,8 +272,8 @@ def test_a_failing_engine_is_an_error_and_tells_nothing(url: str, name: str) -> 
 @pytest.mark.parametrize("name", SEARCHES)
 def test_headers_that_are_wrong(url: str, name: str) -> None:
     for header, value in {"X-Zerosearch-Noise": "2", "X-Zerosearch-Seed": "x", "X-Zerosearch-Faults": "empty"}.items():
-        assert "X-Zerosearch" in shape(name, send(url, name, "a", **{header: value}))
-    unknown = send(url, name, "a", **{"X-Zerosearch-Session": "nobody"})
+        assert "X-Zerosearch" in shape(name, send(url, name, "a", headers={header: value}))
+    unknown = send(url, name, "a", headers={"X-Zerosearch-Session": "nobody"})
     assert unknown.status_code == 404 and "session" in shape(name, unknown)
 
 

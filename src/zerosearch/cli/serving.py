@@ -109,7 +109,8 @@ def serve(
         if mcp:
             _serve_mcp(service)
         else:
-            _serve_http(service, host, port, drain, public_url, query if demo else "")
+            check = source["kind"] == "simulated" and "url" in source and "replay" not in source
+            _serve_http(service, host, port, drain, public_url, query if demo else "", check)
 
 
 def _serve_mcp(service: Any) -> None:
@@ -121,7 +122,7 @@ def _serve_mcp(service: Any) -> None:
     asyncio.run(serve_stdio(service))
 
 
-def _serve_http(service: Any, host: str, port: int | None, drain: float, public_url: str, query: str) -> None:
+def _serve_http(service: Any, host: str, port: int | None, drain: float, public_url: str, query: str, check: bool) -> None:
     from zerosearch.server.examples import examples
     from zerosearch.server.run import bind, serve
 
@@ -136,17 +137,20 @@ def _serve_http(service: Any, host: str, port: int | None, drain: float, public_
                 print(f"\n# {row['dialect']}: {row['client']}\n{row['curl']}")
             print(flush=True)
 
-    serve(service, listener, drain_s=drain, public_url=public_url, on_start=on_start)
+    serve(service, listener, drain_s=drain, public_url=public_url, check=check, on_start=on_start)
 
 
 def _engine(source: dict[str, Any], demo: bool, k: int, seed: int, remember: int, scratch: Path) -> tuple[Any, str]:
     """The engine, and a query to try it with."""
     from zerosearch.config import EngineConfig, make_engine
+    from zerosearch.models.chat import OpenAIChat
     from zerosearch.ports import Chat
     from zerosearch.search.registry import Surroundings, build_engine
 
     def chat(config: EngineConfig) -> Chat:
-        from zerosearch.assemble import Device, load_chat  # torch, for those who need it
+        if config.url:  # the model is elsewhere: no torch here
+            return OpenAIChat(config.url, config.model, timeout_s=config.timeout_s)
+        from zerosearch.assemble import Device, load_chat
 
         return load_chat(config, Device())
 

@@ -26,6 +26,11 @@ from zerosearch.server.service import Service
 from zerosearch.server.wire import Reason, Refused, Wire
 
 _ERRORS: dict[int | str, dict[str, Any]] = {status: {"model": NativeError} for status in (400, 401, 404, 413, 429)}
+# said in full for routes that are not JSON, whose own kind FastAPI would write there
+_JSON_ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"description": "Refused", "content": {"application/json": {"schema": {"$ref": "#/components/schemas/NativeError"}}}}
+    for status in _ERRORS
+}
 _REASON_OF = {reason.value: reason for reason in Reason}
 
 
@@ -108,7 +113,7 @@ def make_app(service: Service, *, loopback_only: bool = True) -> Gateway:
         """A curl line for each dialect."""
         return examples(service.library.base_url, q, with_key=bool(service.keys))
 
-    @app.get("/documents/{name}", tags=["pages"], dependencies=keyed, response_class=PlainTextResponse, responses=_ERRORS)
+    @app.get("/documents/{name}", tags=["pages"], dependencies=keyed, response_class=PlainTextResponse, responses=_JSON_ERRORS)
     async def document(name: str) -> PlainTextResponse:
         """A document that was found here, as text."""
         hit = service.library.open_here(name)

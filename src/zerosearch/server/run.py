@@ -13,7 +13,7 @@ from typing import Any
 
 import uvicorn
 
-from zerosearch.errors import BadConfig
+from zerosearch.errors import BadConfig, BadInput
 from zerosearch.server.app import make_app
 from zerosearch.server.service import Service
 
@@ -51,8 +51,21 @@ class _Server(uvicorn.Server):
         yield
 
 
-def serve(service: Service, listener: socket.socket, *, drain_s: float, public_url: str = "", on_start: Callable[[str], None]) -> None:
-    """Serve until a signal comes, then finish what was begun, for `drain_s` at most; a second signal ends it at once."""
+async def _checked(service: Service) -> None:
+    try:
+        await service.check()
+    except BadInput:
+        await service.aclose()
+        raise
+
+
+def serve(
+    service: Service, listener: socket.socket, *, drain_s: float, public_url: str = "", check: bool = False, on_start: Callable[[str], None]
+) -> None:
+    """Serve until a signal comes, then finish what was begun, for `drain_s` at most; a second signal ends it at once.
+
+    With `check` a first search must succeed before anything else. Raises BadInput when it does not.
+    """
     host, port = listener.getsockname()[:2]
     service.library.base_url = public_url.rstrip("/") or f"http://{f'[{host}]' if ':' in host else host}:{port}"
     app: Any = make_app(service, loopback_only=host in _LOOPBACK)
@@ -71,12 +84,13 @@ def serve(service: Service, listener: socket.socket, *, drain_s: float, public_u
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, on_signal)
-        await service.check()
+        if check:
+            await _checked(service)
         service.events.say("info", "started", url=service.library.base_url, engine=service.name)
         on_start(service.library.base_url)
         await server.serve([listener])
         service.events.say("info", "stopped", finished=not server.force_exit)
 
     factory = config.get_loop_factory()
-    with asyncio.Runner(loop_factory=factory) as runner:
+    with listener, asyncio.Runner(loop_factory=factory) as runner:
         runner.run(main())
