@@ -1,4 +1,4 @@
-"""A stand-in for a simulator's endpoint: waits, then writes five documents that hold the query. Usage: backend.py SECONDS FAULT_RATE
+"""A stand-in for a simulator's endpoint: waits half to one and a half SECONDS, then writes five documents that hold the query. Usage: backend.py SECONDS FAULT_RATE
 
 Of its replies a FAULT_RATE are faults: a third each 500, a connection that is cut, and rubbish without a document.
 """
@@ -16,7 +16,7 @@ RNG = random.Random(0)
 async def complete(request: web.Request) -> web.Response:
     body = await request.json()
     prompt = body["messages"][-1]["content"]
-    await asyncio.sleep(THINK_S)
+    await asyncio.sleep(RNG.uniform(0.5, 1.5) * THINK_S)
     if RNG.random() < FAULTS:
         kind = RNG.randrange(3)
         if kind == 0:

@@ -69,16 +69,21 @@ class Connection(asyncio.Protocol):
 
 def post(path: str, body: Any) -> bytes:
     content = json.dumps(body).encode()
-    return b"POST %s HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (
-        path.encode(),
-        len(content),
-        content,
-    )
+    head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(content)}\r\n\r\n"
+    return head.encode() + content
 
 
 async def connect(port: int) -> Connection:
     _, connection = await asyncio.get_running_loop().create_connection(Connection, "127.0.0.1", port)
     return connection
+
+
+class Failures(list[int]):
+    """Which requests did not end with 200; to be given to `closed_loop`."""
+
+    def __call__(self, i: int, reply: Reply) -> None:
+        if reply.status != 200:
+            self.append(i)
 
 
 async def closed_loop(port: int, requests: Sequence[bytes], clients: int, on_reply: Callable[[int, Reply], None]) -> float:

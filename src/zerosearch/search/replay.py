@@ -119,6 +119,7 @@ class RecordedEngine:
         self.budget = budget
         self.calls = self.hits = 0
         self._engine, self._identity, self._replays = engine, identity, bool(replay)
+        self._draws = engine if isinstance(engine, Draws) else None
         # what is finished is remembered, on the tape, or paid for again
         self._once: Coalesced[_Wanted, SearchResult] = Coalesced(self._answer, max_remembered=remember)
 
@@ -129,7 +130,7 @@ class RecordedEngine:
 
     async def search(self, request: SearchRequest) -> SearchResult:
         """Raises SearchFailed as the engine does, or when a replayed search is not on the tape; BudgetSpent before one too many."""
-        draw = self._engine.describe_draw(request) if isinstance(self._engine, Draws) else {}
+        draw = self._draws.describe_draw(request) if self._draws is not None else {}
         asked = Asked(self._identity, " ".join(request.query.split()), request.k, draw)
         return await self._once(_Wanted(asked.digest, asked, request))
 

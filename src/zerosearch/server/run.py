@@ -18,6 +18,7 @@ from zerosearch.server.app import make_app
 from zerosearch.server.service import Service
 
 _PORTS_TRIED = 20
+_KEEP_ALIVE_S = 75  # longer than clients keep an idle connection, so that none sends into one that is being closed
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -71,7 +72,13 @@ def serve(
     app: Any = make_app(service, loopback_only=host in _LOOPBACK)
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # what it has to say is in our log, or in the exit code
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=max(1, round(drain_s)), server_header=False
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="on",
+        server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=max(1, round(drain_s)),
     )
     server = _Server(config)
 
