@@ -1,6 +1,7 @@
-"""A stand-in for a simulator's endpoint: waits half to one and a half SECONDS, then writes five documents that hold the query. Usage: backend.py SECONDS FAULT_RATE
+"""A stand-in for a simulator's endpoint: it takes a half to one and a half SECONDS, and writes five documents that hold the query.
 
-Of its replies a FAULT_RATE are faults: a third each 500, a connection that is cut, and rubbish without a document.
+Usage: backend.py SECONDS FAULT_RATE. Of its replies a FAULT_RATE are faults: a third each 500, a connection that is cut, and rubbish
+without a document.
 """
 
 import asyncio

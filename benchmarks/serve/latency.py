@@ -1,4 +1,4 @@
-"""What the server adds to its back end's own time: an endpoint that takes 100–300 ms, asked directly and through the server, 64 at once.
+"""What the server adds to its back end's own time: an endpoint that takes 0.5–1.5 s, asked directly and through the server, 64 at once.
 
     python benchmarks/serve/latency.py --json -
 
@@ -15,7 +15,7 @@ from load import HERE, Reply, closed_loop, options, percentile, post, process, r
 
 
 def main() -> None:
-    args = options(__doc__ or "", requests=2_000, clients=64, think_ms=200.0, rounds=3)
+    args = options(__doc__ or "", requests=640, clients=64, think_ms=1000.0, rounds=3)
     seconds: dict[str, list[float]] = {"direct": [], "served": []}
     endpoint = process(str(HERE / "backend.py"), str(args.think_ms / 1000), "0")
     with endpoint as (_, behind), serve("--simulator", f"http://127.0.0.1:{behind}/v1") as (_, port):
