@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -17,7 +18,8 @@ from zerosearch.server.events import Events
 from zerosearch.server.limits import Keys
 from zerosearch.server.service import Service
 from zerosearch.server.sessions import Sessions
-from zerosearch.types import Question, Sampling
+from zerosearch.testing import ScriptedEngine
+from zerosearch.types import Question, Sampling, SearchRequest, SearchResult
 
 GOLD = "Ouagadougou"
 
@@ -191,6 +193,29 @@ def test_the_log_says_what_was_drawn_and_at_debug_for_what(player: Player) -> No
         ("tavily", 200, ["useful"]),
     ]
     assert lines[0]["fields"]["q"] == "a secret query" and "k-123456" not in "".join(log)
+
+
+def test_a_defect_of_ours_is_an_error_in_the_dialect_and_a_line_in_the_log() -> None:
+    def broken(request: SearchRequest) -> SearchResult:
+        raise RuntimeError(f"about {request.query}")
+
+    log: list[str] = []
+    with served(ScriptedEngine(broken), events=Events("info", write=log.append)) as service:
+        reply = post(service, "/serper/search", {"q": "a secret"})
+    assert reply.status_code == 500 and reply.json()["statusCode"] == 500 and "secret" not in reply.text
+    first = json.loads(log[0])
+    assert first["event"] == "broken" and "test_service.py" in first["where"] and "secret" not in "".join(log)
+
+
+def test_a_checkpoint_in_this_process_writes_the_documents(micro: Path) -> None:
+    from zerosearch.models.local import LocalModel
+
+    template = "question: {query} quality: {quality}"
+    model = LocalModel.load(str(micro / "simulator"), device="cpu")
+    with served(SimulatedEngine(model, template, k=2, sampling=Sampling(12), seed=0)) as service:
+        first, second = (post(service, "/retrieve", {"queries": ["where was she born?"], "topk": 2}) for _ in range(2))
+    assert first.status_code == 200 and first.json()["result"][0][0]["text"]
+    assert [d["text"] for d in first.json()["result"][0]] == [d["text"] for d in second.json()["result"][0]]
 
 
 def test_what_is_counted(service: Service) -> None:

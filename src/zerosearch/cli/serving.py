@@ -87,6 +87,10 @@ def serve(
     from zerosearch.server.service import Bounds, Service
     from zerosearch.server.sessions import Sessions
 
+    if (noise or curriculum) and not demo and source["kind"] != "simulated":
+        raise BadConfig(
+            f"{'--noise' if noise else '--curriculum'} is for a simulated engine; '{source['kind']}' tosses no coin: leave it out."
+        )
     start, end = parse_curriculum(curriculum) if curriculum else (noise, noise)
     dial = Dial(NoiseCurriculum(schedule if curriculum else "constant", start, end, steps, seed=seed), requests_per_step)
     parts: dict[str, Any] = {

@@ -144,10 +144,11 @@ def builder_of(kind: str) -> Builder:
 def build_engine(config: EngineConfig, around: Surroundings, remember: int = 0) -> SearchEngine:
     """The engine of a recipe's [engine] section, with whatever is wanted around it, and a memory of so many searches.
 
-    Raises BadInput in one line.
+    A simulated engine remembers by itself. Raises BadInput in one line.
     """
     build = builder_of(config.kind)
-    if not (config.record or config.replay or config.max_searches or config.max_usd or remember):
+    wanted = config.record or config.replay or config.max_searches or config.max_usd
+    if not wanted and (not remember or config.kind == "simulated"):
         return build(config, around)
     if config.kind == "replay":
         return RecordedEngine(None, engine_on(config.replay), replay=config.replay, remember=remember)

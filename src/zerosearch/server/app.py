@@ -166,6 +166,11 @@ def make_app(service: Service, *, loopback_only: bool = True) -> Gateway:
             native_error(Refused(reason, f"{error.detail}; GET /docs says what there is.")), error.status_code, error.headers
         )
 
+    @app.exception_handler(Exception)
+    async def broken(_: Request, error: Exception) -> JSONResponse:
+        service.events.broken(error)
+        return JSONResponse(native_error(Refused(Reason.BROKEN, "something is wrong with this server; its log says what.")), 500)
+
     plain: Callable[[], dict[str, Any]] = app.openapi
     app.openapi = lambda: with_dialects(plain())  # type: ignore[method-assign]
     return Gateway(service, app)

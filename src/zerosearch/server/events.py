@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -31,6 +32,12 @@ class Events:
         line = {"time": round(time.time(), 3), "level": level, "event": event, **what}
         with suppress(TypeError, ValueError, OSError):  # half a surrogate, or nobody reads: a log line is not worth an answer
             self._write(orjson.dumps(line, default=str).decode() + "\n")
+
+    def broken(self, error: Exception, **what: Any) -> None:
+        """A defect of ours: its kind and its place. Its message may hold anything, so it counts as private."""
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{frame.filename}:{frame.lineno}"
+        self.say("error", "broken", error=type(error).__name__, where=where, **what, private={"message": repr(error)})
 
 
 def _to_stderr(line: str) -> None:

@@ -94,7 +94,7 @@ class Gateway:
             self._service.events.say("info", "client gone", dialect=dialect.name, request=name, ms=round(seconds * 1000, 2), **log)
             return
         except Exception as error:
-            self._service.events.say("error", "broken", request=name, error=type(error).__name__, private={"message": repr(error)})
+            self._service.events.broken(error, request=name)
             refused = Refused(Reason.BROKEN, "something is wrong with this server; its log says what.")
             status, body = 500, _dumped(dialect.error(refused, 500))
         await _send(send, status, body, {"x-request-id": name, **extra})

@@ -2,6 +2,7 @@
 
 # no `from __future__ import annotations`: the SDK reads the tool's annotations, which name local things
 
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Annotated, Any
@@ -37,13 +38,19 @@ def mcp_server(service: Service) -> Any:
         headers = dict(request.headers) if request is not None else {}
         if not query.strip():
             raise ToolError("the query is empty.")
+        started, status, qualities = time.perf_counter(), 200, []
         try:
             asker = asker_of(headers, key_digest(bearer(Wire("POST", "/mcp", headers, b""))))
             answer = await service.answer([Search(query, k)], asker)
+            qualities = answer.qualities
         except Refused as refused:
-            service.events.say("info", "search", dialect="mcp", status=refused.reason.value)
+            status = refused.reason.value
             raise ToolError(refused.message) from None
-        service.events.say("info", "search", dialect="mcp", status=200, quality=answer.qualities, private={"query": query})
+        finally:
+            seconds = time.perf_counter() - started
+            service.meters.request("mcp", status, seconds)
+            ms = round(seconds * 1000, 2)
+            service.events.say("info", "search", dialect="mcp", status=status, ms=ms, quality=qualities, private={"query": query})
         (hits,) = answer.hits
         assert isinstance(hits, list)
         return [{"title": hit.title, "text": hit.text, "url": hit.url} for hit in hits]

@@ -11,6 +11,7 @@ from zerosearch.errors import BadInput, BudgetSpent, SearchFailed
 from zerosearch.ports import SearchEngine
 from zerosearch.search import close
 from zerosearch.search.replay import RecordedEngine
+from zerosearch.search.simulated import SimulatedEngine
 from zerosearch.server.dial import Dial
 from zerosearch.server.dialects import Search
 from zerosearch.server.events import Events
@@ -97,9 +98,13 @@ class Service:
         self.meters.watch_counts(self._engine_counts)
 
     def _engine_counts(self) -> dict[str, float]:
-        if not isinstance(self.engine, RecordedEngine):
-            return {}
-        return {"engine_calls": self.engine.calls, "cache_hits": self.engine.remembered + self.engine.hits}
+        match self.engine:
+            case RecordedEngine(calls=calls, hits=hits, remembered=remembered):
+                return {"engine_calls": calls, "cache_hits": hits + remembered}
+            case SimulatedEngine(draws=draws):
+                return {"engine_calls": draws.calls - draws.hits, "cache_hits": draws.hits}
+            case _:
+                return {}
 
     async def check(self) -> None:
         """Search once, so that a back end that is down or misnamed is said before anybody relies on it. Raises BadInput."""
