@@ -49,9 +49,8 @@ def log() -> list[str]:
     return []
 
 
-def engine(player: Player, template: str = SIMULATE_WEB) -> RecordedEngine:
-    simulated = SimulatedEngine(player, template, k=5, sampling=Sampling(100), seed=0, max_attempts=2)
-    return RecordedEngine(simulated, "simulated", remember=100)
+def engine(player: Player) -> SimulatedEngine:
+    return SimulatedEngine(player, SIMULATE_WEB, k=5, sampling=Sampling(100), seed=0, max_attempts=2)
 
 
 @pytest.fixture
@@ -235,3 +234,11 @@ def test_what_is_counted(service: Service) -> None:
         "zerosearch_queue 0.0",
     ):
         assert line in counted
+
+
+def test_a_real_engine_is_asked_once() -> None:
+    real = ScriptedEngine.of("a")
+    with served(RecordedEngine(real, "real", remember=2)) as service:
+        texts = [search(service, query).text for query in ("a", "a", "b", "c", "a")]  # "a" was forgotten for "c"
+        assert "zerosearch_cache_hits_total 1.0" in HTTP.get(f"{service.library.base_url}/metrics").text
+    assert [request.query for request in real.requests] == ["a", "b", "c", "a"] and texts[0] == texts[1] == texts[4]

@@ -51,7 +51,7 @@ def serve(
     max_k: Annotated[int, typer.Option("--max-k", min=1, help="Documents a search may ask for.")] = 100,
     max_query: Annotated[int, typer.Option("--max-query", min=1, help="Characters a query may have.")] = 2048,
     max_body: Annotated[int, typer.Option("--max-body", min=1024, help="Bytes a request may have.")] = 2**20,
-    remember: Annotated[int, typer.Option("--remember", min=0, help="Searches answered from memory when they come again.")] = 4096,
+    remember: Annotated[int, typer.Option("--remember", min=0, help="Real searches answered from memory when they come again.")] = 4096,
     fault: Annotated[
         list[str] | None,
         typer.Option(
@@ -88,9 +88,8 @@ def serve(
     from zerosearch.server.sessions import Sessions
 
     if (noise or curriculum) and not demo and source["kind"] != "simulated":
-        raise BadConfig(
-            f"{'--noise' if noise else '--curriculum'} is for a simulated engine; '{source['kind']}' tosses no coin: leave it out."
-        )
+        option = "--noise" if noise else "--curriculum"
+        raise BadConfig(f"{option} is for a simulated engine; '{source['kind']}' tosses no coin: leave it out.")
     start, end = parse_curriculum(curriculum) if curriculum else (noise, noise)
     dial = Dial(NoiseCurriculum(schedule if curriculum else "constant", start, end, steps, seed=seed), requests_per_step)
     parts: dict[str, Any] = {
