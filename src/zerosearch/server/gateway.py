@@ -115,6 +115,8 @@ class Gateway:
             raise Refused(Reason.NOT_FOUND, f"{dialect.name} has no {wire.path[:80]}; it has {dialect.routes[0][1]}.")
         if wire.method not in allowed:
             raise Refused(Reason.WRONG_METHOD, f"{wire.path} takes {' or '.join(allowed)}.", allow=", ".join(allowed))
+        if dialect.is_search:
+            self._service.places.check()
         # a wrong key is refused before anything else is looked at; the key may stand in the body
         key = _key(dialect, wire)
         self._service.keys.check(key)

@@ -85,12 +85,16 @@ class Places:
     def waiting(self) -> int:
         return len(self._waiting)
 
+    def check(self) -> None:
+        """Raises Refused when there is no room, not even to wait: to be asked before work is put into a request."""
+        if self.taken >= self.at_once and len(self._waiting) >= self.queue:
+            raise Refused(Reason.BUSY, "the server is busy; try again in a moment.", retry_after_s=1)
+
     async def __aenter__(self) -> None:
         if self.taken < self.at_once and not self._waiting:
             self.taken += 1
             return
-        if len(self._waiting) >= self.queue:
-            raise Refused(Reason.BUSY, "the server is busy; try again in a moment.", retry_after_s=1)
+        self.check()
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         try:
