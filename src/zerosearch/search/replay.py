@@ -84,7 +84,7 @@ class Budget:
 class _Wanted:
     """Equal when what decides the reply is."""
 
-    digest: bytes
+    key: tuple[object, ...]
     asked: Asked = field(compare=False)
     request: SearchRequest = field(compare=False)
 
@@ -132,7 +132,7 @@ class RecordedEngine:
         """Raises SearchFailed as the engine does, or when a replayed search is not on the tape; BudgetSpent before one too many."""
         draw = self._draws.describe_draw(request) if self._draws is not None else {}
         asked = Asked(self._identity, " ".join(request.query.split()), request.k, draw)
-        return await self._once(_Wanted(asked.digest, asked, request))
+        return await self._once(_Wanted((asked.query, asked.k, *sorted(draw.items())), asked, request))
 
     async def aclose(self) -> None:
         if self._engine is not None:
