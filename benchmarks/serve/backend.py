@@ -17,7 +17,8 @@ RNG = random.Random(0)
 async def complete(request: web.Request) -> web.Response:
     body = await request.json()
     prompt = body["messages"][-1]["content"]
-    await asyncio.sleep(RNG.uniform(0.5, 1.5) * THINK_S)
+    query = next(line for line in reversed(prompt.splitlines()) if line.startswith("Query: ")).removeprefix("Query: ")
+    await asyncio.sleep(random.Random(query).uniform(0.5, 1.5) * THINK_S)  # the same for the same query
     if RNG.random() < FAULTS:
         kind = RNG.randrange(3)
         if kind == 0:
@@ -26,7 +27,6 @@ async def complete(request: web.Request) -> web.Response:
             assert request.transport is not None
             request.transport.abort()
         return web.json_response({"choices": [{"message": {"content": "\n \n"}, "finish_reason": "stop"}]})
-    query = next(line for line in reversed(prompt.splitlines()) if line.startswith("Query: ")).removeprefix("Query: ")
     text = "\n".join(f"Doc {i}: {query} " + " ".join(f"word{j}" for j in range(28)) + "." for i in range(1, 6))
     return web.json_response({"choices": [{"message": {"content": text}, "finish_reason": "stop"}]})
 

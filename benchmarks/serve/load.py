@@ -86,18 +86,24 @@ class Failures(list[int]):
             self.append(i)
 
 
-async def closed_loop(port: int, requests: Sequence[bytes], clients: int, on_reply: Callable[[int, Reply], None]) -> float:
-    """All requests by so many clients, each asking when it has its answer; returns the seconds it took."""
+async def closed_loop(
+    port: int, requests: Sequence[bytes], clients: int, on_reply: Callable[[int, Reply], object], ramp_s: float = 0.0
+) -> float:
+    """All requests by so many clients, each asking when it has its answer; they begin one after the other within `ramp_s`.
+
+    Returns the seconds it took.
+    """
     waiting = iter(enumerate(requests))
 
-    async def client() -> None:
+    async def client(number: int) -> None:
+        await asyncio.sleep(number / clients * ramp_s)
         connection = await connect(port)
         for i, request in waiting:
             on_reply(i, await connection.ask(request))
         connection.close()
 
     began = time.perf_counter()
-    await asyncio.gather(*(client() for _ in range(clients)))
+    await asyncio.gather(*(client(number) for number in range(clients)))
     return time.perf_counter() - began
 
 

@@ -25,7 +25,7 @@ def test_soak() -> None:
 @pytest.mark.slow
 def test_the_others(tmp_path: Path) -> None:
     assert run("overhead.py", "--requests", "200", "--rounds", "1", "--clients", "8")["ratio"] > 0
-    assert run("latency.py", "--requests", "16", "--rounds", "1", "--think-ms", "20")["ms"]["p50"]["served"] > 10
+    assert run("latency.py", "--clients", "4", "--requests", "16", "--rounds", "1", "--think-ms", "20")["ms"]["served"]["p50"] > 10
     assert set(run("overload.py", "--seconds", "1")["statuses"]) == {"200", "503"}
     corpus, questions = tmp_path / "corpus.jsonl", tmp_path / "questions.jsonl"
     corpus.write_text("".join(json.dumps({"id": str(i), "text": f"fact number {i} about {i % 7}"}) + "\n" for i in range(600)))

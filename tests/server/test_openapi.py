@@ -12,7 +12,7 @@ from zerosearch.server.service import Service
 from zerosearch.testing import ScriptedEngine
 from zerosearch.types import SearchResult
 
-EXAMPLES = 12
+EXAMPLES = 6
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +60,6 @@ def test_what_schemathesis_tries(service: Service) -> None:
                 case.call_and_validate(headers={"Connection": "close"}, excluded_checks=ours)
 
             try_it()
-    assert tried > 100
+    assert tried > 60
     counted = HTTP.get(f"{service.library.base_url}/metrics").text
     assert 'status="500"' not in counted
