@@ -30,6 +30,7 @@ ENGINE_NEEDS: dict[str, tuple[tuple[str, ...], ...]] = {
     "search-r1": (("url",),),
     "searxng": (("url",),),
     "mcp": (("command", "url"),),
+    "replay": (("replay",),),
 }
 _SETTING_IS = {
     "model": "a folder or hub id",
@@ -37,6 +38,7 @@ _SETTING_IS = {
     "corpus": "a JSONL file with id, title and text",
     "encoder": "a folder or hub id of a Hugging Face encoder",
     "command": "what starts an MCP server",
+    "replay": "a file of recorded searches",
 }
 
 
@@ -51,6 +53,7 @@ class EngineConfig(Section):
                    FAISS index: `index_kind`, and `index_effort`, the beam of hnsw or the lists ivfpq probes (0: the kind's own)
     search-r1 serper serpapi searxng tavily brave      `url` (a default where the service has one); keys come from the environment
     mcp            `command` or `url` of an MCP server, its `tool` (needed when it has several) and the names of its arguments
+    replay         the one engine whose searches are in the file `replay`
     MODULE:NAME    an async function of yours, (query, k) -> documents
 
     `url` and `command` may name environment variables as ${NAME}, so that a recipe holds no secret. Around any of them: `record` keeps

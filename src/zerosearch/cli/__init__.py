@@ -4,6 +4,7 @@ training.py     quickstart, train, study
 evaluation.py   evaluate, ask, rescore, compare, cost, gap
 engines.py      index, search, recall
 simulator.py    collect, label, tune, card
+serving.py      serve
 viewer.py       view, report
 options.py      the options several commands share
 """
@@ -15,7 +16,7 @@ from collections.abc import Sequence
 
 import typer
 
-from zerosearch.cli import engines, evaluation, simulator, training, viewer
+from zerosearch.cli import engines, evaluation, serving, simulator, training, viewer
 from zerosearch.errors import ZeroSearchError
 from zerosearch.interrupts import ignore_interrupts, interrupt_on_terminate
 
@@ -51,6 +52,7 @@ for command in (
     simulator.card,
     viewer.view,
     viewer.report,
+    serving.serve,
 ):
     app.command()(command)
 

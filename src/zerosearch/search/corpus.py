@@ -89,6 +89,9 @@ class BM25Engine:
     def __len__(self) -> int:
         return len(self._passages)
 
+    def passage(self, position: int) -> Document:
+        return self._passages[position]
+
     async def search(self, request: SearchRequest) -> SearchResult:
         """The best `request.k` passages with a term of `request.query` in them; none is a legitimate answer."""
         return await self._engine.search(request)

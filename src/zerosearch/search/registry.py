@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from zerosearch.config import EngineConfig
-from zerosearch.errors import BadConfig, one_of
+from zerosearch.errors import BadConfig, BadFile, one_of
 from zerosearch.http import from_environment, shown_url
 from zerosearch.ports import Chat, SearchEngine
 from zerosearch.prompts import Imitated, simulator_prompt
@@ -20,6 +20,7 @@ from zerosearch.search.corpus import BM25Engine
 from zerosearch.search.hybrid import HybridEngine
 from zerosearch.search.replay import Budget, RecordedEngine
 from zerosearch.search.simulated import SimulatedEngine
+from zerosearch.search.tape import Tape
 from zerosearch.search.web import WEB_APIS, WebApi, WebEngine
 from zerosearch.types import Sampling
 
@@ -84,6 +85,21 @@ def _web(api: WebApi) -> Builder:
     return build
 
 
+def _replay(config: EngineConfig, around: Surroundings) -> SearchEngine:
+    return RecordedEngine(None, engine_on(config.replay), replay=config.replay)
+
+
+def engine_on(tape: str) -> str:
+    """The one engine whose searches are on a tape. Raises BadFile when there are several, none, or one that tosses a coin."""
+    engines = Tape(Path(tape), writable=False).engines
+    if len(engines) != 1 or next(iter(engines)).split()[0] == "simulated":
+        found = f"those of {len(engines)} engines" if len(engines) != 1 else "a simulated engine's, which also depend on its coin"
+        raise BadFile(
+            f"{tape}: engine 'replay' answers as one real engine did; these searches are {found}; name the engine, and replay={tape}."
+        )
+    return next(iter(engines))
+
+
 def _mcp(config: EngineConfig, around: Surroundings) -> SearchEngine:
     from zerosearch.search.mcp import MCPEngine
 
@@ -103,6 +119,7 @@ ENGINES: dict[str, Builder] = {
     "dense": _dense,
     "hybrid": _hybrid,
     "mcp": _mcp,
+    "replay": _replay,
     **{name: _web(api) for name, api in WEB_APIS.items()},
 }
 
@@ -124,11 +141,17 @@ def builder_of(kind: str) -> Builder:
     return ENGINES[one_of("engine", kind, ENGINES)]
 
 
-def build_engine(config: EngineConfig, around: Surroundings) -> SearchEngine:
-    """The engine of a recipe's [engine] section, with whatever is wanted around it. Raises BadInput in one line."""
+def build_engine(config: EngineConfig, around: Surroundings, remember: int = 0) -> SearchEngine:
+    """The engine of a recipe's [engine] section, with whatever is wanted around it, and a memory of so many searches.
+
+    A simulated engine remembers by itself. Raises BadInput in one line.
+    """
     build = builder_of(config.kind)
-    if not (config.record or config.replay or config.max_searches or config.max_usd):
+    wanted = config.record or config.replay or config.max_searches or config.max_usd
+    if not wanted and (not remember or config.kind == "simulated"):
         return build(config, around)
+    if config.kind == "replay":
+        return RecordedEngine(None, engine_on(config.replay), replay=config.replay, remember=remember)
     if not config.replay:
         engine = build(config, around)
     elif config.kind == "simulated":  # its coin is tossed again
@@ -137,7 +160,7 @@ def build_engine(config: EngineConfig, around: Surroundings) -> SearchEngine:
         engine = None
     ledger = Path(f"{config.record}.spent") if config.record else None
     budget = Budget(config.max_searches, config.max_usd, config.usd_per_search, ledger)
-    return RecordedEngine(engine, identity(config), record=config.record, replay=config.replay, budget=budget)
+    return RecordedEngine(engine, identity(config), record=config.record, replay=config.replay, budget=budget, remember=remember)
 
 
 # settings that say how a search is made, not what it finds

@@ -3,6 +3,7 @@
 record    a search that was made before is answered from the tape; any other is made, and put on it
 replay    a search is answered from the tape, or fails: nothing is called, so no key, index or model is needed
 budget    stops before the search that would go over it; what the tape answers costs nothing
+remember  the last so many searches are answered from memory, whatever else there is
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ class Budget:
 class _Wanted:
     """Equal when what decides the reply is."""
 
-    digest: bytes
+    key: tuple[object, ...]
     asked: Asked = field(compare=False)
     request: SearchRequest = field(compare=False)
 
@@ -103,6 +104,7 @@ class RecordedEngine:
         record: str | Path = "",
         replay: str | Path = "",
         budget: Budget | None = None,
+        remember: int = 0,
     ) -> None:
         if record and replay:
             raise BadConfig(
@@ -117,14 +119,20 @@ class RecordedEngine:
         self.budget = budget
         self.calls = self.hits = 0
         self._engine, self._identity, self._replays = engine, identity, bool(replay)
-        # what is finished is on the tape, or paid for again
-        self._once: Coalesced[_Wanted, SearchResult] = Coalesced(self._answer, max_remembered=0)
+        self._draws = engine if isinstance(engine, Draws) else None
+        # what is finished is remembered, on the tape, or paid for again
+        self._once: Coalesced[_Wanted, SearchResult] = Coalesced(self._answer, max_remembered=remember)
+
+    @property
+    def remembered(self) -> int:
+        """Searches answered from memory, or by joining one under way."""
+        return self._once.hits
 
     async def search(self, request: SearchRequest) -> SearchResult:
         """Raises SearchFailed as the engine does, or when a replayed search is not on the tape; BudgetSpent before one too many."""
-        draw = self._engine.describe_draw(request) if isinstance(self._engine, Draws) else {}
+        draw = self._draws.describe_draw(request) if self._draws is not None else {}
         asked = Asked(self._identity, " ".join(request.query.split()), request.k, draw)
-        return await self._once(_Wanted(asked.digest, asked, request))
+        return await self._once(_Wanted((asked.query, asked.k, *sorted(draw.items())), asked, request))
 
     async def aclose(self) -> None:
         if self._engine is not None:

@@ -49,6 +49,7 @@ class Tape:
         self._where: dict[bytes, int] = {}
         self._read_to = 0  # bytes
         self._lines = 0
+        self.engines: set[str] = set()
         try:
             with self._opened() as file:
                 self._catch_up(file)
@@ -105,7 +106,9 @@ class Tape:
                     file.truncate(self._read_to)
                 break
             self._lines += 1
-            self._where.setdefault(self._asked(line).digest, self._read_to)
+            asked = self._asked(line)
+            self.engines.add(asked.engine)
+            self._where.setdefault(asked.digest, self._read_to)
             self._read_to += len(line)
         file.seek(0, os.SEEK_END)
 

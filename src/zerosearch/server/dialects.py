@@ -1,0 +1,89 @@
+"""The dialects: name → how a request is read, how documents and errors are written. A dialect is an entry in the table at the end of
+retrievers.py, web_dialects.py or native.py; what our own clients know of an API (search/web.py) is not said again here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel
+
+from zerosearch.http import Call
+from zerosearch.server.library import Hit, Library
+from zerosearch.server.wire import Reason, Refused, Wire
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """One search, as a dialect understood it. What it leaves open is None or empty: headers, then the server, decide it.
+
+    `start` results are passed over, for APIs that page. `key` names the coin: the same seed, query and key draw the same.
+    """
+
+    query: str
+    k: int
+    start: int = 0
+    session: str = ""
+    question: str = ""
+    golds: tuple[str, ...] = ()
+    noise: float | None = None
+    seed: int | None = None
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What a reply is written from: the hits of each search (or why there are none), and what replies say about themselves."""
+
+    hits: Sequence[list[Hit] | Refused]
+    request_id: str
+    seconds: float
+    base_url: str
+    library: Library
+
+    @property
+    def first(self) -> list[Hit]:
+        hits = self.hits[0]
+        assert isinstance(hits, list)
+        return hits
+
+
+def bearer(wire: Wire) -> str:
+    """The key of dialects that have no key of their own: a bearer token, or X-API-Key."""
+    kind, _, token = wire.headers.get("authorization", "").partition(" ")
+    return token.strip() if kind.lower() == "bearer" else wire.headers.get("x-api-key", "")
+
+
+def detail(refused: Refused, status: int) -> Any:
+    """How FastAPI says it, and so every retriever that is written with it."""
+    return {"detail": refused.message}
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """`routes` are (method, path) below the dialect's own prefix; `client` is what a client sets, with URL for the server's address.
+
+    `model` are the fields of a request; `read` makes searches of them, `write` what is sent as JSON. `example` is a request of one query.
+    `statuses` are those that differ from the reason's own. With `partial` a search that fails leaves the others standing.
+    """
+
+    name: str
+    client: str
+    routes: tuple[tuple[str, str], ...]
+    model: type[BaseModel]
+    read: Callable[[Any], Sequence[Search]]
+    write: Callable[[Any, Served], Any]
+    example: Callable[[str, int, str], Call]
+    error: Callable[[Refused, int], Any] = detail
+    key: Callable[[Wire], str] = bearer
+    statuses: Mapping[Reason, int] = field(default_factory=dict[Reason, int])
+    max_k: int = 100
+    max_words: int = 10_000
+    max_characters: int = 1_000_000
+    strict: bool = False
+    partial: bool = False
+    is_search: bool = True
+
+    def status(self, reason: Reason) -> int:
+        return self.statuses.get(reason, reason.value)

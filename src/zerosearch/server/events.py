@@ -1,0 +1,45 @@
+"""The server's log: a JSON object a line on stderr. No key ever; what was searched for only at debug, or when it is asked for."""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import orjson
+
+from zerosearch.errors import one_of
+
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+class Events:
+    def __init__(self, level: str = "info", *, queries: bool = False, write: Callable[[str], object] | None = None) -> None:
+        self._level = LEVELS[one_of("log level", level, LEVELS)]
+        self.queries = queries or self._level == LEVELS["debug"]
+        self._write = write or _to_stderr
+
+    def say(self, level: str, event: str, **what: Any) -> None:
+        """`private` among `what` is left out unless queries may be logged."""
+        if LEVELS[level] < self._level:
+            return
+        private = what.pop("private", None)
+        if private and self.queries:
+            what |= private
+        line = {"time": round(time.time(), 3), "level": level, "event": event, **what}
+        with suppress(TypeError, ValueError, OSError):  # half a surrogate, or nobody reads: a log line is not worth an answer
+            self._write(orjson.dumps(line, default=str).decode() + "\n")
+
+    def broken(self, error: Exception, **what: Any) -> None:
+        """A defect of ours: its kind and its place. Its message may hold anything, so it counts as private."""
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{frame.filename}:{frame.lineno}"
+        self.say("error", "broken", error=type(error).__name__, where=where, **what, private={"message": repr(error)})
+
+
+def _to_stderr(line: str) -> None:
+    sys.stderr.write(line)
+    sys.stderr.flush()

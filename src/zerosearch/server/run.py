@@ -1,0 +1,103 @@
+"""A server from start to end: a port, uvicorn, a first search, and an end without loss on SIGTERM or Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+
+from zerosearch.errors import BadConfig, BadInput
+from zerosearch.server.app import make_app
+from zerosearch.server.service import Service
+
+_PORTS_TRIED = 20
+_KEEP_ALIVE_S = 75  # longer than clients keep an idle connection, so that none sends into one that is being closed
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def bind(host: str, port: int, *, search: bool) -> socket.socket:
+    """A listening socket; with `search` one of the next ports when this one is taken. Raises BadConfig."""
+    last = port + _PORTS_TRIED if search else port
+    for candidate in range(port, last + 1):
+        try:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            listener = socket.socket(family)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host, candidate))
+            listener.listen(2048)
+            return listener
+        except OSError as error:
+            listener.close()
+            if error.errno != errno.EADDRINUSE:
+                raise BadConfig(
+                    f"cannot listen at {host}:{candidate} ({error.strerror or error}); choose another --host or --port."
+                ) from error
+        except OverflowError:
+            break
+    tried = f"ports {port} to {last} are" if search else f"port {port} is"
+    raise BadConfig(f"{tried} taken at {host}; choose another --port, or 0 for any that is free.")
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Ours alone: uvicorn would send the signal once more when all is done, and a clean end would look like a kill."""
+        yield
+
+
+async def _checked(service: Service) -> None:
+    try:
+        await service.check()
+    except BadInput:
+        await service.aclose()
+        raise
+
+
+def serve(
+    service: Service, listener: socket.socket, *, drain_s: float, public_url: str = "", check: bool = False, on_start: Callable[[str], None]
+) -> None:
+    """Serve until a signal comes, then finish what was begun, for `drain_s` at most; a second signal ends it at once.
+
+    With `check` a first search must succeed before anything else. Raises BadInput when it does not.
+    """
+    host, port = listener.getsockname()[:2]
+    service.library.base_url = public_url.rstrip("/") or f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    app: Any = make_app(service, loopback_only=host in _LOOPBACK)
+    logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # what it has to say is in our log, or in the exit code
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="on",
+        server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=max(1, round(drain_s)),
+    )
+    server = _Server(config)
+
+    def on_signal() -> None:
+        server.force_exit = server.should_exit
+        server.should_exit = True
+        service.ready = False
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, on_signal)
+        if check:
+            await _checked(service)
+        service.events.say("info", "started", url=service.library.base_url, engine=service.name)
+        on_start(service.library.base_url)
+        await server.serve([listener])
+        service.events.say("info", "stopped", finished=not server.force_exit)
+
+    factory = config.get_loop_factory()
+    with listener, asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main())
