@@ -51,11 +51,11 @@ def require_writable(path: Path, what: str, folder: bool = False) -> None:
                 parent.rmdir()
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, content: str | bytes) -> None:
     """All of it or nothing: a reader, or a kill, never meets half a file."""
     partial = path.with_name(f".{path.name}.partial")
     try:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_bytes(content if isinstance(content, bytes) else content.encode())
         os.replace(partial, path)
     except BaseException:
         with suppress(OSError):

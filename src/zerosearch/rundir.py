@@ -99,9 +99,7 @@ class RunDirectory:
         file = self.path / f"evaluation-{when}.jsonl.gz"
         lines = "".join(json.dumps(trajectory_row(t, step, "evaluate")) + "\n" for t in trajectories)
         with writing(file, self.go_on):
-            partial = file.with_name(f".{file.name}.partial")
-            partial.write_bytes(gzip.compress(lines.encode(), compresslevel=3, mtime=0))
-            os.replace(partial, file)
+            write_atomically(file, gzip.compress(lines.encode(), compresslevel=3, mtime=0))
 
     def _append(self, path: Path, data: bytes) -> None:
         with writing(path, self.go_on):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from zerosearch.cli.options import JsonOption, SeedOption, console, write_json
+from zerosearch.cli.options import JsonOption, SeedOption, console, to_folder, write_json
 from zerosearch.config import Recipe, load_recipe
 from zerosearch.errors import BadConfig, RunFailed
 
@@ -72,7 +72,7 @@ def _resumed(directory: str, files: list[str], settings: list[str]) -> Recipe:
 def study(
     claims: Annotated[list[str] | None, typer.Argument(help="Which claims; none: all of them.", metavar="CLAIM…")] = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many seeds of each arm.")] = 5,
-    out: Annotated[Path, typer.Option("--out", help="Where the runs and the page go.")] = Path("runs/study"),
+    out: Annotated[Path, to_folder("--out", help="Where the runs and the page go.")] = Path("runs/study"),
     page_only: Annotated[bool, typer.Option("--page-only", help="Run nothing; write the page of what is finished.")] = False,
     json_file: JsonOption = None,
 ) -> None:

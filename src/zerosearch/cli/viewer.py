@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from zerosearch.cli.options import console
+from zerosearch.cli.options import console, to_file
 from zerosearch.errors import BadConfig, BadFile
 
 
@@ -69,7 +69,7 @@ def view(
 
 def report(
     run: Annotated[Path, typer.Argument(help="The directory of a run, an evaluation or a study.", metavar="RUN")],
-    out: Annotated[Path | None, typer.Option("--out", help="By default report.html in the run.", metavar="FILE")] = None,
+    out: Annotated[Path | None, to_file("--out", help="By default report.html in the run.")] = None,
 ) -> None:
     """Write the page of a run as one HTML file that opens without a network."""
     from zerosearch.viewer.report import write_report

@@ -150,8 +150,6 @@ def build_engine(config: EngineConfig, around: Surroundings, remember: int = 0) 
     wanted = config.record or config.replay or config.max_searches or config.max_usd
     if not wanted and (not remember or config.kind == "simulated"):
         return build(config, around)
-    if config.kind == "replay":
-        return RecordedEngine(None, engine_on(config.replay), replay=config.replay, remember=remember)
     if not config.replay:
         engine = build(config, around)
     elif config.kind == "simulated":  # its coin is tossed again
@@ -160,7 +158,8 @@ def build_engine(config: EngineConfig, around: Surroundings, remember: int = 0) 
         engine = None
     ledger = Path(f"{config.record}.spent") if config.record else None
     budget = Budget(config.max_searches, config.max_usd, config.usd_per_search, ledger)
-    return RecordedEngine(engine, identity(config), record=config.record, replay=config.replay, budget=budget, remember=remember)
+    name = engine_on(config.replay) if config.kind == "replay" else identity(config)
+    return RecordedEngine(engine, name, record=config.record, replay=config.replay, budget=budget, remember=remember)
 
 
 # settings that say how a search is made, not what it finds
