@@ -7,8 +7,8 @@ PYTHON ?=
 ARGS ?=
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt
-# Two OpenMP threads on two busy cores can be six times slower than one.
-PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q
+# Two OpenMP threads on two busy cores can be six times slower than one; two processes of tests are not, each with whole files.
+PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q --numprocesses 2 --dist loadfile
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
