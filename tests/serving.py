@@ -13,7 +13,7 @@ import uvicorn
 
 from zerosearch.ports import SearchEngine
 from zerosearch.server.app import make_app
-from zerosearch.server.run import bind
+from zerosearch.listener import bind
 from zerosearch.server.service import Service
 from zerosearch.types import Document
 

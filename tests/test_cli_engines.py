@@ -70,7 +70,16 @@ def test_what_is_printed_for_people(corpus: str, benchmark: str, capsys: pytest.
     assert capsys.readouterr().out == "(no documents)\n"
     assert run(["recall", "--benchmark", benchmark, "--corpus", corpus]) == 0
     printed = capsys.readouterr().err
-    assert "recall@5 0.667 [" in printed and "left out: 1 yes/no questions, 0 failed searches" in printed
+    assert "recall@5 0.667 [" in printed and "left out: 1 yes/no questions, 0 that no answer can match, 0 failed searches" in printed
+
+
+def test_recall_by_name_leaves_out_what_no_answer_can_match(corpus: str, benchmark: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """NQ in the wild has golds such as '---'."""
+    with Path(benchmark).open("a") as file:
+        file.write('{"id": "wild", "question": "what?", "golden_answers": ["---"]}\n')
+    Path(benchmark).rename(tmp_path / "nq.jsonl")
+    result = said(capsys, "recall", "--benchmark", "nq", "--benchmarks", str(tmp_path), "--corpus", corpus, "--k", "1")
+    assert (result["n"], result["left_out_yes_no"], result["excluded"]) == (3, 1, ["wild"])
 
 
 def test_record_and_replay(corpus: str, benchmark: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -186,6 +195,8 @@ UNWRITABLE = {
     "tune --out": ["tune", "d", "--model", "m", "--out", "/proc/no"],
     "card --html": ["card", "m", "--searches", "d", "--html", "/proc/no.html"],
     "a folder": ["rescore", "x.jsonl", "--json", "/"],
+    "--record in no place": ["evaluate", "--benchmark", "b.jsonl", "--policy", "p", "--corpus", "c", "--record", "/proc/no/tape.jsonl"],
+    "--record is a folder": ["recall", "--benchmark", "b.jsonl", "--corpus", "c", "--record", "/"],
 }
 
 
@@ -194,7 +205,7 @@ def test_what_cannot_be_written_is_said_before_the_work(name: str, capsys: pytes
     """Before anything else that is wrong with the command: none of the files it reads is there."""
     assert run(UNWRITABLE[name]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "cannot write the " in line and UNWRITABLE[name][-1] in line
+    assert "cannot write the " in line and UNWRITABLE[name][-1].removesuffix("/tape.jsonl") in line
 
 
 def test_looking_whether_it_can_be_written_leaves_nothing(tmp_path: Path) -> None:
@@ -203,4 +214,5 @@ def test_looking_whether_it_can_be_written_leaves_nothing(tmp_path: Path) -> Non
     for file in (kept, tmp_path / "new.json"):
         assert run(["rescore", str(tmp_path / "nowhere.jsonl"), "--json", str(file)]) == 2
     assert run(["tune", "d", "--model", "m", "--out", str(tmp_path / "a" / "b")]) == 2
+    assert run(["recall", "--benchmark", "nowhere.jsonl", "--corpus", "c", "--record", str(tmp_path / "new" / "tape.jsonl")]) == 2
     assert [p.name for p in tmp_path.iterdir()] == ["kept.json"] and kept.read_text() == "old"

@@ -18,7 +18,7 @@ FLOORS = {
         *("tags", "prompts", "scoring", "rewards", "curriculum", "config", "engine_config", "files"),
         *("rl", "rl.advantages", "rl.losses", "rl.algorithms"),
     ],
-    "bodies": ["search", "search.*", "models", "models.*", "http", "testing", "progress", "interrupts"],
+    "bodies": ["search", "search.*", "models", "models.*", "http", "listener", "testing", "progress", "interrupts"],
     "flow": ["rollout"],
     "loops": [
         "rl.*",

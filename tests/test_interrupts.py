@@ -96,4 +96,15 @@ def test_interrupted_before_it_has_begun(micro: Path, tmp_path: Path) -> None:
     with open(tmp_path / "fifo" / "config.toml", "w"):  # returns when the other side has opened it
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=PATIENCE_S)
-    assert (process.returncode, said) == (1, "zerosearch: interrupted before anything was written; run the same command again.\n")
+    assert (process.returncode, said) == (1, "zerosearch: interrupted, nothing is left half written; run the same command again.\n")
+
+
+def test_interrupted_while_the_command_line_is_imported(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("import sys, time\nsys.stdout.write('importing\\n')\nsys.stdout.flush()\ntime.sleep(600)\n")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "zerosearch", "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])},
+    )  # fmt: skip
+    assert process.stdout and process.stdout.readline() == "importing\n"
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=PATIENCE_S) == ("", "") and process.returncode == -signal.SIGINT  # 130, says a shell

@@ -1,8 +1,20 @@
-"""`python -m zerosearch` is the `zerosearch` command."""
+"""Where the `zerosearch` command begins, and `python -m zerosearch`."""
 
+import signal
 import sys
 
-from zerosearch.cli import main
+
+def main() -> None:
+    """The command line. While it is being imported Ctrl-C just ends the process, as it ends any that knows nothing of it: 130 in a shell."""
+    listens = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # a background job of a shell script does not
+    if listens:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from zerosearch import cli
+
+    if listens:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    cli.main()
+
 
 if __name__ == "__main__":
     sys.exit(main())

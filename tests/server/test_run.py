@@ -18,8 +18,6 @@ import pytest
 
 from serving import HTTP
 from zerosearch.cli import run
-from zerosearch.errors import BadConfig
-from zerosearch.server.run import bind
 
 BACK_END = """
 import asyncio, sys
@@ -158,19 +156,6 @@ def test_a_back_end_that_is_killed_under_load() -> None:
         behind.wait()
         assert behind.stdout is not None
         behind.stdout.close()
-
-
-def test_a_port_that_is_taken() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        with pytest.raises(BadConfig, match=f"port {port} is taken"):
-            bind("127.0.0.1", port, search=False)
-        with bind("127.0.0.1", port, search=True) as other:
-            assert port < other.getsockname()[1] <= port + 20
-    with pytest.raises(BadConfig, match="cannot listen at"):
-        bind("203.0.113.1", 8080, search=True)
 
 
 WRONG = {

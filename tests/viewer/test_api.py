@@ -86,6 +86,29 @@ def test_compare_finds_the_questions_that_one_answers(run_dir: Path, make_trajec
     assert em["difference"] == 0.25 and em["low"] <= 0.25 <= em["high"] and 0 < em["p"] <= 1
 
 
+def test_three_runs_are_one_table_and_every_pair(run_dir: Path, make_trajectory: Callable[..., dict[str, Any]]) -> None:
+    """Of four questions all three were asked two, and one of these is another question in the third run."""
+    record = make_trajectory(0, 0, "evaluate", random.Random(0))
+    for name, asked in (("a", {"1": 1.0, "2": 0.0, "3": 1.0}), ("b", {"1": 0.0, "2": 1.0, "4": 1.0}), ("c", {"1": 1.0, "2": 1.0})):
+        folder = run_dir.parent / "three" / name
+        folder.mkdir(parents=True)
+        (folder / "evaluation.json").write_text('{"seed": 7}')
+        (folder / "summary.json").write_text(json.dumps({"seed": 7, "n": 3, "cover_em": {"mean": 0.5, "low": 0.1, "high": 0.9}} if name == "b" else {}))
+        rows = [
+            record | {"question": {"id": i, "text": f"{'other' if name + i == 'c2' else 'q'}{i}", "golden_answers": ["x"]}}
+            | {"scores": {"em": em, "f1": em, "cover_em": em}}
+            for i, em in asked.items()
+        ]  # fmt: skip
+        (folder / "trajectories.jsonl.gz").write_bytes(gzip.compress("".join(json.dumps(r) + "\n" for r in rows).encode()))
+    found = api_of(run_dir.parent / "three").answer("compare", {})
+    together = found["together"]
+    assert (together["runs"], together["n"], len(found["pairs"])) == (["a", "b", "c"], 1, 3)
+    rows = {row["label"]: [figure and figure["mean"] for figure in row["figures"]] for row in together["rows"]}
+    assert rows["EM, held out"] == [1.0, 0.0, 1.0] and rows["Cover EM, trained"] == [None, 0.5, None]
+    assert not any(label.startswith("Seed") for label in rows)  # a setting is no figure
+    assert api_of(run_dir.parent / "three").answer("compare", {"run": ["a", "b"]})["together"] is None
+
+
 def test_a_study_is_a_table(tmp_path: Path) -> None:
     claim = {"id": "mask", "claim": "masking helps", "paper": 1.53, "ours": 0.12, "interval": [0.02, 0.2], "n": 5, "verdict": "reproduced",
              "plot": {"x": [1, 2], "series": [{"label": "on", "values": [0.1, 0.2]}, {"label": "bad", "values": [1]}]}}  # fmt: skip
@@ -95,6 +118,13 @@ def test_a_study_is_a_table(tmp_path: Path) -> None:
     assert (first["ours"], first["low"], first["verdict"]) == ("0.12", 0.02, "reproduced")
     assert [s["label"] for s in first["chart"]["series"]] == ["on"]
     assert (empty["id"], empty["claim"], empty["chart"]) == ("2", "", None)
+
+
+@pytest.mark.parametrize("text", ['{"arms": {"a": {"0": {"em": 0.5}}}}', "[]", '{"claims": [{"id":'])
+def test_a_study_of_an_older_version_or_cut_says_what_writes_its_claims(tmp_path: Path, text: str) -> None:
+    (tmp_path / "study.json").write_text(text)
+    (study,) = api_of(tmp_path).answer("study", {})["studies"]
+    assert study["claims"] == [] and "zerosearch study --page-only" in study["about"]
 
 
 def test_an_evaluation_is_looked_at_like_a_run(run_dir: Path) -> None:

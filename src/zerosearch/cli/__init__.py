@@ -67,8 +67,8 @@ def run(arguments: Sequence[str]) -> int:
         return _complain(f"{getattr(error, 'message', error)} (zerosearch --help lists what there is)", 2)
     except OSError as error:
         return _complain(f"cannot read or write {error.filename or 'a file'} ({error.strerror or error}); mend that and try again.", 1)
-    if code == _INTERRUPTED:  # a training run says itself how to go on; no other command has written anything yet
-        return _complain("interrupted before anything was written; run the same command again.", 1)
+    if code == _INTERRUPTED:  # what can go on says so itself
+        return _complain("interrupted, nothing is left half written; run the same command again.", 1)
     return code if isinstance(code, int) else 0
 
 

@@ -9,10 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from zerosearch.cli.options import (
+    BenchmarkOption,
+    BenchmarksOption,
     EncoderOption,
     IndexDirOption,
     IndexKindOption,
     JsonOption,
+    LimitOption,
     PassagePrefixOption,
     PoolingOption,
     SeedOption,
@@ -85,17 +88,16 @@ def search(
 
 @takes_engine
 def recall(
-    benchmark: Annotated[
-        str, typer.Option("--benchmark", help="Questions: JSONL or JSONL.gz with id, question, golden_answers.", metavar="FILE")
-    ],
+    benchmark: BenchmarkOption,
     source: dict[str, Any],
     k: Annotated[str, typer.Option("--k", help="Depths, for instance 1,5,20.")] = "1,5,20",
-    limit: Annotated[int, typer.Option("--limit", min=0, help="A seeded sample of this many questions; 0 is all.")] = 0,
+    benchmarks: BenchmarksOption = "",
+    limit: LimitOption = 0,
     seed: SeedOption = 0,
     json_file: JsonOption = None,
 ) -> None:
     """How often an engine finds the answer: share of questions with a gold answer in the top k, with a 95% interval."""
-    from zerosearch.evaluation.questions import load_questions
+    from zerosearch.evaluation.benchmarks import load_benchmark
     from zerosearch.evaluation.recall import recall
     from zerosearch.progress import Progress
 
@@ -103,7 +105,8 @@ def recall(
         depths = [int(part) for part in k.split(",")]
     except ValueError:
         raise BadConfig(f"--k '{k}' is no list of numbers; for instance --k 1,5,20.") from None
-    questions = load_questions(benchmark, limit=limit or None, seed=seed)
+    loaded = load_benchmark(benchmark, benchmarks, limit or None, seed)
+    questions, excluded = loaded.questions, list(loaded.excluded)
     engine = _engine(source, max(*depths, 1), seed)
     with Progress("searching", console) as progress:
         done = 0
@@ -114,11 +117,12 @@ def recall(
             progress.step(done, len(questions))
 
         found = asyncio.run(recall(engine, questions, depths, on_done=count))
-    result = {"benchmark": benchmark, "engine": source, "seed": seed, **found.as_dict()}
+    result = {"benchmark": benchmark, "engine": source, "seed": seed, "excluded": excluded, **found.as_dict()}
     if json_file is None:
         for depth, estimate in found.at.items():
             console.print(f"recall@{depth} {estimate.mean:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]  n {estimate.n}", highlight=False)
-        console.print(f"left out: {found.yes_no} yes/no questions, {len(found.failures)} failed searches", highlight=False)
+        left_out = f"{found.yes_no} yes/no questions, {len(excluded)} that no answer can match, {len(found.failures)} failed searches"
+        console.print(f"left out: {left_out}", highlight=False)
     write_json(result, json_file)
     if found.failures:
         raise RunFailed(f"{len(found.failures)} of {len(found.failures) + found.n} searches failed; the first: {found.failures[0][1]}")

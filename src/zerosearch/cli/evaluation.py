@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from zerosearch.cli.options import (
+    BenchmarkOption,
+    BenchmarksOption,
     CorpusOption,
     EngineOption,
     JsonOption,
+    LimitOption,
     PolicyOption,
     PromptOption,
     SeedOption,
@@ -27,18 +31,6 @@ from zerosearch.cli.options import (
 )
 from zerosearch.errors import RunFailed
 
-BenchmarkOption = Annotated[
-    str,
-    typer.Option(
-        "--benchmark",
-        help="nq, triviaqa, popqa, hotpotqa, 2wiki, musique, bamboogle; or a JSONL, .gz or .parquet file of questions.",
-        metavar="NAME|FILE",
-    ),
-]
-BenchmarksOption = Annotated[
-    str,
-    typer.Option("--benchmarks", help="A folder with NAME.jsonl[.gz], instead of a download; or $ZEROSEARCH_BENCHMARKS.", metavar="DIR"),
-]
 StyleOption = Annotated[
     str, typer.Option("--policy-style", help="How to talk to an endpoint: chat, completions (raw text), or by token ids: vllm, sglang.")
 ]
@@ -49,7 +41,6 @@ ModelOption = Annotated[
 ]
 AgentOption = Annotated[str, typer.Option("--agent", help="zerosearch, direct, cot, rag, ra-agent, search-o1 or r1.")]
 DistilOption = Annotated[str, typer.Option("--distil-prompt", help="search-o1: a file for the step that reads documents.", metavar="FILE")]
-LimitOption = Annotated[int, typer.Option("--limit", min=0, help="A seeded sample of this many questions; 0 is all.")]
 TemperatureOption = Annotated[float, typer.Option("--temperature", min=0.0, help="0 is greedy.")]
 ConcurrencyOption = Annotated[int, typer.Option("--concurrency", min=1, help="Questions in the air at a time.")]
 PricesOption = Annotated[str, typer.Option("--prices", help="A price table (TOML) instead of the package's.", metavar="FILE")]
@@ -97,7 +88,8 @@ def evaluate(
         seed,
     )
     questions, table = load_benchmark(benchmark, benchmarks, limit or None, seed), load_prices(prices)
-    result = evaluate_benchmark(questions, assemble(wanted), table, out, concurrency, console)
+    with _interruptible(out):
+        result = evaluate_benchmark(questions, assemble(wanted), table, out, concurrency, console)
     if result["excluded"]:
         console.print(f"{len(result['excluded'])} questions excluded: no golden answer is left after normalisation", soft_wrap=True)
     if json_file is None:
@@ -222,11 +214,21 @@ def gap(
         for side, source in sources.items()
     }  # fmt: skip
     questions = load_benchmark(benchmark, benchmarks, limit or None, seed)
-    report = evaluate_both(questions, wanted, out, concurrency, console)
+    with _interruptible(out):
+        report = evaluate_both(questions, wanted, out, concurrency, console)
     if str(json_file) != "-":
         print(as_markdown(report))
     write_json(report, json_file)
     _say_what_failed(report["failures"], out)
+
+
+@contextmanager
+def _interruptible(out: Path | None) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        kept = f"what was answered is kept in {out}, and the same command goes on" if out else "nothing is kept without --out DIR"
+        raise RunFailed(f"stopped; {kept}.") from None
 
 
 def _say_what_failed(failures: Sequence[Mapping[str, str]], out: Path | None) -> None:

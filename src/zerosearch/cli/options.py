@@ -32,11 +32,31 @@ def _writable_folder(folder: Path | None) -> Path | None:
     return folder
 
 
+def _writable_tape(tape: str) -> str:
+    if tape:  # its folder is made when there is none
+        there = Path(tape).exists()
+        require_writable(Path(tape) if there else Path(tape).parent, "the file" if there else "the directory", folder=not there)
+    return tape
+
+
 # checked as soon as they are read: a place that cannot be written is said before the work
 to_file = functools.partial(typer.Option, metavar="FILE", callback=_writable_file)
 to_folder = functools.partial(typer.Option, metavar="DIR", callback=_writable_folder)
 
 JsonOption = Annotated[Path | None, to_file("--json", help="Write one JSON object to this file; - is stdout.")]
+BenchmarkOption = Annotated[
+    str,
+    typer.Option(
+        "--benchmark",
+        help="nq, triviaqa, popqa, hotpotqa, 2wiki, musique, bamboogle; or a JSONL, .gz or .parquet file of questions.",
+        metavar="NAME|FILE",
+    ),
+]
+BenchmarksOption = Annotated[
+    str,
+    typer.Option("--benchmarks", help="A folder with NAME.jsonl[.gz], instead of a download; or $ZEROSEARCH_BENCHMARKS.", metavar="DIR"),
+]
+LimitOption = Annotated[int, typer.Option("--limit", min=0, help="A seeded sample of this many questions; 0 is all.")]
 PolicyOption = Annotated[
     str, typer.Option("--policy", help="A model: a folder, a run directory, a Hugging Face hub id, or an endpoint's URL (http://…/v1).")
 ]
@@ -64,7 +84,9 @@ QueryPrefixOption = Annotated[str, typer.Option("--query-prefix", help="Put befo
 PassagePrefixOption = Annotated[str, typer.Option("--passage-prefix", help="Put before every passage; E5: 'passage: '.")]
 CommandOption = Annotated[str, typer.Option("--command", help="What starts an MCP server, as in a shell.")]
 ToolOption = Annotated[str, typer.Option("--tool", help="The MCP server's search tool.")]
-RecordOption = Annotated[str, typer.Option("--record", help="Keep what is found in this file, and ask nothing twice.", metavar="FILE")]
+RecordOption = Annotated[
+    str, typer.Option("--record", help="Keep what is found in this file, and ask nothing twice.", metavar="FILE", callback=_writable_tape)
+]
 ReplayOption = Annotated[str, typer.Option("--replay", help="Ask this file only; what it lacks is an error.", metavar="FILE")]
 MaxSearchesOption = Annotated[int, typer.Option("--max-searches", min=0, help="Stop before one search more; 0 is no limit.")]
 MaxUsdOption = Annotated[float, typer.Option("--max-usd", min=0.0, help="Stop before going over, at --usd-per-search; 0 is no limit.")]

@@ -127,7 +127,8 @@ def _serve_mcp(service: Any) -> None:
 
 def _serve_http(service: Any, host: str, port: int | None, drain: float, public_url: str, query: str, check: bool) -> None:
     from zerosearch.server.examples import examples
-    from zerosearch.server.run import bind, serve
+    from zerosearch.listener import bind
+    from zerosearch.server.run import serve
 
     listener = bind(host, _PORT if port is None else port, search=port is None)
     if host not in ("127.0.0.1", "localhost", "::1") and not service.keys:

@@ -80,13 +80,13 @@ def study(
     from zerosearch.lab.findings import collect
     from zerosearch.lab.study import Study
     from zerosearch.lab.study import study as run_study
-    from zerosearch.lab.study_page import write_page
+    from zerosearch.lab.study_page import whole, write_page
 
     failures = {} if page_only else run_study(claims or [], seeds, out, console)
     data = collect(Study(out))
     write_page(data, out)
     console.print(f"page: {out / 'study.md'}", soft_wrap=True)
-    write_json(data, json_file)
+    write_json(whole(data), json_file)
     if failures:
         name, why = next(iter(failures.items()))
         raise RunFailed(f"{len(failures)} of the study's jobs failed, the first {name}: {why}; the same command tries them again.")

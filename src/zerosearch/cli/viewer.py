@@ -16,6 +16,7 @@ from rich.console import Console
 
 from zerosearch.cli.options import console, to_file
 from zerosearch.errors import BadConfig, BadFile
+from zerosearch.listener import bind
 
 
 def view(
@@ -47,11 +48,11 @@ def view(
     from zerosearch.viewer.api import Api
 
     try:
-        from zerosearch.viewer.server import free_port, serve
+        from zerosearch.viewer.server import serve
     except ImportError as error:
         raise BadConfig("the live page needs FastAPI: pip install 'zerosearch[view]'; or write a file: zerosearch report RUN.") from error
     api = Api(open_runs(paths, keep_index=True), studies)
-    listener = free_port(port)
+    listener = bind("127.0.0.1", port, search=True)
     taken = listener.getsockname()[1]
     if taken != port:
         console.print(f"port {port} is taken; {taken} is free", highlight=False)

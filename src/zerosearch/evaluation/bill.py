@@ -67,7 +67,8 @@ def work_of(path: Path) -> tuple[str, Work]:
             raise BadFile(f"the evaluation in '{path}' is not done; run the same evaluate command again to go on.")
         stored = json.loads(evaluation.costs.read_text())
         engine = (evaluation.read_config()["engine"] or {}).get("kind")
-        return "evaluation", Work(engine=engine, model=stored["model"], **{name: stored[name] for name in _FIELDS})
+        paid = stored.get("paid_searches")
+        return "evaluation", Work(engine=engine, model=stored["model"], paid_searches=paid, **{name: stored[name] for name in _FIELDS})
     if run.config.exists():
         return "training", _training_work(run)
     raise BadFile(f"'{path}' holds neither a training run nor an evaluation; name the directory that train or evaluate --out wrote.")

@@ -51,7 +51,10 @@ class Prices(_Table):
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a run did. `model` is the name of an endpoint's model, None for one in this process, which costs its seconds instead."""
+    """What a run did. `model` is the name of an endpoint's model, None for one in this process, which costs its seconds instead.
+
+    `paid_searches` are those that reached the engine; None: all of them, no tape answered any.
+    """
 
     searches: int
     engine: str | None
@@ -61,6 +64,7 @@ class Work:
     cpu_s: float
     gpu_s: float
     model: str | None = None
+    paid_searches: int | None = None
 
 
 def load_prices(file: str = "") -> Prices:
@@ -80,14 +84,15 @@ def load_prices(file: str = "") -> Prices:
 
 
 def cost_of(work: Work, prices: Prices) -> dict[str, Any]:
-    """`{"searches", "prompt_tokens", "new_tokens", "wall_s", "cpu_s", "gpu_s", "usd": {…, "total"}, "unpriced"}`."""
+    """`{"searches", "paid_searches", "prompt_tokens", "new_tokens", "wall_s", "cpu_s", "gpu_s", "usd": {…, "total"}, "unpriced"}`."""
     unpriced: list[str] = []
     searches_usd = tokens_usd = 0.0
-    if work.searches:
+    paid = work.searches if work.paid_searches is None else work.paid_searches
+    if paid:
         per_1000 = prices.usd_per_1000_searches.get(work.engine or "")
         if per_1000 is None:
             unpriced.append(f"searches of {work.engine}")
-        searches_usd = work.searches * (per_1000 or 0.0) / 1000
+        searches_usd = paid * (per_1000 or 0.0) / 1000
     if work.model is not None:
         token_price = prices.usd_per_million_tokens.get(work.model)
         if token_price is None:
@@ -98,6 +103,7 @@ def cost_of(work: Work, prices: Prices) -> dict[str, Any]:
     usd = {"searches": searches_usd, "tokens": tokens_usd, "compute": compute_usd, "total": searches_usd + tokens_usd + compute_usd}
     return {
         "searches": work.searches,
+        "paid_searches": paid,
         "prompt_tokens": work.prompt_tokens,
         "new_tokens": work.new_tokens,
         "wall_s": work.wall_s,

@@ -3,7 +3,7 @@
 DIR/
 ├── evaluation.json         what was asked of whom; started again with anything else, the directory is refused
 ├── trajectories.jsonl.gz   a row a question: spans with their authors, searches, answer, scores, tokens; at the end in the file's order
-├── timings.jsonl           seconds a question and a session; the only file but costs.json that a repetition does not give again to the byte
+├── timings.jsonl           seconds a question, and what the session has spent; it and costs.json alone are not the same at a repetition
 ├── summary.json            the figures
 └── costs.json              searches, tokens, seconds, dollars
 """
@@ -15,7 +15,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,13 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Seconds:
-    """Of a whole evaluation, over all its sessions. `gpu` is the time that a GPU was held by this process."""
+class Spent:
+    """Of a whole evaluation, over all its sessions: `gpu_s` is the time that a GPU was held, `paid_searches` are those no tape answered."""
 
-    wall: float = 0.0
-    cpu: float = 0.0
-    gpu: float = 0.0
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+    gpu_s: float = 0.0
+    paid_searches: int = 0
 
 
 class EvaluationDirectory:
@@ -106,14 +107,14 @@ class EvaluationDirectory:
         with self._written():
             write_atomically(file, json.dumps(content, indent=2) + "\n")
 
-    def seconds(self) -> Seconds:
+    def spent(self) -> Spent:
         """Added up over the sessions; a killed session counts up to its last answer."""
         last: dict[str, Mapping[str, Any]] = {}
         for line in self.timings.read_bytes().splitlines(keepends=True) if self.timings.exists() else ():
             if line.endswith(b"\n"):
                 timing = json.loads(line)
                 last[timing["session"]] = timing
-        return Seconds(*(round(sum(t[name] for t in last.values()), 3) for name in ("wall_s", "cpu_s", "gpu_s")))
+        return Spent(**{field.name: round(sum(t.get(field.name, 0) for t in last.values()), 3) for field in fields(Spent)})
 
     @contextmanager
     def _written(self) -> Iterator[None]:

@@ -26,6 +26,7 @@ from zerosearch.rl.checkpoint import finished_checkpoints
 from zerosearch.rollout import RolloutSettings
 from zerosearch.rundir import RunDirectory
 from zerosearch.search import close
+from zerosearch.search.registry import deciding
 from zerosearch.types import SearchRequest, SearchResult
 
 
@@ -119,7 +120,7 @@ def assemble(wanted: Wanted) -> Parts:
         "agent": wanted.agent,
         "policy": model,
         **served,
-        "engine": engine.model_dump(exclude_defaults=True) | {"kind": engine.kind} if engine else None,
+        "engine": deciding(engine) if engine else None,
         **noise,
         "prompt": blake2b(repr(settings.prompt).encode(), digest_size=8).hexdigest(),
         **{key: value for key, value in asdict(settings).items() if key != "prompt"},

@@ -108,7 +108,7 @@ def load_questions(
 ) -> list[Question]:
     """Every question of a file, or `limit` of them: the first ones, or with `seed` a random sample, in the file's order.
 
-    Fields beside id, question and golden_answers become metadata. A question whose golds normalise to nothing cannot be scored: it is
+    Fields beside id, question and golden_answers become metadata, those of a `metadata` object too (FlashRAG keeps `type` there). A question whose golds normalise to nothing cannot be scored: it is
     an error, or with `on_unusable` left out, and its id handed over. Raises BadFile, naming the file and the line.
     """
     path = Path(path)
@@ -136,10 +136,13 @@ def load_questions(
 
 
 def _question(row: Mapping[str, Any], path: Path, line_number: int) -> Question:
-    golds = golds_field(row, path, line_number)
+    rest = {key: value for key, value in row.items() if key not in ("id", "question", "golden_answers")}
+    if isinstance(nested := rest.get("metadata"), dict):
+        del rest["metadata"]
+        rest = {**cast(dict[str, Any], nested), **rest}
     return Question(
         id=text_field(row, "id", path, line_number),
         text=text_field(row, "question", path, line_number),
-        golden_answers=golds,
-        metadata={key: value for key, value in row.items() if key not in ("id", "question", "golden_answers")},
+        golden_answers=golds_field(row, path, line_number),
+        metadata=rest,
     )

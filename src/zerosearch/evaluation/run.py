@@ -17,28 +17,32 @@ from rich.text import Text
 from zerosearch.errors import RunFailed
 from zerosearch.evaluation.benchmarks import Benchmark
 from zerosearch.evaluation.cost import Prices, Work, cost_of, load_prices
-from zerosearch.evaluation.directory import EvaluationDirectory, Row, Seconds
+from zerosearch.evaluation.directory import EvaluationDirectory, Row, Spent
 from zerosearch.evaluation.evaluate import Answered, evaluate
 from zerosearch.evaluation.gap import gap
 from zerosearch.evaluation.outcomes import Outcome, figures, row_of
 from zerosearch.evaluation.parts import Parts, Wanted, assemble
 from zerosearch.progress import Progress
 from zerosearch.search import close
+from zerosearch.search.replay import RecordedEngine
 from zerosearch.types import Author, Question, Trajectory
 
 
 @dataclass(slots=True)
-class Clock:
-    """Seconds since this session began."""
+class Meter:
+    """What this session has spent since it began. `searches` are those its questions made, some of which a tape may have answered."""
 
-    uses_gpu: bool
+    parts: Parts
+    searches: int = 0
     session: str = field(default_factory=lambda: uuid4().hex[:8])
     _wall: float = field(default_factory=time.perf_counter)
     _cpu: float = field(default_factory=time.process_time)
 
-    def read(self) -> Seconds:
-        wall = time.perf_counter() - self._wall
-        return Seconds(round(wall, 3), round(time.process_time() - self._cpu, 3), round(wall, 3) if self.uses_gpu else 0.0)
+    def read(self) -> Spent:
+        wall, engine = time.perf_counter() - self._wall, self.parts.engine
+        paid = engine.calls if isinstance(engine, RecordedEngine) else self.searches
+        cpu = time.process_time() - self._cpu
+        return Spent(round(wall, 3), round(cpu, 3), round(wall, 3) if self.parts.uses_gpu else 0.0, paid)
 
 
 def evaluate_benchmark(
@@ -59,23 +63,23 @@ def evaluate_benchmark(
     }
     directory = EvaluationDirectory(out) if out else None
     rows = directory.begin(config) if directory else {}
-    clock = Clock(parts.uses_gpu)
+    meter = Meter(parts)
     left = [question for question in benchmark.questions if question.id not in rows]
     with Progress(phase, console) as progress:
 
         def keep(answered: Answered) -> None:
             trajectory = answered.trajectory
             rows[trajectory.question.id] = row = row_of(trajectory, answered.usage)
+            meter.searches += len(trajectory.searches)
             if directory:
-                seconds = clock.read()
-                timing = {"id": trajectory.question.id, "seconds": round(answered.seconds, 4), "session": clock.session}
-                directory.append(row, timing | {"wall_s": seconds.wall, "cpu_s": seconds.cpu, "gpu_s": seconds.gpu})
+                timing = {"id": trajectory.question.id, "seconds": round(answered.seconds, 4), "session": meter.session}
+                directory.append(row, timing | asdict(meter.read()))
             progress.step(len(rows), len(benchmark.questions))
 
         asyncio.run(_evaluate(parts, left, concurrency, keep))
     ordered = [rows[question.id] for question in benchmark.questions]
     summary = summary_of(config, ordered)
-    work = _work(parts, ordered, directory.seconds() if directory else clock.read())
+    work = _work(parts, ordered, directory.spent() if directory else meter.read())
     cost = {"model": work.model, **cost_of(work, prices)}
     if directory:
         directory.rewrite(ordered)
@@ -117,15 +121,13 @@ def summary_of(config: dict[str, Any], rows: Sequence[Row]) -> dict[str, Any]:
     return {**config, **figures(outcomes), "failures": failures}
 
 
-def _work(parts: Parts, rows: Sequence[Row], seconds: Seconds) -> Work:
+def _work(parts: Parts, rows: Sequence[Row], spent: Spent) -> Work:
     return Work(
         searches=sum(len(row["searches"]) for row in rows),
         engine=(parts.config["engine"] or {}).get("kind"),
         prompt_tokens=sum(row["usage"]["prompt_tokens"] for row in rows),
         new_tokens=sum(row["usage"]["new_tokens"] for row in rows),
-        wall_s=seconds.wall,
-        cpu_s=seconds.cpu,
-        gpu_s=seconds.gpu,
+        **asdict(spent),
         model=parts.config.get("policy_model"),
     )
 

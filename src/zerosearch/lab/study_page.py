@@ -15,25 +15,38 @@ from typing import Any
 
 from zerosearch.evaluation.statistics import t_interval
 from zerosearch.files import write_atomically, writing
+from zerosearch.lab.claim_rows import claim_rows
 from zerosearch.lab.claims import ARMS, CLAIMS, OURS, Beats, Moves
 from zerosearch.lab.findings import SMALLEST_EFFECT, Finding, all_findings
 from zerosearch.lab.plots import Interval, Line, curves, intervals
 
 _COMMAND = "zerosearch study --seeds 5 --out runs/study"
+_TITLE = "The study: the paper's claims in the micro world"
+_RULE = f"""
+    Differences are taken seed by seed; intervals are Student's t, 95%, over seeds. *Replicates*: the whole interval
+    is on the claimed side. *Does not*: all of it is below {SMALLEST_EFFECT:g} (or beyond the margin named), so that an effect worth
+    having is ruled out. *Not decidable at this scale*: anything else, and fewer than three seeds. The paper's figures are EM averages
+    over seven question sets, in points; what carries over to a model of 0.34M parameters is the direction at most."""
 
 
 def write_page(data: Mapping[str, Any], out: Path) -> None:
     """Write study.json, study.md and the pictures into `out`."""
     with writing(out):
-        write_atomically(out / "study.json", as_text(data))
         for name, text in pages(data).items():
             write_atomically(out / name, text)
 
 
-def as_text(data: Mapping[str, Any]) -> str:
-    """JSON with a line a run: a repository shows what changed."""
-    heads = {key: value for key, value in data.items() if key not in ("arms", "cards")}
+def whole(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What study.json holds: the figures of `findings.collect`, and what is made of them, whatever `data` had of that."""
+    rule = " ".join(_RULE.replace("*", "").split())
+    return {"title": _TITLE, "about": rule, **data, "claims": claim_rows(data, all_findings(data))}
+
+
+def _as_text(data: Mapping[str, Any]) -> str:
+    """JSON with a line a claim and a line a run: a repository shows what changed."""
+    heads = {key: value for key, value in data.items() if key not in ("claims", "arms", "cards")}
     lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in heads.items()]
+    lines.append('"claims": [\n' + ",\n".join(map(json.dumps, data["claims"])) + "]")
     for part in ("arms", "cards"):
         rows = [
             f"{json.dumps(name)}: {{\n" + ",\n".join(f"{json.dumps(seed)}: {json.dumps(run)}" for seed, run in runs.items()) + "}"
@@ -46,7 +59,12 @@ def as_text(data: Mapping[str, Any]) -> str:
 def pages(data: Mapping[str, Any]) -> dict[str, str]:
     """File name → text."""
     found = all_findings(data)
-    return {"study.md": _page(data, found), "study-differences.svg": _differences(found), "study-searches.svg": _searches(data)}
+    return {
+        "study.json": _as_text(whole(data)),
+        "study.md": _page(data, found),
+        "study-differences.svg": _differences(found),
+        "study-searches.svg": _searches(data),
+    }
 
 
 def _page(data: Mapping[str, Any], found: Mapping[str, Sequence[Finding]]) -> str:
@@ -64,13 +82,8 @@ def _page(data: Mapping[str, Any], found: Mapping[str, Sequence[Finding]]) -> st
         from the same world, policy and simulator and differ in what the arm's line says. Changed against the quickstart (60 steps of
         12 × 12, noise to .25): shorter, for a matrix of about two hours, with no arm at a ceiling; noisier, so that curricula
         have something to differ in. Arms called *long* keep the quickstart's recipe."""
-    rule = f"""
-        **The rule.** Differences are taken seed by seed; intervals are Student's t, 95%, over seeds. *Replicates*: the whole interval
-        is on the claimed side. *Does not*: all of it is below {SMALLEST_EFFECT:g} (or beyond the margin named), so that an effect worth
-        having is ruled out. *Not decidable at this scale*: anything else, and fewer than three seeds. The paper's figures are EM averages
-        over seven question sets, in points; what carries over to a model of 0.34M parameters is the direction at most."""
-    lines = ["# The study: the paper's claims in the micro world", ""]
-    for paragraph in (made, setting, rule):
+    lines = [f"# {_TITLE}", ""]
+    for paragraph in (made, setting, f"**The rule.** {_RULE}"):
         lines += [fill(" ".join(paragraph.split()), 130, break_long_words=False, break_on_hyphens=False), ""]
     lines += ["![Differences with their intervals](study-differences.svg)", "", *_summary(found)]
     for name, claim in CLAIMS.items():

@@ -168,9 +168,15 @@ _BESIDE_THE_POINT = frozenset(
 )
 
 
+def deciding(config: EngineConfig) -> dict[str, Any]:
+    """The kind and the settings that decide what a query finds; the same whether it is recorded, replayed or limited."""
+    beside = _BESIDE_THE_POINT - ({"replay"} if config.kind == "replay" else frozenset())
+    return {"kind": config.kind, **config.model_dump(exclude_defaults=True, exclude={"kind", *beside})}
+
+
 def identity(config: EngineConfig) -> str:
     """The engine's name on a tape: its kind and whatever decides its replies, without secrets and without where files lie."""
-    settings = config.model_dump(exclude_defaults=True, exclude={"kind", *_BESIDE_THE_POINT})
+    settings = {name: value for name, value in deciding(config).items() if name != "kind"}
     settings |= {name: Path(value).name for name, value in settings.items() if name in ("corpus", "encoder", "model")}
     if "url" in settings:
         settings["url"] = shown_url(settings["url"])

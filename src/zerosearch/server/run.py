@@ -1,9 +1,8 @@
-"""A server from start to end: a port, uvicorn, a first search, and an end without loss on SIGTERM or Ctrl-C."""
+"""A server from start to end: uvicorn, a first search, and an end without loss on SIGTERM or Ctrl-C."""
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import signal
 import socket
@@ -13,36 +12,12 @@ from typing import Any
 
 import uvicorn
 
-from zerosearch.errors import BadConfig, BadInput
+from zerosearch.errors import BadInput
 from zerosearch.server.app import make_app
 from zerosearch.server.service import Service
 
-_PORTS_TRIED = 20
 _KEEP_ALIVE_S = 75  # longer than clients keep an idle connection, so that none sends into one that is being closed
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
-
-def bind(host: str, port: int, *, search: bool) -> socket.socket:
-    """A listening socket; with `search` one of the next ports when this one is taken. Raises BadConfig."""
-    last = port + _PORTS_TRIED if search else port
-    for candidate in range(port, last + 1):
-        try:
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            listener = socket.socket(family)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((host, candidate))
-            listener.listen(2048)
-            return listener
-        except OSError as error:
-            listener.close()
-            if error.errno != errno.EADDRINUSE:
-                raise BadConfig(
-                    f"cannot listen at {host}:{candidate} ({error.strerror or error}); choose another --host or --port."
-                ) from error
-        except OverflowError:
-            break
-    tried = f"ports {port} to {last} are" if search else f"port {port} is"
-    raise BadConfig(f"{tried} taken at {host}; choose another --port, or 0 for any that is free.")
 
 
 class _Server(uvicorn.Server):

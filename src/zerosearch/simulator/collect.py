@@ -62,8 +62,7 @@ def collect(benchmark: Benchmark, wanted: Wanted, out: Path, concurrency: int, c
             shutil.rmtree(out, ignore_errors=True)
         raise
     rollouts = EvaluationDirectory(directory.rollouts)
-    config = {**parts.config, "engine": {k: v for k, v in (parts.config["engine"] or {}).items() if k not in _BUDGET}}
-    rows = rollouts.begin({"benchmark": benchmark.name, "fingerprint": benchmark.fingerprint(), **config})
+    rows = rollouts.begin({"benchmark": benchmark.name, "fingerprint": benchmark.fingerprint(), **parts.config})
     purse = _Purse(parts.engine)
     left = [question for question in benchmark.questions if question.id not in rows]
     try:

@@ -1,35 +1,72 @@
-"""Two runs side by side: how their figures differ and how sure that is, and the questions that one answers and the other does not."""
+"""Runs side by side: how the figures of two differ and how sure that is, the questions that one answers and the other does not; and
+from three runs on, one table of all."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from math import hypot
 from typing import Any
 
-from zerosearch.evaluation.statistics import paired_bootstrap
-from zerosearch.viewer.run_files import Record, mapping, number_or_none
+from zerosearch.evaluation.statistics import bootstrap_interval, paired_bootstrap
+from zerosearch.viewer.run_files import Record, number_or_none
 from zerosearch.viewer.runs import Run
 from zerosearch.viewer.tables import Figure, figure_in, label
 
 _QUESTIONS = 200  # of each kind that are listed
 _LAST_STEPS = 10  # of training: what a curve ended with
+_PAIRED = ("em", "f1", "searches")
+_NO_FIGURES = ("n", "intervals", "failed")
+_SHARED = "the same held-out questions"
+_OWN = "each run's own figures, not paired"
+_LATE = f"mean of the last {_LAST_STEPS} steps"
 _TRAINING = ("reward", "searches", "malformed_share", "kl", "entropy", "policy_tokens", "tokens_per_s")
+
+Outcomes = Mapping[str, Record]  # the last held-out record of each question, by its id
 
 
 def compare(runs: Sequence[Run]) -> dict[str, Any]:
-    """Every pair of these runs."""
-    return {"pairs": [_pair(a, b) for a, b in combinations(runs, 2)]}
+    """Every pair of these runs; `together` is the table of more than two, else None."""
+    held_out = {run.key: {row["question_id"]: row for row in run.index.outcomes("evaluate")} for run in runs}
+    return {
+        "together": _together(runs, [held_out[run.key] for run in runs]) if len(runs) > 2 else None,
+        "pairs": [_pair(a, b, held_out[a.key], held_out[b.key]) for a, b in combinations(runs, 2)],
+    }
 
 
-def _pair(a: Run, b: Run) -> dict[str, Any]:
-    mine, theirs = ({row["question_id"]: row for row in run.index.outcomes("evaluate")} for run in (a, b))
-    # one id may be two questions in two worlds: those are no pair
-    shared = [i for i, row in mine.items() if i in theirs and row["question"] == theirs[i]["question"]]
-    scored = [i for i in shared if mine[i]["em"] is not None and theirs[i]["em"] is not None]
-    rows = [row for name in ("em", "f1", "searches") if (row := _paired(name, [mine[i] for i in scored], [theirs[i] for i in scored]))]
+def _scored(outcomes: Sequence[Outcomes]) -> list[str]:
+    """The ids of the questions that all have an answer scored for. One id may be two questions in two worlds: those are left out."""
+    first, *others = outcomes
+    shared = [i for i, row in first.items() if all(i in other and other[i]["question"] == row["question"] for other in others)]
+    return [i for i in shared if all(other[i]["em"] is not None for other in outcomes)]
+
+
+def _together(runs: Sequence[Run], outcomes: Sequence[Outcomes]) -> dict[str, Any]:
+    """A row a measure, a figure a run (None: it has none): over the questions that all were asked, what each says of itself, and training."""
+    scored = _scored(outcomes)
+    rows: list[dict[str, Any]] = []
+    for name in _PAIRED if scored else ():
+        values = [[row[name] for i in scored if (row := held_out[i])[name] is not None] for held_out in outcomes]
+        found = [bootstrap_interval(of, resamples=2000) if of else None for of in values]
+        rows.append(_figures(f"{label(name)}, held out", [f and Figure(f.mean, f.low, f.high) for f in found], _SHARED))
+    for name in dict.fromkeys(key for run in runs for key in run.figures if key not in _NO_FIGURES):
+        rows.append(_figures(f"{label(name)}, trained", [figure_in(run.figures, name) for run in runs], _OWN))
+    for name in _TRAINING:
+        means = [_last(run.metrics, name) for run in runs]
+        figures = [m and Figure(m[0], m[0] - 1.96 * m[1], m[0] + 1.96 * m[1]) for m in means]
+        rows.append(_figures(f"{label(name)}, training", figures, _LATE))
+    return {"runs": [run.key for run in runs], "n": len(scored), "rows": [row for row in rows if any(row["figures"])]}
+
+
+def _figures(text: str, figures: Sequence[Figure | None], how: str) -> dict[str, Any]:
+    return {"label": text, "figures": [figure and {"mean": figure.mean, "low": figure.low, "high": figure.high} for figure in figures], "how": how}
+
+
+def _pair(a: Run, b: Run, mine: Outcomes, theirs: Outcomes) -> dict[str, Any]:
+    scored = _scored([mine, theirs])
+    rows = [row for name in _PAIRED if (row := _paired(name, [mine[i] for i in scored], [theirs[i] for i in scored]))]
     paired = {row["name"]: row["n"] for row in rows}
-    rows += [row for row in _unpaired(a.summary, b.summary) if paired.get(row["name"], -1) < (row["n"] or 0)]
+    rows += [row for row in _unpaired(a.figures, b.figures) if paired.get(row["name"], -1) < (row["n"] or 0)]
     rows += _training(a, b)
     only_a = [i for i in scored if mine[i]["em"] == 1 > theirs[i]["em"]]
     only_b = [i for i in scored if theirs[i]["em"] == 1 > mine[i]["em"]]
@@ -58,21 +95,22 @@ def _paired(name: str, mine: Sequence[Record], theirs: Sequence[Record]) -> dict
         return None
     found = paired_bootstrap([x for x, _ in pairs], [y for _, y in pairs], resamples=2000)
     means = [sum(side) / len(pairs) for side in zip(*pairs, strict=True)]
-    how = "the same held-out questions, paired bootstrap"
-    return _row(name, f"{label(name)}, held out", means[0], means[1], (found.low, found.high), found.p, found.n, how)
+    return _row(
+        name, f"{label(name)}, held out", means[0], means[1], (found.low, found.high), found.p, found.n, f"{_SHARED}, paired bootstrap"
+    )
 
 
 def _unpaired(mine: Record, theirs: Record) -> list[dict[str, Any]]:
-    """Figures of the two summaries. Their intervals are taken for normal and independent: half-widths add up as the sides of a triangle."""
+    """What each says of itself. The intervals are taken for normal and independent: half-widths add up as the sides of a triangle."""
     rows: list[dict[str, Any]] = []
-    for name in [key for key in mapping(mine.get("trained")) if key not in ("n", "intervals", "failed")]:
-        a, b = (figure_in(mapping(side.get("trained")), name) for side in (mine, theirs))
+    for name in [key for key in mine if key not in _NO_FIGURES]:
+        a, b = (figure_in(side, name) for side in (mine, theirs))
         if a is None or b is None:
             continue
         half = None if (x := _half(a)) is None or (y := _half(b)) is None else hypot(x, y)
         interval = None if half is None else (b.mean - a.mean - half, b.mean - a.mean + half)
-        n = number_or_none(mapping(theirs.get("trained")).get("n"))
-        rows.append(_row(name, f"{label(name)}, trained", a.mean, b.mean, interval, None, n, "each run's own figures, not paired"))
+        n = number_or_none(theirs.get("n"))
+        rows.append(_row(name, f"{label(name)}, trained", a.mean, b.mean, interval, None, n, _OWN))
     return rows
 
 
@@ -89,8 +127,7 @@ def _training(a: Run, b: Run) -> list[dict[str, Any]]:
             continue
         (x, dx), (y, dy) = [m for m in means if m]
         half = 1.96 * hypot(dx, dy)
-        how = f"mean of the last {_LAST_STEPS} steps"
-        rows.append(_row(name, f"{label(name)}, training", x, y, (y - x - half, y - x + half), None, None, how))
+        rows.append(_row(name, f"{label(name)}, training", x, y, (y - x - half, y - x + half), None, None, _LATE))
     return rows
 
 

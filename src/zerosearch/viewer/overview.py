@@ -31,10 +31,8 @@ def overview(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def _summary(run: Run) -> dict[str, Any]:
-    figures = run.summary
-    if run.is_evaluation:  # its figures stand alone: there is no before
-        figures = {"trained": {k: v for k, v in figures.items() if not k.startswith("by_")}}
-    view = summary_view(figures)
+    # an evaluation's figures stand alone: there is no before
+    view = summary_view({"trained": run.figures} if run.is_evaluation else run.summary)
     rows = [
         {
             "label": row.label,

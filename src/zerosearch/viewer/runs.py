@@ -66,6 +66,14 @@ class Run:
         return read_json(self.path / "summary.json")
 
     @property
+    def figures(self) -> Record:
+        """What was measured of its policy at the end. An evaluation's summary holds them beside its settings."""
+        if not self.is_evaluation:
+            return mapping(self.summary.get("trained"))
+        settings = read_json(self.path / "evaluation.json")
+        return {name: value for name, value in self.summary.items() if name not in settings and not name.startswith("by_")}
+
+    @property
     def config_text(self) -> str:
         file = self.path / ("evaluation.json" if self.is_evaluation else "config.toml")
         try:

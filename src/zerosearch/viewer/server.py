@@ -12,12 +12,11 @@ import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
-from zerosearch.errors import BadConfig, BadInput
+from zerosearch.errors import BadInput
 from zerosearch.viewer.api import Api
 
 PAGE = Path(__file__).parent / "page"
 HOSTS = ("127.0.0.1", "localhost", "[::1]")
-_TRIES = 50  # ports after the one that is taken
 _REFRESH_S = 0.7
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".html": "text/html"}
 HEADERS = {
@@ -65,20 +64,6 @@ def make_app(api: Api) -> FastAPI:
     app.get("/api/{name}")(data)
     app.get("/{path:path}")(page)
     return app
-
-
-def free_port(wanted: int) -> socket.socket:
-    """A listening socket on loopback at `wanted`, or at the next port that is free. Raises BadConfig when none is."""
-    for port in range(wanted, min(wanted + _TRIES, 65536)):
-        listener = socket.socket()
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind(("127.0.0.1", port))
-            listener.listen()
-            return listener
-        except OSError:
-            listener.close()
-    raise BadConfig(f"no port from {wanted} to {min(wanted + _TRIES, 65536) - 1} is free; choose another --port.")
 
 
 def serve(api: Api, listener: socket.socket) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from zerosearch.viewer.run_files import Record, mapping, mappings, number_or_none, read_json, text_of
 
 _LONGEST_CURVE = 2000
+_MAKE = "zerosearch study --page-only --out DIR"
 
 
 def study(folders: Sequence[Path]) -> dict[str, Any]:
@@ -18,30 +19,19 @@ def study(folders: Sequence[Path]) -> dict[str, Any]:
 
 
 def _study(folder: Path) -> dict[str, Any]:
-    """`{"title", "about", "claims": [{"id", "claim", "paper", "ours", "interval", "n", "verdict", "plot"}]}`.
+    """`{"title", "about", "claims": [{"id", "claim", "test", "paper", "ours", "interval", "n", "verdict", "note", "plot"}]}`.
 
     `paper` and `ours` are numbers or words. A plot is `{"x": […], "series": [{"label", "values", "low"?, "high"?}]}`, or bars:
-    `{"bars": [{"label", "mean", "low"?, "high"?}]}`.
+    `{"bars": [{"label", "mean", "low"?, "high"?}]}`; `title` and `y_label` may be beside.
     """
     found = read_json(folder / "study.json")
+    claims = [_claim(claim, i) for i, claim in enumerate(mappings(found.get("claims")), start=1)]
     return {
         "name": folder.resolve().name,
         "title": text_of(found.get("title")) or folder.resolve().name,
-        "about": text_of(found.get("about")),
-        "claims": [_claim(claim, i) for i, claim in enumerate(mappings(found.get("claims")) or _arms(found), start=1)],
+        "about": text_of(found.get("about")) if claims else f"This study.json has no claims in it; {_MAKE} writes them from its runs.",
+        "claims": claims,
     }
-
-
-def _arms(found: Record) -> list[Record]:
-    """Of a study that has only its arms yet, arms → seeds → figures: each arm's mean EM, from its lowest seed to its highest."""
-    rows: list[Record] = []
-    for name, seeds in mapping(found.get("arms")).items():
-        values = [em for figures in mapping(seeds).values() if (em := number_or_none(mapping(figures).get("em"))) is not None]
-        if values:
-            low, high = min(values), max(values)
-            ours = sum(values) / len(values)
-            rows.append({"id": name, "claim": "held-out EM, mean of the seeds", "ours": ours, "interval": [low, high], "n": len(values)})
-    return rows
 
 
 def _claim(claim: Record, number: int) -> dict[str, Any]:
@@ -50,13 +40,14 @@ def _claim(claim: Record, number: int) -> dict[str, Any]:
     plot = mapping(claim.get("plot"))
     return {
         "id": text_of(claim.get("id")) or str(number),
-        "claim": text_of(claim.get("claim")),
+        **{key: text_of(claim.get(key)) for key in ("claim", "test", "note")},
         "paper": _words(claim.get("paper")),
         "ours": _words(claim.get("ours")),
         "low": bounds[0],
         "high": bounds[1],
         "n": _words(claim.get("n")),
         "verdict": text_of(claim.get("verdict")),
+        "plot_title": text_of(plot.get("title")),
         "bars": [bar for bar in map(_bar, mappings(plot.get("bars"))) if bar["mean"] is not None],
         "chart": _chart(plot, f"claim-{number}"),
     }
@@ -77,14 +68,7 @@ def _chart(plot: Record, name: str) -> dict[str, Any] | None:
                 series.append({"label": text, "values": values, "style": style, "colour": colour, "dash": colour})
     if not series:
         return None
-    return {
-        "id": name,
-        "title": text_of(plot.get("title")),
-        "y_label": text_of(plot.get("y_label")),
-        "caption": "",
-        "x": x,
-        "series": series,
-    }
+    return {"id": name, "y_label": text_of(plot.get("y_label")), "x": x, "series": series}
 
 
 def _numbers(value: object) -> list[float | None]:

@@ -24,7 +24,15 @@ function card(found) {
 async function comparePage(words) {
   const found = await get("compare", chosen(words));
   if (!found.pairs?.length) return [el("h2", {}, "Compare"), el("p", { class: "about" }, "Choose two runs or more above; zerosearch view RUN RUN opens several.")];
-  return [el("h2", {}, "Compare"), found.pairs.map(pairOf)];
+  return [el("h2", {}, "Compare"), found.together ? together(found.together) : null, found.pairs.map(pairOf)];
+}
+
+function together(all) {
+  const figureOf = (f) => el("td", { class: "num" }, f ? [number(f.mean), f.low == null ? null : el("small", {}, ` [${number(f.low)}, ${number(f.high)}]`)] : "–");
+  return el("section", {}, el("h3", {}, `All ${all.runs.length} runs`), el("p", { class: "about" }, all.n ? `Held out: ${count(all.n, "question")} that all were asked. Below, every pair.` : "No held-out question that all were asked is stored. Below, every pair."),
+    el("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "All runs" }, el("table", { class: "rows" },
+      el("thead", {}, el("tr", {}, ["Measure [95%]", ...all.runs, "How"].map((h) => el("th", { scope: "col" }, h)))),
+      el("tbody", {}, all.rows.map((row) => el("tr", {}, el("th", { scope: "row" }, row.label), row.figures.map(figureOf), el("td", {}, el("small", {}, row.how))))))));
 }
 
 function pairOf(pair) {
@@ -48,16 +56,26 @@ function onlyOne(pair, side) {
 async function studyPage() {
   const found = await get("study");
   return [el("h2", {}, "Study"), (found.studies ?? []).map((study) => el("section", {}, el("h3", {}, study.title), study.about ? el("p", { class: "about" }, study.about) : null,
-    el("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "Claims" }, el("table", { class: "rows" },
-      el("thead", {}, el("tr", {}, ["Claim", "Paper", "Ours", "Interval", "n", "Verdict"].map((h) => el("th", { scope: "col" }, h)))),
-      el("tbody", {}, study.claims.map((c) => el("tr", {}, el("th", { scope: "row" }, el("small", {}, `${c.id} `), c.claim), el("td", {}, c.paper), el("td", { class: "num" }, c.ours),
-        el("td", { class: "num" }, c.low == null ? "" : `[${number(c.low)}, ${number(c.high)}]`), el("td", { class: "num" }, c.n), el("td", {}, c.verdict)))))),
-    el("div", { class: "charts" }, study.claims.filter((c) => c.chart).map((c) => figure({ ...c.chart, title: c.chart.title || c.claim, caption: `${c.id} ${c.claim}` })), study.claims.filter((c) => c.bars.length).map(bars))))];
+    study.claims.length ? el("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "Claims" }, el("table", { class: "rows" },
+      el("thead", {}, el("tr", {}, ["Claim", "Paper", "Test", "Ours", "Interval", "n", "Verdict"].map((h) => el("th", { scope: "col" }, h)))),
+      el("tbody", {}, study.claims.map(claimRow)))) : null,
+    el("div", { class: "charts" }, study.claims.map((claim) => claim.chart ? figure({ ...claim.chart, title: claim.claim, caption: claim.plot_title || claim.id }) : claim.bars.length ? bars(claim) : null))))];
+}
+
+// a claim and the paper's words stand once beside all of its tests
+function claimRow(c, i, claims) {
+  const goesOn = (k) => k > 0 && k < claims.length && claims[k].id === claims[k - 1].id;
+  let rowspan = 1;
+  while (goesOn(i + rowspan)) rowspan++;
+  const verdict = { replicates: "right", "does not": "wrong" }[c.verdict] ?? "unscored";
+  return el("tr", {}, goesOn(i) ? null : [el("th", { scope: "rowgroup", rowspan }, c.claim, " ", el("small", {}, c.id)), el("td", { rowspan }, el("small", {}, c.paper))],
+    el("td", {}, c.test), el("td", { class: "num" }, c.ours), el("td", { class: "num" }, c.low == null ? "" : `[${number(c.low)}, ${number(c.high)}]`), el("td", { class: "num" }, c.n),
+    el("td", {}, c.verdict ? el("span", { class: `verdict ${verdict}` }, c.verdict) : null, c.note ? el("small", {}, ` ${c.note}`) : null));
 }
 
 function bars(claim) {
   const edges = claim.bars.flatMap((b) => [b.mean, b.high ?? b.mean, 0]), top = Math.max(...edges) || 1;
   const svg = (name, attributes) => el(name, { ...attributes, svg: true });
-  return el("figure", {}, el("h3", {}, claim.claim), el("table", { class: "phases" }, el("tbody", {}, claim.bars.map((b) => el("tr", {}, el("th", { scope: "row" }, b.label), el("td", {}, number(b.mean), b.low == null ? "" : ` [${number(b.low)}, ${number(b.high)}]`),
-    el("td", { class: "bar" }, el("svg", { viewBox: "0 0 100 8", preserveAspectRatio: "none", "aria-hidden": "true" }, svg("rect", { width: Math.max(0, (100 * b.mean) / top), height: 8 }))))))), el("figcaption", {}, claim.verdict));
+  return el("figure", {}, el("h3", {}, claim.claim), el("table", { class: "phases card" }, el("tbody", {}, claim.bars.map((b) => el("tr", {}, el("th", { scope: "row" }, b.label), el("td", {}, number(b.mean), b.low == null ? "" : ` [${number(b.low)}, ${number(b.high)}]`),
+    el("td", { class: "bar" }, el("svg", { viewBox: "0 0 100 8", preserveAspectRatio: "none", "aria-hidden": "true" }, svg("rect", { width: Math.max(0, (100 * b.mean) / top), height: 8 }))))))), el("figcaption", {}, claim.plot_title || claim.id));
 }

@@ -1,0 +1,31 @@
+"""A port to listen at: the one that is wanted, or the next that is free."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+from zerosearch.errors import BadConfig
+
+_PORTS_TRIED = 20  # after the one that is wanted
+_HIGHEST = 65535
+
+
+def bind(host: str, port: int, *, search: bool) -> socket.socket:
+    """A listening socket; with `search` one of the next ports when this one is taken. Raises BadConfig."""
+    last = min(port + _PORTS_TRIED, _HIGHEST) if search else port
+    for candidate in range(port, last + 1):
+        listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host, candidate))
+            listener.listen(2048)
+            return listener
+        except OSError as error:
+            listener.close()
+            if error.errno != errno.EADDRINUSE:
+                raise BadConfig(
+                    f"cannot listen at {host}:{candidate} ({error.strerror or error}); choose another --host or --port."
+                ) from error
+    tried = f"ports {port} to {last} are" if search else f"port {port} is"
+    raise BadConfig(f"{tried} taken at {host}; choose another --port, or 0 for any that is free.")
