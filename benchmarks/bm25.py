@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from zerosearch.cli.options import write_json
 from zerosearch.search.corpus import BM25Engine
 from zerosearch.types import Question, SearchRequest
 
@@ -170,7 +171,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=500, help="at most this many")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--work", type=Path, help="keep corpus and index here; by default a temporary folder")
-    parser.add_argument("--json", default="-")
+    parser.add_argument("--json", type=Path, default="-")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         work = options.work or Path(temporary)
@@ -186,8 +187,7 @@ def main() -> None:
                 write_synthetic(corpus, options.synthetic)
             queries = synthetic_queries(corpus, options.queries)
         result = measure(corpus, queries[: options.queries], work / f"{corpus.name}.bm25", options.rounds)
-    text = json.dumps(result, indent=2)
-    sys.stdout.write(text + "\n") if options.json == "-" else Path(options.json).write_text(text + "\n")
+    write_json(result, options.json)
 
 
 if __name__ == "__main__":

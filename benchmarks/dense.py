@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zerosearch.cli.options import write_json
 from zerosearch.search.nearest import INDEX_KINDS, Nearest, build
 from zerosearch.search.passages import indexed_text, read_passages
 
@@ -118,7 +119,7 @@ def main() -> None:
     parser.add_argument("--vectors", type=int, default=100_000)
     parser.add_argument("--dimensions", type=int, default=128)
     parser.add_argument("--queries", type=int, default=500)
-    parser.add_argument("--json", default="-")
+    parser.add_argument("--json", type=Path, default="-")
     options = parser.parse_args()
     result: dict[str, Any] = {"benchmark": "dense", "k": K}
     if options.corpus:
@@ -138,8 +139,7 @@ def main() -> None:
     flat = result["kinds"]["flat"]["default"]["queries_per_cpu_s"]
     result["ratio"] = round(rates["hnsw"] / flat, 2)
     result["ratio_of"] = "queries per CPU second, HNSW over flat"
-    text = json.dumps(result, indent=2)
-    sys.stdout.write(text + "\n") if options.json == "-" else Path(options.json).write_text(text + "\n")
+    write_json(result, options.json)
 
 
 if __name__ == "__main__":

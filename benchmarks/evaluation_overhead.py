@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import platform
 import random
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -22,6 +20,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from zerosearch.cli.options import write_json
 from zerosearch.evaluation.agents import AGENTS
 from zerosearch.evaluation.benchmarks import Benchmark
 from zerosearch.evaluation.cost import load_prices
@@ -87,7 +86,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--questions", type=int, default=2000)
     parser.add_argument("--concurrency", type=int, default=64)
-    parser.add_argument("--json", default="-")
+    parser.add_argument("--json", type=Path, default="-")
     options = parser.parse_args()
     questions = tuple(Question(f"q{i}", f"What is the capital of country {i}?", ("Rome", "Roma")) for i in range(options.questions))
     watch = Stopwatch()
@@ -113,8 +112,7 @@ def main() -> None:
         "python": platform.python_version(),
         "machine": platform.machine(),
     }
-    text = json.dumps(result, indent=2)
-    sys.stdout.write(text + "\n") if options.json == "-" else Path(options.json).write_text(text + "\n")
+    write_json(result, options.json)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from safetensors.torch import load_file
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from micro import micro_recipe, write_micro
+from zerosearch.cli.options import write_json
 
 TIMES = ("seconds", "rollout_s", "tokens_per_s")
 
@@ -38,12 +39,11 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--algorithm", default="grpo")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", default="-")
+    parser.add_argument("--json", type=Path, default="-")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         result = killed_and_not(Path(scratch), options)
-    text = json.dumps(result, indent=2)
-    sys.stdout.write(text + "\n") if options.json == "-" else Path(options.json).write_text(text + "\n")
+    write_json(result, options.json)
 
 
 def killed_and_not(folder: Path, options: argparse.Namespace) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import copy
-import json
 import platform
 import sys
 import time
@@ -25,6 +24,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 from updates import random_model, rollouts
 
+from zerosearch.cli.options import write_json
 from zerosearch.config import RLConfig
 from zerosearch.lab.language import make_tokenizer
 from zerosearch.models.sampler import Sampler
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--rollouts", type=int, default=32)
     parser.add_argument("--tokens", type=int, default=192, help="of a rollout; half of them the policy's")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--json", default="-")
+    parser.add_argument("--json", type=Path, default="-")
     options = parser.parse_args()
     torch.set_num_threads(1)
     tokenizer = make_tokenizer()
@@ -73,8 +73,7 @@ def main() -> None:
         "machine": f"{platform.machine()}, {platform.platform()}, 1 thread",
         "torch": torch.__version__,
     }
-    text = json.dumps(result, indent=2)
-    sys.stdout.write(text + "\n") if options.json == "-" else Path(options.json).write_text(text + "\n")
+    write_json(result, options.json)
 
 
 def rollout(model: Any, tokenizer: Any, groups: list[Any]) -> float:

@@ -11,12 +11,12 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import sys
 from pathlib import Path
 from statistics import fmean
 
 from rich.console import Console
 
+from zerosearch.cli.options import write_json
 from zerosearch.lab.quickstart import compare_with_real_engine, quickstart
 
 FIGURES = ("em", "em_one_hop", "em_two_hop", "em_sampled")
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--compare", action="store_true", help="also train on the real engine")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark"))
-    parser.add_argument("--json", default="-")
+    parser.add_argument("--json", type=Path, default="-")
     options = parser.parse_args()
     console = Console(stderr=True)
 
@@ -66,8 +66,7 @@ def main() -> None:
             "ratio": result["trained"]["em"] / real_em,
             "ratio_of": "held-out EM",
         }
-    text = json.dumps(result, indent=2)
-    sys.stdout.write(text + "\n") if options.json == "-" else Path(options.json).write_text(text + "\n")
+    write_json(result, options.json)
 
 
 if __name__ == "__main__":  # the quickstart starts processes, which import this file again

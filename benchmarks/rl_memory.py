@@ -9,12 +9,13 @@ Each point is a process of its own: the rise of its peak resident memory over wh
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import resource
 import subprocess
 import sys
 from pathlib import Path
+
+from zerosearch.cli.options import write_json
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -24,7 +25,7 @@ LENGTHS, BATCHES = (128, 256, 512, 1024), (4, 8, 16, 32)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--budget", type=int, default=2048, help="micro-batch, in padded tokens")
-    parser.add_argument("--json", default="-")
+    parser.add_argument("--json", type=Path, default="-")
     parser.add_argument("--point", nargs=4, metavar=("BATCH", "LENGTH", "BUDGET", "CHECKPOINTED"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.point:
@@ -47,8 +48,7 @@ def main() -> None:
         "batch_growth": filled[-1]["batch"] / filled[0]["batch"],
         "machine": f"{platform.machine()}, {platform.platform()}, 1 thread",
     }
-    text = json.dumps(result, indent=2)
-    sys.stdout.write(text + "\n") if options.json == "-" else Path(options.json).write_text(text + "\n")
+    write_json(result, options.json)
 
 
 def point(batch: int, length: int, budget: int, checkpointed: int) -> float:

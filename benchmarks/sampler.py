@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import platform
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,6 +23,7 @@ import transformers
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
+from zerosearch.cli.options import write_json
 from zerosearch.models.sampler import Sampler
 from zerosearch.types import Sampling
 
@@ -77,7 +78,7 @@ def cpu_seconds(work: Callable[[], None]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", default="-", help="where the JSON object goes; - is the standard output")
+    parser.add_argument("--json", type=Path, default="-", help="where the JSON object goes; - is the standard output")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()
@@ -106,7 +107,7 @@ def main() -> None:
         }
 
     single, double = compare(1), compare(2)
-    text = json.dumps(
+    write_json(
         {
             "ratio": single["ratio"],
             "ratio_of": "tokens per CPU second",
@@ -121,13 +122,8 @@ def main() -> None:
                 "python": platform.python_version(),
             },
         },
-        indent=2,
+        args.json,
     )
-    if args.json == "-":
-        print(text)
-    else:
-        with open(args.json, "w") as file:
-            file.write(text + "\n")
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
+from zerosearch.cli.options import write_json
 from zerosearch.evaluation.rescore import rescore
 
 
@@ -31,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--transcripts", default="", help="a pattern of JSONL[.gz] files with question, golden_answers, response")
     parser.add_argument("--n", type=int, default=5000)
-    parser.add_argument("--json", default="-")
+    parser.add_argument("--json", type=Path, default="-")
     options = parser.parse_args()
     rows = list(islice(cycle(read(options.transcripts) if options.transcripts else made_up(500)), options.n))
     with tempfile.TemporaryDirectory() as folder:
@@ -56,8 +57,7 @@ def main() -> None:
         "python": platform.python_version(),
         "machine": platform.machine(),
     }
-    text = json.dumps(result, indent=2)
-    sys.stdout.write(text + "\n") if options.json == "-" else Path(options.json).write_text(text + "\n")
+    write_json(result, options.json)
 
 
 def squad_em(row: dict[str, Any]) -> float:

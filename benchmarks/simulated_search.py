@@ -11,16 +11,17 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import math
 import multiprocessing
 import platform
 import sys
 import time
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 from aiohttp import web
 
+from zerosearch.cli.options import write_json
 from zerosearch.models.chat import OpenAIChat
 from zerosearch.prompts import SIMULATE_WEB
 from zerosearch.search.simulated import SimulatedEngine
@@ -69,7 +70,7 @@ def main() -> None:
     parser.add_argument("--searches", type=int, default=1000)
     parser.add_argument("--at-once", type=int, default=64)
     parser.add_argument("--think-ms", type=float, default=200.0)
-    parser.add_argument("--json", default="-")
+    parser.add_argument("--json", type=Path, default="-")
     options = parser.parse_args()
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
@@ -92,12 +93,7 @@ def main() -> None:
         "must_ms": 3.0,
         "machine": platform.processor() or platform.machine(),
     }
-    text = json.dumps(result, indent=2)
-    if options.json == "-":
-        print(text)
-    else:
-        with open(options.json, "w") as file:
-            file.write(text + "\n")
+    write_json(result, options.json)
     sys.exit(0 if result["overhead_ms"] < 3 else 1)
 
 

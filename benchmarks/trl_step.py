@@ -438,7 +438,7 @@ def has_trl(python: str) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", default="-", help="where the JSON object goes; - is the standard output")
+    parser.add_argument("--json", type=Path, default="-", help="where the JSON object goes; - is the standard output")
     parser.add_argument("--steps", type=int, default=6, help=f"measured steps; {WARM_UP} more warm up")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--trl-python", default=sys.executable, help="python of the environment that has TRL")
@@ -467,11 +467,9 @@ def main() -> int:
         "trl_batch": args.trl_batch,
         "machine": machine(),
     }
-    text = json.dumps(result, indent=2)
-    if args.json == "-":
-        print(text)
-    else:
-        Path(args.json).write_text(text + "\n")
+    from zerosearch.cli.options import write_json  # not at the top: the other side has no zerosearch
+
+    write_json(result, args.json)
     return 0
 
 

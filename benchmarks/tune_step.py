@@ -11,7 +11,6 @@ Must: ratio ≤ 1.15; aim: ≤ 1.0, by packing.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import platform
 import random
@@ -26,6 +25,7 @@ import torch
 from rich.console import Console
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from zerosearch.cli.options import write_json
 from zerosearch.simulator.packing import Example, PackedRows
 from zerosearch.simulator.tune import TuneSettings, fit_packed
 
@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=128)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", default="-")
+    parser.add_argument("--json", type=Path, default="-")
     options = parser.parse_args()
     torch.set_num_threads(1)  # on one thread CPU seconds are those of an idle machine, however busy this one is
     examples = examples_of(options.examples)
@@ -112,11 +112,7 @@ def main() -> None:
         "machine": platform.processor() or platform.machine(),
         "torch": torch.__version__,
     }
-    text = json.dumps(result, indent=2)
-    if options.json == "-":
-        print(text)
-    else:
-        Path(options.json).write_text(text + "\n")
+    write_json(result, options.json)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from zerosearch.cli.options import write_json
 from zerosearch.viewer.filters import Filter
 from zerosearch.viewer.index import Index
 from zerosearch.viewer.report import write_report
@@ -241,13 +242,9 @@ def main() -> None:
     parser.add_argument("--trajectories", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=8, help="steps written while the page is open")
     parser.add_argument("--report", type=Path, help="the run whose report is measured; by default the made-up one")
-    parser.add_argument("--json", default="-", metavar="FILE")
+    parser.add_argument("--json", type=Path, default="-", metavar="FILE")
     options = parser.parse_args()
-    text = json.dumps(measure(options.trajectories, options.report, options.rounds), indent=2)
-    if options.json == "-":
-        print(text)
-    else:
-        Path(options.json).write_text(text + "\n")
+    write_json(measure(options.trajectories, options.report, options.rounds), options.json)
 
 
 if __name__ == "__main__":

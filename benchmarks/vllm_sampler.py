@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import platform
 import random
@@ -141,7 +140,7 @@ class Twice(Side):
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", default="-", help="where the JSON object goes; - is the standard output")
+    parser.add_argument("--json", type=Path, default="-", help="where the JSON object goes; - is the standard output")
     parser.add_argument("--repeats", type=int, default=5, help=f"measured repeats; {WARM_UP} more warm up")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--eager", action="store_true", help="vLLM without torch.compile: starts sooner, samples a little slower")
@@ -200,11 +199,9 @@ def main() -> int:
         "versions": versions,
         "machine": machine(),
     }
-    text = json.dumps(result, indent=2)
-    if args.json == "-":
-        print(text)
-    else:
-        Path(args.json).write_text(text + "\n")
+    from zerosearch.cli.options import write_json  # not at the top: the other side has no zerosearch
+
+    write_json(result, args.json)
     return 0
 
 

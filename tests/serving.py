@@ -11,9 +11,9 @@ from typing import Any
 import httpx
 import uvicorn
 
+from zerosearch.listener import bind
 from zerosearch.ports import SearchEngine
 from zerosearch.server.app import make_app
-from zerosearch.listener import bind
 from zerosearch.server.service import Service
 from zerosearch.types import Document
 

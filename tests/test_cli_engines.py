@@ -73,7 +73,9 @@ def test_what_is_printed_for_people(corpus: str, benchmark: str, capsys: pytest.
     assert "recall@5 0.667 [" in printed and "left out: 1 yes/no questions, 0 that no answer can match, 0 failed searches" in printed
 
 
-def test_recall_by_name_leaves_out_what_no_answer_can_match(corpus: str, benchmark: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_recall_by_name_leaves_out_what_no_answer_can_match(
+    corpus: str, benchmark: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """NQ in the wild has golds such as '---'."""
     with Path(benchmark).open("a") as file:
         file.write('{"id": "wild", "question": "what?", "golden_answers": ["---"]}\n')

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -19,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from zerosearch.cli.options import write_json
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -38,12 +39,11 @@ def main() -> None:
     parser.add_argument("--microbatch-tokens", type=int, default=16384)
     parser.add_argument("--gradient-checkpointing", action="store_true")
     parser.add_argument("--peak-tflops", type=float, default=0.0)
-    parser.add_argument("--json", default="-")
+    parser.add_argument("--json", type=Path, default="-")
     options = parser.parse_args()
     if not torch.cuda.is_available():
         sys.exit("this benchmark needs a CUDA GPU and found none; on a CPU run benchmarks/ppo_step.py and benchmarks/rl_memory.py.")
-    text = json.dumps(run(options), indent=2)
-    sys.stdout.write(text + "\n") if options.json == "-" else Path(options.json).write_text(text + "\n")
+    write_json(run(options), options.json)
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zerosearch.cli.options import write_json as report  # noqa: F401  what every script here ends with
+
 HERE = Path(__file__).parent
 
 
@@ -149,13 +151,5 @@ def options(doc: str, **defaults: Any) -> argparse.Namespace:
             parser.add_argument(f"--{name.replace('_', '-')}", nargs="*", default=value)
         else:
             parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
-    parser.add_argument("--json", default="-", metavar="FILE")
+    parser.add_argument("--json", type=Path, default="-", metavar="FILE")
     return parser.parse_args()
-
-
-def report(result: dict[str, Any], file: str) -> None:
-    text = json.dumps(result, indent=2)
-    if file == "-":
-        print(text)
-    else:
-        Path(file).write_text(text + "\n")

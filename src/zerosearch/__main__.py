@@ -5,7 +5,7 @@ import sys
 
 
 def main() -> None:
-    """The command line. While it is being imported Ctrl-C just ends the process, as it ends any that knows nothing of it: 130 in a shell."""
+    """The command line. While it is being imported Ctrl-C ends the process, as it ends any that has no opinion about it: 130 in a shell."""
     listens = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # a background job of a shell script does not
     if listens:
         signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -7,6 +7,7 @@ import pytest
 from zerosearch.errors import BadFile
 from zerosearch.evaluation.bill import as_markdown, bill
 from zerosearch.evaluation.cost import Work, cost_of, load_prices, training_work
+from zerosearch.search.registry import ENGINES
 
 PRICES = load_prices()
 
@@ -38,6 +39,13 @@ def test_what_has_no_price_is_said() -> None:
     cost = cost_of(Work(3, "bing", 10, 10, 1, 0, 0, model="llama"), PRICES)
     assert cost["unpriced"] == ["searches of bing", "tokens of llama"] and cost["usd"]["total"] == 0
     assert cost_of(Work(0, None, 10, 10, 1, 0, 0), PRICES)["unpriced"] == []
+
+
+def test_every_engine_has_a_price_and_what_a_tape_answered_costs_nothing() -> None:
+    assert set(ENGINES) - {"replay"} <= set(PRICES.usd_per_1000_searches)
+    assert cost_of(Work(2000, "serper", 0, 0, 0, 0, 0, paid_searches=500), PRICES)["usd"]["searches"] == 0.5
+    replayed = cost_of(Work(2000, "replay", 0, 0, 0, 0, 0, paid_searches=0), PRICES)
+    assert (replayed["searches"], replayed["paid_searches"], replayed["usd"]["total"], replayed["unpriced"]) == (2000, 0, 0, [])
 
 
 @pytest.mark.parametrize(

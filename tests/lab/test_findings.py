@@ -95,7 +95,7 @@ def test_collapses_are_counted() -> None:
 
 
 def test_the_claims_as_the_viewer_takes_them(tmp_path: Path) -> None:
-    """F1 against EM: differences .2, .1, 0, mean .1, s = .1: ± 4.303 · .1 / √3 = .248. Two arms were run, of one simulator a card is there."""
+    """F1 against EM: differences .2, .1, 0, mean .1, s = .1: ± 4.303 · .1 / √3 = .248. Two arms were run; there is one card."""
     figures = data(grpo=[0.8, 0.9, 0.7], em=[0.6, 0.8, 0.7])
     for i, run in enumerate(figures["arms"]["grpo"].values()):
         run |= {"searches": [1.0 + i] * 12, "held_out": [0.0, 0.5, run["em"]]}

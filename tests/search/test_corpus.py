@@ -133,6 +133,15 @@ def test_a_folder_of_something_else_is_left_alone(corpus: Path, tmp_path: Path) 
     assert corpus.exists()
 
 
+def test_the_index_of_another_corpus_is_named_and_left_alone(corpus: Path, tmp_path: Path) -> None:
+    index_dir = BM25Engine.open(corpus, tmp_path / "index").index_dir
+    before = (index_dir / "manifest.json").read_text()
+    other = write(tmp_path / "other.jsonl", PASSAGES[:2])
+    with pytest.raises(BadFile, match=r"index is the index of another corpus \('corpus.jsonl'\) and will not be overwritten; name another"):
+        BM25Engine.open(other, index_dir)
+    assert (index_dir / "manifest.json").read_text() == before and found(BM25Engine.open(corpus, index_dir), "capital") == ["1"]
+
+
 def test_where_the_corpus_lies_may_be_out_of_bounds(corpus: Path, tmp_path: Path) -> None:
     corpus.with_name("corpus.jsonl.bm25").write_text("in the way")
     script = f"from zerosearch.search.corpus import BM25Engine; print(BM25Engine.open({str(corpus)!r}).index_dir)"

@@ -93,7 +93,9 @@ def test_three_runs_are_one_table_and_every_pair(run_dir: Path, make_trajectory:
         folder = run_dir.parent / "three" / name
         folder.mkdir(parents=True)
         (folder / "evaluation.json").write_text('{"seed": 7}')
-        (folder / "summary.json").write_text(json.dumps({"seed": 7, "n": 3, "cover_em": {"mean": 0.5, "low": 0.1, "high": 0.9}} if name == "b" else {}))
+        (folder / "summary.json").write_text(
+            json.dumps({"seed": 7, "n": 3, "cover_em": {"mean": 0.5, "low": 0.1, "high": 0.9}} if name == "b" else {})
+        )
         rows = [
             record | {"question": {"id": i, "text": f"{'other' if name + i == 'c2' else 'q'}{i}", "golden_answers": ["x"]}}
             | {"scores": {"em": em, "f1": em, "cover_em": em}}

@@ -29,14 +29,20 @@ AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 PAGES = ("overview", "trajectories", "trajectory?n=5&shade=logprob", "trajectory?n=0&n=1", "simulator", "compare", "study")
 DOCUMENT = {"title": "T", "text": "born in Velmar"}
 EXAMPLE = {"question": "Where?", "golden_answers": ["Velmar"], "query": "birthplace", "useful": [DOCUMENT], "noisy": [], "real": [DOCUMENT]}
-CLAIM = {"id": "mask", "claim": "masking helps", "paper": 1.5, "ours": 0.1, "interval": [0.0, 0.2], "n": 5, "verdict": "reproduced",
-         "plot": {"x": [1, 2], "series": [{"label": "masked", "values": [0.1, 0.2]}]}}  # fmt: skip
+CLAIMS = [
+    {"id": "mask", "claim": "masking helps", "test": "on − off", "paper": 1.5, "ours": 0.1, "interval": [0.02, 0.2], "n": 5,
+     "verdict": "replicates", "plot": {"x": [1, 2], "series": [{"label": "masked", "values": [0.1, 0.2], "low": [0, 0.1]}]}},
+    {"id": "mask", "claim": "masking helps", "test": "on − none", "paper": 1.5, "n": 0, "verdict": "not run", "note": "no time"},
+    {"id": "size", "claim": "bigger is better", "test": "big − small", "paper": "a figure", "ours": -0.1, "interval": [-0.2, 0.0], "n": 3,
+     "verdict": "does not",
+     "plot": {"title": "EM", "bars": [{"label": "big", "mean": 0.4}, {"label": "small", "mean": 0.5, "low": 0.4, "high": 0.6}]}},
+]  # fmt: skip
 
 
 def complete_run(folder: Path) -> Path:
     write_run(folder)
     (folder / "card.json").write_text(json.dumps({"answer_in_useful": 0.9, "n": 3, "examples": [EXAMPLE]}))
-    (folder / "study.json").write_text(json.dumps({"title": "Study", "claims": [CLAIM]}))
+    (folder / "study.json").write_text(json.dumps({"title": "Study", "claims": CLAIMS}))
     return folder
 
 
@@ -70,7 +76,8 @@ class Viewer:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("runs")
     complete_run(root / "first")
-    shutil.copytree(root / "first", root / "second")
+    for name in ("second", "third"):
+        shutil.copytree(root / "first", root / name)
     return root
 
 
@@ -215,13 +222,30 @@ def test_pages_of_rows_tabs_and_help(viewer: Viewer, tab: Tab) -> None:
     page.wait_for_selector("th[aria-sort=ascending]")
     page.keyboard.press("4")
     page.wait_for_selector("text=second − first")
+    assert page.locator("h3", has_text="All 3 runs").count() == 1 and page.locator("h3", has_text="−").count() == 3
+    assert page.get_by_role("region", name="All runs").locator("thead th").all_inner_texts()[1:4] == ["first", "second", "third"]
     page.get_by_role("button", name="second").click()
+    page.wait_for_selector("text=third − first")
+    assert page.locator("h3", has_text="All 3 runs").count() == 0
+    page.get_by_role("button", name="third").click()
     page.wait_for_selector("text=Choose two runs")
     page.keyboard.press("?")
     assert page.locator("dialog[open]").count() == 1
     page.get_by_role("button", name="Close").click()
     page.get_by_role("button", name="Theme: auto").click()
     assert page.evaluate("document.documentElement.dataset.theme") == "light"
+
+
+def test_the_claims_of_a_study_with_their_verdicts_and_plots(folder: Path, tab: Tab) -> None:
+    page = tab.open(write_report(folder / "first").as_uri(), "study")
+    page.wait_for_selector(".chart canvas")
+    rows = page.get_by_role("region", name="Claims").locator("tbody tr")
+    assert [len(rows.nth(i).locator("th, td").all()) for i in range(3)] == [7, 5, 7]  # a claim stands once beside its tests
+    assert "masking helps" in rows.nth(0).inner_text() and "[0.02, 0.2]" in rows.nth(0).inner_text()
+    assert page.locator(".verdict").all_inner_texts() == ["replicates", "not run", "does not"]
+    assert [page.locator(f".verdict.{name}").count() for name in ("right", "unscored", "wrong")] == [1, 1, 1]
+    assert page.locator("figure h3").all_inner_texts() == ["masking helps", "bigger is better"]
+    assert page.locator("figure table svg rect").count() == 2 and "0.5 [0.4, 0.6]" in page.locator("figure table").inner_text()
 
 
 def test_a_report_is_used_without_a_server(folder: Path, tab: Tab) -> None:

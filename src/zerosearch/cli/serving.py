@@ -126,8 +126,8 @@ def _serve_mcp(service: Any) -> None:
 
 
 def _serve_http(service: Any, host: str, port: int | None, drain: float, public_url: str, query: str, check: bool) -> None:
-    from zerosearch.server.examples import examples
     from zerosearch.listener import bind
+    from zerosearch.server.examples import examples
     from zerosearch.server.run import serve
 
     listener = bind(host, _PORT if port is None else port, search=port is None)

@@ -108,8 +108,9 @@ def load_questions(
 ) -> list[Question]:
     """Every question of a file, or `limit` of them: the first ones, or with `seed` a random sample, in the file's order.
 
-    Fields beside id, question and golden_answers become metadata, those of a `metadata` object too (FlashRAG keeps `type` there). A question whose golds normalise to nothing cannot be scored: it is
-    an error, or with `on_unusable` left out, and its id handed over. Raises BadFile, naming the file and the line.
+    Fields beside id, question and golden_answers become metadata, those of a `metadata` object too (FlashRAG keeps `type` there). A
+    question whose golds normalise to nothing cannot be scored: it is an error, or with `on_unusable` left out, and its id handed over.
+    Raises BadFile, naming the file and the line.
     """
     path = Path(path)
     if limit is not None and limit < 1:

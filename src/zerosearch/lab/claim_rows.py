@@ -58,11 +58,14 @@ def _bar(label: str, ems: Sequence[float]) -> dict[str, Any]:
 
 
 def _searches(data: Figures, arm: str) -> Plot | None:
+    """The mean of the seeds, and a band from the lowest of them to the highest."""
     seeds = [run["searches"] for run in data["arms"].get(arm, {}).values()]
+    if not seeds:
+        return None
     steps = list(zip(*seeds, strict=True))
     line = {"label": f"mean of {len(seeds)} seeds", "values": [round(fmean(step), 3) for step in steps]}
     line |= {"low": [min(step) for step in steps], "high": [max(step) for step in steps]}
-    return {"title": "Searches per rollout", "y_label": "searches", "x": list(range(1, len(steps) + 1)), "series": [line]} if steps else None
+    return {"title": "Searches per rollout", "y_label": "searches", "x": list(range(1, len(steps) + 1)), "series": [line]}
 
 
 def _held_out(data: Figures, arm: str) -> Plot | None:

@@ -67,7 +67,8 @@ class BM25Engine:
         """The engine of a JSONL or JSONL.gz corpus with `text` (and `id`, `title`), or `contents` as FlashRAG writes it.
 
         The index is looked for in `index_dir`, else beside the corpus (`<corpus>.bm25/`), else in the user's cache; if it is
-        nowhere or stale it is built in the first of these that can be written. `progress` gets a line now and then.
+        nowhere or stale it is built in the first of these that can be written; an index of another corpus is left as it is. `progress` gets
+        a line now and then.
 
         Raises BadFile, naming the file and the line, when the corpus is missing, empty or malformed.
         """
@@ -146,6 +147,7 @@ def _manifest_of(corpus: Path) -> dict[str, Any]:
     stat = corpus.stat()
     return {
         "format": _FORMAT,
+        "corpus": corpus.name,
         "corpus_bytes": stat.st_size,
         "corpus_mtime_ns": stat.st_mtime_ns,
         "bm25s": bm25s.__version__,
@@ -172,8 +174,8 @@ def _built(corpus: Path, index_dir: Path, manifest: Mapping[str, Any], progress:
 
     Raises OSError when it must not or cannot be in `index_dir`.
     """
-    if index_dir.exists() and not _may_replace(index_dir):
-        raise PermissionError(f"{index_dir} is not a BM25 index and will not be overwritten")
+    if what := _in_the_way(index_dir, manifest):
+        raise PermissionError(f"{index_dir} {what} and will not be overwritten")
     index_dir.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f"{index_dir.name}.building-", dir=index_dir.parent) as name:
         building = Path(name, "new")
@@ -190,9 +192,15 @@ def _built(corpus: Path, index_dir: Path, manifest: Mapping[str, Any], progress:
     return index_dir
 
 
-def _may_replace(index_dir: Path) -> bool:
-    found = _read_manifest(index_dir)
-    return index_dir.is_dir() and (not any(index_dir.iterdir()) or (found or {}).get("format") == _FORMAT)
+def _in_the_way(index_dir: Path, manifest: Mapping[str, Any]) -> str:
+    """Why what is there must stay; "" for nothing at all, and for an index that the same corpus had in another state or version."""
+    if not index_dir.exists() or (index_dir.is_dir() and not any(index_dir.iterdir())):
+        return ""
+    found = _read_manifest(index_dir) or {}
+    if found.get("format") != _FORMAT:
+        return "is not a BM25 index"
+    other = found.get("corpus", manifest["corpus"])
+    return "" if other == manifest["corpus"] else f"is the index of another corpus ('{other}')"
 
 
 def _build(corpus: Path, folder: Path, progress: Progress) -> None:

@@ -4,6 +4,7 @@ from three runs on, one table of all."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from itertools import combinations
 from math import hypot
 from typing import Any
@@ -42,7 +43,7 @@ def _scored(outcomes: Sequence[Outcomes]) -> list[str]:
 
 
 def _together(runs: Sequence[Run], outcomes: Sequence[Outcomes]) -> dict[str, Any]:
-    """A row a measure, a figure a run (None: it has none): over the questions that all were asked, what each says of itself, and training."""
+    """A row a measure, a figure a run, None where it has none: on the questions all were asked, what each says of itself, training."""
     scored = _scored(outcomes)
     rows: list[dict[str, Any]] = []
     for name in _PAIRED if scored else ():
@@ -59,7 +60,7 @@ def _together(runs: Sequence[Run], outcomes: Sequence[Outcomes]) -> dict[str, An
 
 
 def _figures(text: str, figures: Sequence[Figure | None], how: str) -> dict[str, Any]:
-    return {"label": text, "figures": [figure and {"mean": figure.mean, "low": figure.low, "high": figure.high} for figure in figures], "how": how}
+    return {"label": text, "figures": [figure and asdict(figure) for figure in figures], "how": how}
 
 
 def _pair(a: Run, b: Run, mine: Outcomes, theirs: Outcomes) -> dict[str, Any]:
