@@ -117,7 +117,7 @@ def test_the_claims_as_the_viewer_takes_them(tmp_path: Path) -> None:
     assert first["faithfulness"]["bars"] == [{"label": "grpo, faithfulness 0.70", "mean": 0.8, "low": None, "high": None}]
     unmade = first["guard"]
     assert (unmade["ours"], unmade["low"], unmade["verdict"], unmade["n"]) == ("", None, NOT_RUN, "0")
-    assert [bar["label"] for bar in unmade["bars"]] == ["grpo"]
+    assert unmade["bars"] == [] and unmade["chart"] is None  # one of its arms was run, for others: nothing to compare
 
 
 def test_the_page_in_docs_is_what_its_figures_give() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from zerosearch.evaluation.statistics import t_interval
 from zerosearch.lab.claims import CLAIMS, Claim, Follows, Moves, RarelyCollapses, arms_of
-from zerosearch.lab.findings import Figures, Finding, faithfulness_points
+from zerosearch.lab.findings import NOT_RUN, Figures, Finding, faithfulness_points
 
 Plot = dict[str, Any]
 
@@ -20,6 +20,7 @@ def claim_rows(data: Figures, found: Mapping[str, Sequence[Finding]]) -> list[di
     """
     rows: list[dict[str, Any]] = []
     for name, claim in CLAIMS.items():
+        was_run = any(finding.verdict != NOT_RUN for finding in found[name])
         for i, finding in enumerate(found[name]):
             row: dict[str, Any] = {"id": name, "claim": claim.title, "test": finding.test, "paper": claim.paper}
             if finding.value:
@@ -27,13 +28,13 @@ def claim_rows(data: Figures, found: Mapping[str, Sequence[Finding]]) -> list[di
                 row |= {"ours": round(value.mean, 3), "interval": [round(value.low, 3), round(value.high, 3)]}
             row |= {"n": finding.n, "verdict": finding.verdict}
             row |= {"note": finding.note} if finding.note else {}
-            plot = _plot(claim, data) if i == 0 else None
+            plot = _plot(claim, data) if i == 0 and was_run else None
             rows.append(row | ({"plot": plot} if plot else {}))
     return rows
 
 
 def _plot(claim: Claim, data: Figures) -> Plot | None:
-    """What the claim is about, as measured: searches over steps, runs to their ends, or the EM of its arms. None: nothing was run."""
+    """What the claim is about, as measured: searches over steps, runs to their ends, or the EM of its arms."""
     match claim.tests[0]:
         case Moves(arm):
             return _searches(data, arm)
