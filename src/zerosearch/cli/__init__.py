@@ -64,7 +64,8 @@ def run(arguments: Sequence[str]) -> int:
     except ZeroSearchError as error:
         return _complain(str(error), error.exit_code)
     except UsageError as error:
-        return _complain(f"{getattr(error, 'message', error)} (zerosearch --help lists what there is)", 2)
+        said = getattr(error, "format_message", error.__str__)()  # its `message` alone names no option
+        return _complain(f"{said} (zerosearch --help lists what there is)", 2)
     except OSError as error:
         return _complain(f"cannot read or write {error.filename or 'a file'} ({error.strerror or error}); mend that and try again.", 1)
     if code == _INTERRUPTED:  # what can go on says so itself
