@@ -8,6 +8,7 @@ MEASURE = """
 import json, sys, time
 before, started = set(sys.modules), time.process_time()
 import zerosearch
+names = [getattr(zerosearch, name) for name in zerosearch.__all__]
 seconds = time.process_time() - started
 print(json.dumps({"seconds": seconds, "packages": sorted({name.split(".")[0] for name in set(sys.modules) - before})}))
 """
