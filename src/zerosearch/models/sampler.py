@@ -182,9 +182,10 @@ class Sampler:
         if not len(ids) or not 0 <= ids.min() <= ids.max() < vocabulary:
             raise GenerationFailed(f"session '{session}': expected token ids in 0 … {vocabulary - 1}, got {ids[:8]}")
         if room < 1:
+            # no session in it: this ends up as a question's cause, and the same question has the same cause whatever was asked before
             raise GenerationFailed(
-                f"session '{session}': the prompt has {len(ids)} tokens and the model holds {self._model.max_length}; "
-                "no room is left to generate"
+                f"the text so far has {len(ids)} tokens and the model holds {self._model.max_length}: no room is left to generate; "
+                "take fewer turns, or a model with a longer context."
             )
         if sampling.max_new_tokens < 1:
             return Generation((), (), Finish.LENGTH)
@@ -300,7 +301,7 @@ class Sampler:
         slots, state = self._slots, self._slots.owner[slot]
         request, stop = state.request, int(slots.lengths[slot]) + 1
         if np.isnan(slots.logprobs[slot, stop - 1]):
-            _fail(request, f"session '{state.name}': the model's logits are not finite at position {stop - 1}")
+            _fail(request, f"the model's logits are not finite at position {stop - 1}")
             self._model.cache.wipe(slot)
             slots.lengths[slot] = 0
             return True
