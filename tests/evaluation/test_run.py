@@ -109,7 +109,9 @@ def test_a_search_that_is_not_on_the_tape_fails_its_question_alone(world: Path, 
     tape = world / "tape.jsonl"
     with speaking(reader) as server:
         assert run(evaluate(world, server.url, "recorded", "--record", str(tape))) == 0
-        tape.write_text("".join(line for line in tape.read_text().splitlines(keepends=True) if json.loads(line)["query"] != "capital of Peru"))
+        tape.write_text(
+            "".join(line for line in tape.read_text().splitlines(keepends=True) if json.loads(line)["query"] != "capital of Peru")
+        )
         capsys.readouterr()
         assert run(evaluate(world, server.url, "replayed", "--replay", str(tape))) == 1
     result = json.loads(capsys.readouterr().out)

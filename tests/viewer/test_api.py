@@ -106,7 +106,7 @@ def test_three_runs_are_one_table_and_every_pair(run_dir: Path, make_trajectory:
     together = found["together"]
     assert (together["runs"], together["n"], len(found["pairs"])) == (["a", "b", "c"], 1, 3)
     rows = {row["label"]: [figure and figure["mean"] for figure in row["figures"]] for row in together["rows"]}
-    assert rows["EM, held out"] == [1.0, 0.0, 1.0] and rows["Cover EM, trained"] == [None, 0.5, None]
+    assert rows["EM, held out"] == [1.0, 0.0, 1.0] and rows["Cover EM, in its summary"] == [None, 0.5, None]
     assert not any(label.startswith("Seed") for label in rows)  # a setting is no figure
     assert api_of(run_dir.parent / "three").answer("compare", {"run": ["a", "b"]})["together"] is None
 

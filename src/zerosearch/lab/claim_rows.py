@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from zerosearch.evaluation.statistics import t_interval
-from zerosearch.lab.claims import CLAIMS, Claim, Follows, Moves, RarelyCollapses, arms_of
+from zerosearch.lab.claims import CLAIMS, Beats, Claim, Follows, Moves, RarelyCollapses, arms_of
 from zerosearch.lab.findings import NOT_RUN, Figures, Finding, faithfulness_points
 
 Plot = dict[str, Any]
@@ -41,12 +41,26 @@ def _plot(claim: Claim, data: Figures) -> Plot | None:
         case RarelyCollapses(arm):
             return _held_out(data, arm)
         case Follows() as test:
-            points = faithfulness_points(test, data)
-            by_arm = {arm: [(x, y) for other, _, x, y in points if other == arm] for arm in dict.fromkeys(point[0] for point in points)}
-            bars = [_bar(f"{arm}, faithfulness {fmean(x for x, _ in of):.2f}", [y for _, y in of]) for arm, of in by_arm.items()]
-        case _:
-            arms = dict.fromkeys(arm for test in claim.tests for arm in arms_of(test))
-            bars = [_bar(arm, [run["em"] for run in runs.values()]) for arm in arms if (runs := data["arms"].get(arm))]
+            return _faithfulness(test, data)
+        case first:
+            return _arms(claim, data, paired=isinstance(first, Beats))
+
+
+def _arms(claim: Claim, data: Figures, paired: bool) -> Plot | None:
+    """A bar an arm; `paired`: of the seeds that all arms have, as the differences are."""
+    arms = dict.fromkeys(arm for test in claim.tests for arm in arms_of(test))
+    ems = {arm: {seed: run["em"] for seed, run in runs.items()} for arm in arms if (runs := data["arms"].get(arm))}
+    shared = set.intersection(*map(set, ems.values())) if ems else set[str]()
+    title = f"Held-out EM, the {len(shared)} seeds that all have" if paired else "Held-out EM"
+    kept = {arm: [em for seed, em in by_seed.items() if seed in shared or not paired] for arm, by_seed in ems.items()}
+    bars = [_bar(arm, values) for arm, values in kept.items() if values]
+    return {"title": title, "bars": bars} if bars else None
+
+
+def _faithfulness(test: Follows, data: Figures) -> Plot | None:
+    points = faithfulness_points(test, data)
+    by_arm = {arm: [(x, y) for other, _, x, y in points if other == arm] for arm in dict.fromkeys(point[0] for point in points)}
+    bars = [_bar(f"{arm}, faithfulness {fmean(x for x, _ in of):.2f}", [y for _, y in of]) for arm, of in by_arm.items()]
     return {"title": "Held-out EM", "bars": bars} if bars else None
 
 

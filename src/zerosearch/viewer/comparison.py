@@ -51,7 +51,7 @@ def _together(runs: Sequence[Run], outcomes: Sequence[Outcomes]) -> dict[str, An
         found = [bootstrap_interval(of, resamples=2000) if of else None for of in values]
         rows.append(_figures(f"{label(name)}, held out", [f and Figure(f.mean, f.low, f.high) for f in found], _SHARED))
     for name in dict.fromkeys(key for run in runs for key in run.figures if key not in _NO_FIGURES):
-        rows.append(_figures(f"{label(name)}, trained", [figure_in(run.figures, name) for run in runs], _OWN))
+        rows.append(_figures(f"{label(name)}, in its summary", [figure_in(run.figures, name) for run in runs], _OWN))
     for name in _TRAINING:
         means = [_last(run.metrics, name) for run in runs]
         figures = [m and Figure(m[0], m[0] - 1.96 * m[1], m[0] + 1.96 * m[1]) for m in means]
@@ -111,7 +111,7 @@ def _unpaired(mine: Record, theirs: Record) -> list[dict[str, Any]]:
         half = None if (x := _half(a)) is None or (y := _half(b)) is None else hypot(x, y)
         interval = None if half is None else (b.mean - a.mean - half, b.mean - a.mean + half)
         n = number_or_none(theirs.get("n"))
-        rows.append(_row(name, f"{label(name)}, trained", a.mean, b.mean, interval, None, n, _OWN))
+        rows.append(_row(name, f"{label(name)}, in its summary", a.mean, b.mean, interval, None, n, _OWN))
     return rows
 
 

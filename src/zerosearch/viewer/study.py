@@ -79,7 +79,7 @@ def _words(value: object) -> str:
     """A number in four digits, words as they are, a table as its parts."""
     number = number_or_none(value)
     if number is not None:
-        return f"{number:.4g}" if math.isfinite(number) else ""
+        return f"{number:.4g}".replace("-", "−") if math.isfinite(number) else ""
     if parts := mapping(value):
         return ", ".join(f"{key} {_words(part)}" for key, part in parts.items())
     return text_of(value)

@@ -30,7 +30,7 @@ function beforeAndAfter(summary, several) {
   return el("section", {}, el("h2", {}, before ? "Before and after" : "Figures", several ? ` · ${summary.key}` : ""),
     el("p", { class: "about" }, before ? "The policy before (○) and after (●) training" : "What was measured", summary.questions ? `, on ${summary.questions} questions` : "",
       ". Small figures and bars: 95% interval; the bar runs from 0 to 1."),
-    el("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "Figures" }, el("table", { class: "comparison" },
+    el("div", { class: "wide", tabindex: 0, role: "region", "aria-label": `Figures of ${summary.key}` }, el("table", { class: "comparison" },
       el("thead", {}, el("tr", {}, ["Measure", ...(before ? ["Before", "After", "Change"] : ["Value"])].map((h) => el("th", { scope: "col" }, h)), el("td", { class: "plot" }))),
       el("tbody", {}, summary.rows.map((row) => el("tr", {}, el("th", { scope: "row" }, row.label), before ? cell(row.base) : null, cell(row.trained, "after"),
         before ? el("td", { class: "change" }, change(row)) : null, el("td", { class: "plot" }, plot(row))))))));

@@ -49,7 +49,7 @@ function pairOf(pair) {
 function onlyOne(pair, side) {
   const other = side === "a" ? "b" : "a", list = pair[`only_${side}`];
   return el("details", { class: "fold", open: list.count > 0 && list.count <= 10 }, el("summary", {}, `${count(list.count, "question")} that ${pair[side]} answers and ${pair[other]} does not`),
-    el("div", { class: "wide", tabindex: 0, role: "region", "aria-label": `Only ${pair[side]} answers` }, el("table", { class: "rows" }, el("thead", {}, el("tr", {}, ["Question", pair.a, pair.b].map((h) => el("th", { scope: "col" }, h)))),
+    el("div", { class: "wide", tabindex: 0, role: "region", "aria-label": `${pair[side]} answers, ${pair[other]} does not` }, el("table", { class: "rows" }, el("thead", {}, el("tr", {}, ["Question", pair.a, pair.b].map((h) => el("th", { scope: "col" }, h)))),
       el("tbody", {}, list.rows.map((row) => el("tr", {}, el("th", { scope: "row" }, row.question), ["a", "b"].map((s) => el("td", {}, el("a", { href: link("trajectory", { run: pair[s], n: row[`${s}_n`] }) }, row[`${s}_answer`] || "no answer"), el("small", {}, ` ${count(row[`${s}_searches`], "search")}`.replace(/searchs$/, "searches"))))))))));
 }
 
@@ -57,20 +57,21 @@ async function studyPage() {
   const found = await get("study");
   return [el("h2", {}, "Study"), (found.studies ?? []).map((study) => el("section", {}, el("h3", {}, study.title), study.about ? el("p", { class: "about" }, study.about) : null,
     study.claims.length ? el("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "Claims" }, el("table", { class: "rows" },
-      el("thead", {}, el("tr", {}, ["Claim", "Paper", "Test", "Ours", "Interval", "n", "Verdict"].map((h) => el("th", { scope: "col" }, h)))),
+      el("thead", {}, el("tr", {}, ["Claim, and what the paper says", "Test", "Ours [95%]", "n", "Verdict"].map((h) => el("th", { scope: "col" }, h)))),
       el("tbody", {}, study.claims.map(claimRow)))) : null,
     el("div", { class: "charts" }, study.claims.map((claim) => claim.chart ? figure({ ...claim.chart, title: claim.claim, caption: claim.plot_title || claim.id }) : claim.bars.length ? bars(claim) : null))))];
 }
 
-// a claim and the paper's words stand once beside all of its tests
+// a claim stands once beside all of its tests
 function claimRow(c, i, claims) {
   const goesOn = (k) => k > 0 && k < claims.length && claims[k].id === claims[k - 1].id;
   let rowspan = 1;
   while (goesOn(i + rowspan)) rowspan++;
   const verdict = { replicates: "right", "does not": "wrong" }[c.verdict] ?? "unscored";
-  return el("tr", {}, goesOn(i) ? null : [el("th", { scope: "rowgroup", rowspan }, c.claim, " ", el("small", {}, c.id)), el("td", { rowspan }, el("small", {}, c.paper))],
-    el("td", {}, c.test), el("td", { class: "num" }, c.ours), el("td", { class: "num" }, c.low == null ? "" : `[${number(c.low)}, ${number(c.high)}]`), el("td", { class: "num" }, c.n),
-    el("td", {}, c.verdict ? el("span", { class: `verdict ${verdict}` }, c.verdict) : null, c.note ? el("small", {}, ` ${c.note}`) : null));
+  return el("tr", {}, goesOn(i) ? null : el("th", { scope: "rowgroup", rowspan }, c.claim, " ", el("small", {}, c.paper)),
+    el("td", { class: "words" }, c.test, " ", c.note ? el("small", {}, c.note) : null),
+    el("td", { class: "num" }, c.ours, c.low == null ? "" : ` [${number(c.low)}, ${number(c.high)}]`), el("td", { class: "num" }, c.n),
+    el("td", {}, c.verdict ? el("span", { class: `verdict ${verdict}` }, c.verdict) : null));
 }
 
 function bars(claim) {
