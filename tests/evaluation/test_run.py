@@ -289,6 +289,18 @@ def test_every_agent_in_both_styles(agent: str, style: str, world: Path, capsys:
     assert all(("messages" in body) == (style == "chat") for body in server.bodies)
 
 
+def test_rows_that_cannot_be_read_are_not_taken_for_none(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with speaking(reader) as server:
+        assert run(evaluate(world, server.url)) == 0
+        (world / "out" / "trajectories.jsonl.gz").unlink()
+        (world / "out" / "trajectories.jsonl.gz").mkdir()  # what root cannot read either
+        capsys.readouterr()
+        for command in (evaluate(world, server.url), ["compare", str(world / "out")]):
+            assert run(command) == 2
+            (line,) = capsys.readouterr().err.splitlines()
+            assert "cannot read" in line and "trajectories.jsonl.gz' (Is a directory)" in line
+
+
 def test_a_server_that_fails_at_everything(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with speaking(lambda body: web.Response(status=401, text="who are you?")) as server:
         assert run(evaluate(world, server.url)) == 1

@@ -351,14 +351,31 @@ def test_bad_input_is_one_line(folder: Path, tmp_path: Path, arguments: tuple[st
     assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1
 
 
-def test_a_folder_that_may_not_be_read(tmp_path: Path) -> None:
-    locked = tmp_path / "locked"
-    locked.mkdir(mode=0o000)
-    if (uid := os.geteuid()) == 0:
-        locked.chmod(0o700)
-        pytest.skip(f"user {uid} may read everything")
-    done = cli("view", str(locked))
-    assert done.returncode == 2 and "permission denied" in done.stderr and done.stderr.count("\n") == 1
+NOBODY = """
+import os, sys
+import zerosearch.viewer.api, zerosearch.viewer.text
+from zerosearch.cli import run
+if os.geteuid() == 0:  # who may read everything
+    os.seteuid(65534)
+sys.exit(run(sys.argv[1:]))
+"""
+
+
+def as_nobody(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", NOBODY, *arguments], capture_output=True, text=True, timeout=60)
+
+
+def test_what_may_not_be_read() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder, run = Path(name), write_run(Path(name) / "run")
+        folder.chmod(0o755)
+        (folder / "locked").mkdir(mode=0o000)
+        for command in ("view", "report"):
+            done = as_nobody(command, str(folder / "locked"))
+            assert done.returncode == 2 and "permission denied" in done.stderr and done.stderr.count("\n") == 1
+        (run / "trajectories.jsonl.gz").chmod(0o000)
+        done = as_nobody("view", str(run), "--text")
+        assert done.returncode == 2 and "cannot be read (Permission denied)" in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_in_the_terminal(folder: Path) -> None:

@@ -22,7 +22,9 @@ from zerosearch.listener import bind
 def view(
     runs: Annotated[
         list[Path] | None,
-        typer.Argument(help="Directories of runs, evaluations or studies, or folders with some; left out: runs.", metavar="RUN…"),
+        typer.Argument(
+            help="Directories of runs, evaluations or studies, or folders with some; left out: runs.", metavar="RUN…", readable=False
+        ),
     ] = None,
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="The next free one is taken when it is not.")] = 8321,
     open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Open a browser, if this terminal has one.")] = True,
@@ -69,7 +71,7 @@ def view(
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="The directory of a run, an evaluation or a study.", metavar="RUN")],
+    run: Annotated[Path, typer.Argument(help="The directory of a run, an evaluation or a study.", metavar="RUN", readable=False)],
     out: Annotated[Path | None, to_file("--out", help="By default report.html in the run.")] = None,
 ) -> None:
     """Write the page of a run as one HTML file that opens without a network."""
@@ -109,5 +111,5 @@ def _print_one(paths: list[Path], record: int | None, question: str, step: int |
     else:
         found = latest(run, Filter(text=question, step_from=step, step_to=step, score=score))
     if found is None:
-        raise BadConfig(f"'{run.path}' has no such trajectory; it has {len(run.index):,}.")
+        raise BadConfig(" ".join([f"'{run.path}' has no such trajectory; it has {len(run.index):,}.", *run.notes]))
     print_conversation(run.key, found[0], shown(run, *found, None), Console())

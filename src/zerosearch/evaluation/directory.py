@@ -83,7 +83,13 @@ class EvaluationDirectory:
         return json.loads(self.config.read_text())
 
     def rows(self) -> Iterator[Row]:
-        """The whole rows; one that a kill has cut is left out."""
+        """The whole rows; one that a kill has cut is left out. Raises BadFile when they may not be read: they are not none then."""
+        try:
+            self.trajectories.open("rb").close()
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise BadFile(f"cannot read '{self.trajectories}' ({error.strerror}); ask whoever owns it.") from error
         return read_trajectories(self.trajectories, Notes())
 
     def outcomes(self) -> list[Outcome]:

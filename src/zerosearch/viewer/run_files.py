@@ -58,9 +58,14 @@ def read_trajectories(path: Path, notes: Notes) -> Iterator[Record]:
     if not path.exists():
         notes.add(f"There is no {path.name}: no trajectories to show.")
         return
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        notes.add(f"{path.name} cannot be read ({error.strerror}).")
+        return
     number = 0
     try:
-        with gzip.open(path, "rb") as lines:
+        with file, gzip.open(file, "rb") as lines:
             for line in lines:
                 record = object_or_none(line)
                 if record is None:
