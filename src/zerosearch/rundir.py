@@ -144,7 +144,7 @@ def trajectory_row(trajectory: Trajectory, step: int, phase: str) -> dict[str, A
                 "query": s.query,
                 "quality": s.result.quality,
                 "remark": s.result.remark,
-                "documents": [asdict(d) for d in s.result.documents],
+                "documents": [d.as_json() for d in s.result.documents],
             }
             for s in t.searches
         ],

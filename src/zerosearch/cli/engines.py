@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -82,7 +81,7 @@ def search(
             print(f"{position}. {document.title or document.id}\n   {' '.join(document.text.split())}")
         if not result.documents:
             print("(no documents)")
-    documents = [asdict(document) for document in result.documents]
+    documents = [document.as_json() for document in result.documents]
     write_json({"query": query, "documents": documents, "quality": result.quality, "remark": result.remark}, json_file)
 
 

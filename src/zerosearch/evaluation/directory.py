@@ -98,7 +98,7 @@ class EvaluationDirectory:
     def append(self, row: Row, timing: Mapping[str, float | str]) -> None:
         with self._written():
             with self.trajectories.open("ab") as file:
-                file.write(gzip.compress(_line(row), compresslevel=3, mtime=0))
+                file.write(gzip.compress(_line(row), compresslevel=1, mtime=0))
             with self.timings.open("ab") as file:
                 file.write(_line(timing))
 

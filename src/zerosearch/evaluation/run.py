@@ -6,7 +6,7 @@ import asyncio
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -146,7 +146,7 @@ def ask_one(question: str, wanted: Wanted, console: Console) -> dict[str, Any]:
         "question": question,
         "answer": trajectory.answer,
         "stop_reason": trajectory.stop_reason,
-        "searches": [{"query": s.query, "documents": [asdict(d) for d in s.result.documents]} for s in trajectory.searches],
+        "searches": [{"query": s.query, "documents": [d.as_json() for d in s.result.documents]} for s in trajectory.searches],
     }
 
 

@@ -75,7 +75,7 @@ class Tape:
         """Keep a result; the first one for the same question stays."""
         row = {
             **asdict(asked),
-            "documents": [asdict(document) for document in result.documents],
+            "documents": [document.as_json() for document in result.documents],
             "quality": result.quality,
             "remark": result.remark,
         }

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ class Found:
             "question": {"id": q.id, "text": q.text, "golden_answers": list(q.golden_answers)},
             "query": self.query,
             "turn": self.turn,
-            "documents": [asdict(document) for document in self.documents],
+            "documents": [document.as_json() for document in self.documents],
             "outcome": {"answer": self.answer, "em": self.em, "f1": self.f1, "stop_reason": self.stop_reason},
         }
 
