@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-
 from tests.models.tiny import model as tiny_model
+
 from zerosearch.models.kv import RowModel
 
 
