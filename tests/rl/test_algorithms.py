@@ -268,6 +268,18 @@ def test_equal_groups_are_counted_and_teach_nothing(model: Any) -> None:
         assert all(map(torch.equal, before, learner.model.parameters()))
 
 
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_a_batch_without_a_trainable_token(model: Any, name: str) -> None:
+    """Rollouts that failed, and rewarded ones in which the policy never spoke: counted as a skipped update, and nothing moves."""
+    silent = [replace(t, spans=tuple(s for s in t.spans if s.author is not POLICY)) for t in rollouts(model)[0].trajectories]
+    failed = replace(silent[0], stop_reason=StopReason.SEARCH_FAILED, reward=None)
+    learner = learner_of(model, name)
+    before = [p.detach().clone() for p in learner.model.parameters()]
+    _, figures = learner.learn([Group(QUESTION, (failed, *silent[1:]))], 0, 0)
+    assert figures["trained_tokens"] == figures["loss"] == figures["used"] == 0 and figures["skipped_updates"] == 1
+    assert all(map(torch.equal, before, learner.model.parameters()))
+
+
 def test_aggregations_by_hand() -> None:
     """Rollouts of 2 and 6 tokens, budget 10."""
     assert token_mean([2, 6], 10) == ([1.0, 1.0], 8)
