@@ -47,7 +47,7 @@ class EngineConfig(Section):
 
     simulated      `model` (folder or hub id, in process) or `url` (an OpenAI-compatible endpoint), how it samples, its `template`
                    ("web": with a worked example, for any model; "tuned": for a tuned one; or a file), what it stands in for (`persona`,
-                   `domain`, `language`, `words_per_document`), and `guard_redraws` (search/simulated.py)
+                   `domain`, `language`, `words_per_document`), and `guard_redraws`, `guarded` (search/simulated.py)
     bm25           `corpus` (JSONL or JSONL.gz with id, title, text); `index_dir` is where the index is, by default beside the corpus
     dense hybrid   also `encoder` (folder or hub id), how it is used (E5: query_prefix "query: ", passage_prefix "passage: "), and the
                    FAISS index: `index_kind`, and `index_effort`, the beam of hnsw or the lists ivfpq probes (0: the kind's own)
@@ -71,6 +71,7 @@ class EngineConfig(Section):
     language: Name = "English"
     words_per_document: Positive = 30
     guard_redraws: Natural = 0
+    guarded: Literal["both", "noisy"] = "both"
     temperature: Annotated[float, Field(ge=0)] = 0.8
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
     max_new_tokens: Positive = 600

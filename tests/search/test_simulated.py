@@ -222,9 +222,12 @@ class Lines:
 
 
 def guarded(
-    *lines: str, redraws: int = 2, noise_rate: float = 0.0, golds: tuple[str, ...] = ("Peru",)
+    *lines: str, redraws: int = 2, noise_rate: float = 0.0, golds: tuple[str, ...] = ("Peru",), noisy_alone: bool = False
 ) -> tuple[SimulatedEngine, SearchResult]:
-    engine = SimulatedEngine(Lines(*lines), "{query} {quality}", k=1, sampling=Sampling(10), seed=0, guard_redraws=redraws)
+    keywords = (Quality.NOISY,) if noisy_alone else tuple(Quality)
+    engine = SimulatedEngine(
+        Lines(*lines), "{query} {quality}", k=1, sampling=Sampling(10), seed=0, guard_redraws=redraws, guarded=keywords
+    )
     request = SearchRequest("Lima", Question("q", "Where is Lima?", golds), 1, noise_rate)
     return engine, asyncio.run(engine.search(request))
 
@@ -237,6 +240,13 @@ def test_the_guard_draws_a_useful_reply_again_until_it_holds_the_answer() -> Non
 
 def test_the_guard_draws_a_noisy_reply_again_until_it_does_not() -> None:
     engine, result = guarded("Doc 1: In Peru.", "Doc 1: A bean.", noise_rate=1.0)
+    assert result.documents[0].text == "A bean." and engine.guard == Guard(1, 1, 1, 0)
+
+
+def test_the_guard_of_noisy_replies_alone_leaves_useful_ones_as_they_are() -> None:
+    engine, result = guarded("Doc 1: A bean.", noisy_alone=True)
+    assert result.documents[0].text == "A bean." and engine.guard == Guard()
+    engine, result = guarded("Doc 1: In Peru.", "Doc 1: A bean.", noise_rate=1.0, noisy_alone=True)
     assert result.documents[0].text == "A bean." and engine.guard == Guard(1, 1, 1, 0)
 
 

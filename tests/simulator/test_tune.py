@@ -75,10 +75,8 @@ def test_tune_and_card(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
 
     options = ["--searches", str(world / "searches"), "--k", "2", "--max-new-tokens", "24", "--json", "-"]
-    assert (
-        run(["card", str(world / "whole"), *options, "--guard-redraws", "1", "--usd-per-hour", "2", "--html", str(world / "card.html")])
-        == 0
-    )
+    guard = ["--guard-redraws", "1", "--guarded", "noisy"]
+    run(["card", str(world / "whole"), *options, *guard, "--usd-per-hour", "2", "--html", str(world / "card.html")])
     card = json.loads(capsys.readouterr().out)
     figures = card["figures"]
     assert card["template"] == "micro" and card["questions_tuned_on"] == 4
@@ -86,7 +84,7 @@ def test_tune_and_card(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (figures["answer_in_useful_seen"]["n"], figures["answer_in_useful_unseen"]["n"]) == (4, 2)
     assert figures["real_engine_first_hop"]["mean"] == figures["real_engine_off_target"]["mean"] == 0
     assert card["speed"]["searches"] == 24 and card["speed"]["new_tokens"] > 0 and card["usd_per_1000_searches"] > 0
-    assert card["guard"]["redraws_allowed"] == 1 and card["guard"]["replies"] > 0
+    assert card["guard"]["redraws_allowed"] == 1 and card["guard"]["guarded"] == "noisy" and card["guard"]["replies"] > 0
     page = (world / "card.html").read_text()
     assert "answer in useful replies" in page and "With the guard" in page and "src=" not in page
 

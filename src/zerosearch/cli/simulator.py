@@ -150,6 +150,7 @@ def card(
     limit: Annotated[int, typer.Option("--limit", min=1, help="Queries of each kind at most.")] = 200,
     max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=1)] = 600,
     guard_redraws: Annotated[int, typer.Option("--guard-redraws", min=0, help="Also measure with a guard of so many redraws.")] = 0,
+    guarded: Annotated[str, typer.Option("--guarded", help="Which replies it guards: both, or noisy alone.")] = "both",
     usd_per_hour: Annotated[float, typer.Option("--usd-per-hour", min=0, help="What the machine costs, for the cost of a search.")] = 0.0,
     judge: Annotated[str, typer.Option("--judge", help="Also ask a judge: an endpoint's URL.")] = "",
     judge_model: Annotated[str, typer.Option("--judge-model")] = "",
@@ -164,7 +165,7 @@ def card(
     remote = simulator.startswith(("http://", "https://"))
     engine = {"kind": "simulated", "k": k, "max_new_tokens": max_new_tokens, **imitated_by(tuning or f"{simulator}/tuning.json")}
     engine |= {"url": simulator, "model": endpoint_model} if remote else {"model": simulator}
-    engine |= {"template": template} if template else {}
+    engine |= {"guarded": guarded} | ({"template": template} if template else {})
     result = make_card(CardWanted(engine, searches, tuning, limit, guard_redraws, usd_per_hour, judge, judge_model, seed))
     if html is not None:
         write_text(html, card_page(result))

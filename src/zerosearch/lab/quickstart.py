@@ -281,6 +281,8 @@ class Lab:
             "temperature": 0.7,
             "top_p": 1.0,
             "max_new_tokens": 200,
+            "guard_redraws": 2,  # of noisy replies that hold the answer by chance (60 cities, 60 companies) or do not obey
+            "guarded": "noisy",
         }
         real = {"kind": "bm25", "corpus": str(world / "train_corpus.jsonl")}
         return make_recipe(

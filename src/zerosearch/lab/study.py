@@ -168,10 +168,14 @@ ORIGINS = {
 }
 
 
-def simulator_settings(folder: Path, name: str) -> dict[str, str]:
+def simulator_settings(folder: Path, name: str) -> dict[str, str | int]:
+    """Without the quickstart's guard of noisy replies: what a simulator does by itself is compared here."""
     if name == "prompted":
-        return {"model": str(folder / "base"), "template": str(folder / "prompted.txt")}
-    return {"model": str(folder / name)}
+        return {**_UNGUARDED, "model": str(folder / "base"), "template": str(folder / "prompted.txt")}
+    return {**_UNGUARDED, "model": str(folder / name)}
+
+
+_UNGUARDED: dict[str, str | int] = {"guard_redraws": 0, "guarded": "both"}
 
 
 # ---- what jobs do, each in a process of its own

@@ -63,7 +63,7 @@ def _page(data: Mapping[str, Any], found: Mapping[str, Sequence[Finding]]) -> st
         Held-out EM is greedy, against BM25, on {scale["held_out"]} questions about a world that no model has seen. Arms of a seed start
         from the same world, policy and simulator and differ in what the arm's line says. Changed against the quickstart (60 steps of
         12 × 12, noise to .25): shorter, for a matrix of about two hours, with no arm at a ceiling; noisier, so that curricula
-        have something to differ in. Arms called *long* keep the quickstart's recipe."""
+        have something to differ in. No noisy reply is guarded, as the quickstart's are. Arms called *long* keep the rest of its recipe."""
     rule = f"""
         **The rule.** Differences are taken seed by seed; intervals are Student's t, 95%, over seeds. *Replicates*: the whole interval
         is on the claimed side. *Does not*: all of it is below {SMALLEST_EFFECT:g} (or beyond the margin named), so that an effect worth

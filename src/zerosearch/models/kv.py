@@ -7,7 +7,6 @@ G = H / K, T new tokens a row, L visible tokens, C capacity, D head size, V voca
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -21,6 +20,7 @@ from torch import Tensor
 from transformers import AttentionInterface
 
 from zerosearch.errors import ModelNotUsable
+from zerosearch.models.recording import record
 
 log = logging.getLogger(__name__)
 
@@ -345,10 +345,9 @@ class RowModel:
         self.cache.reserve(4, 8)
         ids_N1 = torch.arange(3)[:, None] % self.vocabulary
         try:
-            with self._sampling(), warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # tracing warns about every Python branch
+            with self._sampling():
                 self.cache.begin(0, np.array([0, 1, 2]), 1, self.device)
-                recorded = torch.jit.trace(_Recordable(self._whole, self._decode), (ids_N1, self.cache.starts[:, None]), check_trace=False)
+                recorded = record(self._whole, self._decode, ids_N1, self.cache.starts[:, None])
             # Used only if it gives the very same bits, whatever the number of rows.
             for n in (1, 2, 4):
                 ids, starts = np.arange(n)[:, None] % self.vocabulary, np.arange(n)
@@ -378,15 +377,3 @@ def _is_plain_rms_norm(module: Any) -> bool:
         return False
     x = torch.linspace(-3, 2, 2 * module.weight.numel(), dtype=module.weight.dtype).view(2, -1)
     return module.weight.dtype is torch.float32 and torch.allclose(module(x), _rms_norm(module, x), rtol=1e-5, atol=1e-7)
-
-
-class _Recordable(torch.nn.Module):
-    """A decode step as a module that owns the model, so that a recording refers to its weights instead of copying them."""
-
-    def __init__(self, model: torch.nn.Module, decode: Any) -> None:
-        super().__init__()
-        self.model = model
-        self._decode = decode
-
-    def forward(self, ids_N1: Tensor, positions_N1: Tensor) -> tuple[Tensor, Tensor]:
-        return self._decode(ids_N1, positions_N1)

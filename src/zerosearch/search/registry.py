@@ -22,7 +22,7 @@ from zerosearch.search.replay import Budget, RecordedEngine
 from zerosearch.search.simulated import SimulatedEngine
 from zerosearch.search.tape import Tape
 from zerosearch.search.web import WEB_APIS, WebApi, WebEngine
-from zerosearch.types import Sampling
+from zerosearch.types import Quality, Sampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,7 @@ def _simulated(config: EngineConfig, around: Surroundings) -> SearchEngine:
         share_coin_in_group=config.share_coin_in_group,
         imitated=Imitated(config.persona, config.domain, config.language, config.words_per_document),
         guard_redraws=config.guard_redraws,
+        guarded=tuple(Quality) if config.guarded == "both" else (Quality.NOISY,),
     )
 
 

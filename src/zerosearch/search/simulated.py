@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
@@ -60,9 +61,10 @@ class SimulatedEngine:
     any other brace is left alone. `k` is how many documents the model is asked for, None: as many as the request wants. Stop
     strings are the caller's, in `sampling`.
 
-    With `guard_redraws` a reply is checked against its keyword: useful must hold a golden answer, noisy must hold none. One that
-    breaks it is drawn again, up to that often; the last draw is taken as it is, with a remark. `guard` counts. Off by default, as
-    in the paper: mind that it makes useful replies to bad queries hand out the answer, which the simulator's card shows.
+    With `guard_redraws` a reply under one of the `guarded` keywords is checked: useful must hold a golden answer, noisy must hold
+    none. One that breaks it is drawn again, up to that often; the last draw is taken as it is, with a remark. `guard` counts. Off by
+    default, as in the paper. Mind that guarding useful replies makes those to bad queries hand out the answer; guarding noisy ones
+    alone does not. The simulator's card shows both.
     ZeroSearch (arXiv 2505.04588), section 3.2; differs from the paper's code: every gold alias is shown, k is free.
 
     Raises BadConfig when the template lacks a required placeholder, or a count is below one.
@@ -81,6 +83,7 @@ class SimulatedEngine:
         max_remembered: int = 4096,
         imitated: Imitated = WEB,
         guard_redraws: int = 0,
+        guarded: Collection[Quality] = tuple(Quality),
     ) -> None:
         for name in _REQUIRED:
             if f"{{{name}}}" not in template:
@@ -96,7 +99,7 @@ class SimulatedEngine:
         self._share_coin_in_group = share_coin_in_group
         self._max_attempts = max_attempts
         self._imitated = imitated
-        self._guard_redraws = guard_redraws
+        self._guard_redraws, self._guarded = guard_redraws, guarded
         self.guard = Guard()
         self.draws: Coalesced[_Draw, ParsedReply] = Coalesced(self._generate, max_remembered=max_remembered)
 
@@ -127,7 +130,7 @@ class SimulatedEngine:
         query, k = _normalise(request.query), self._k or request.k
         seed = _stable_hash("draw", self._seed, request.seed, request.step, request.question.id, query, quality.value, k)
         golds = request.question.golden_answers
-        golds = golds if self._guard_redraws and not is_closed(golds) else ()
+        golds = golds if self._guard_redraws and quality in self._guarded and not is_closed(golds) else ()
         return _Draw(self.render_prompt(request, quality), seed, k, quality, golds)
 
     async def aclose(self) -> None:

@@ -95,6 +95,7 @@ async def _guarded(wanted: CardWanted, config: EngineConfig, chat: Chat, probes:
     guard, names = engine.guard, ("answer_in_useful", "answer_in_noisy", "answer_off_target", "answer_first_hop")
     return {
         "redraws_allowed": wanted.guard_redraws,
+        "guarded": config.guarded,
         "replies": guard.replies,
         "redrawn_share": guard.redrawn / guard.replies if guard.replies else None,
         "redraws_per_reply": guard.redraws / guard.replies if guard.replies else None,
