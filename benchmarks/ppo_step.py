@@ -1,10 +1,11 @@
-"""PPO's learning step against GRPO's on the same rollouts: the critic shares the policy's trunk, so it costs a pass without a gradient.
+"""PPO's step against GRPO's on the same rollouts: the critic shares the policy's trunk, and its values come with the sampled tokens.
 
     OMP_NUM_THREADS=1 python benchmarks/ppo_step.py --json -
 
 `ratio` is PPO ÷ GRPO of a whole step (rollouts and learning), in CPU seconds; `learning_ratio` that of the learning alone. The rollouts
-are sampled by our sampler; both learners get the same ones. GRPO and PPO take turns; medians after a warm-up. Both have the KL term that
-every recipe has by default; `ratio_without_kl` is without, where GRPO has no pass of the reference to pay for.
+are sampled by our sampler, with a critic and without; both learners get the same ones. GRPO and PPO take turns; medians after a warm-up.
+Both have the KL term that every recipe has by default; `…_without_kl` is without, where GRPO has no pass of the reference to pay for, and
+`…_appraised` is PPO (without KL) on rollouts that came without values, for which the critic makes a pass of its own.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import copy
 import platform
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -27,9 +30,10 @@ from updates import random_model, rollouts
 from zerosearch.cli.options import write_json
 from zerosearch.config import RLConfig
 from zerosearch.lab.language import make_tokenizer
+from zerosearch.models.causal import value_head
 from zerosearch.models.sampler import Sampler
 from zerosearch.rl.update import Learner
-from zerosearch.types import Sampling
+from zerosearch.types import Author, Group, Sampling, Span, Trajectory
 
 
 def main() -> None:
@@ -42,30 +46,44 @@ def main() -> None:
     torch.set_num_threads(1)
     tokenizer = make_tokenizer()
     model = random_model(max(len(tokenizer), 2048))
-    groups = rollouts(options.rollouts, options.tokens, 8, int(model.config.vocab_size))
-    learners = {
-        (name, kl): Learner(copy.deepcopy(model), copy.deepcopy(model) if kl else None, RLConfig(algorithm=name, kl_coefficient=kl), 1.0, 0)
-        for name in ("grpo", "ppo")
-        for kl in (0.001, 0.0)
+    shapes = rollouts(options.rollouts, options.tokens, 8, int(model.config.vocab_size))
+    critic, sampling = value_head(model), dict[str, list[float]]()
+    for _ in range(options.repeats + 1):
+        for name, head in (("grpo", None), ("ppo", critic)):
+            groups, spent = roll_out(model, tokenizer, shapes, head)
+            sampling.setdefault(name, []).append(spent)
+    rollout_s = {name: median(times[1:]) for name, times in sampling.items()}
+    bare = [replace(g, trajectories=tuple(without_values(t) for t in g.trajectories)) for g in groups]
+    cases = {
+        "grpo with KL": ("grpo", 0.001, groups),
+        "ppo with KL": ("ppo", 0.001, groups),
+        "grpo": ("grpo", 0.0, groups),
+        "ppo": ("ppo", 0.0, groups),
+        "ppo appraised": ("ppo", 0.0, bare),
     }
-    times: dict[tuple[str, float], list[float]] = {key: [] for key in learners}
+    learners = {
+        case: Learner(copy.deepcopy(model), copy.deepcopy(model) if kl else None, RLConfig(algorithm=name, kl_coefficient=kl), 1.0, 0)
+        for case, (name, kl, _) in cases.items()
+    }
+    learning: dict[str, list[float]] = {case: [] for case in cases}
     for repeat in range(options.repeats + 1):
-        for key, learner in learners.items():
+        for case, learner in learners.items():
             started = time.process_time()
-            learner.learn(groups, repeat, 0)
-            times[key].append(time.process_time() - started)
-    rollout_s = median([rollout(model, tokenizer, groups) for _ in range(4)][1:])
-    seconds = {key: median(of_key[1:]) for key, of_key in times.items()}
+            learner.learn(cases[case][2], repeat, 0)
+            learning[case].append(time.process_time() - started)
+    learning_s = {case: median(times[1:]) for case, times in learning.items()}
 
-    def ratio(kl: float, around: float) -> float:
-        return (around + seconds["ppo", kl]) / (around + seconds["grpo", kl])
+    def ratio(ours: str, theirs: str, values: str = "ppo") -> float:
+        return (rollout_s[values] + learning_s[ours]) / (rollout_s["grpo"] + learning_s[theirs])
 
     result = {
-        "ratio": ratio(0.001, rollout_s),
-        "ratio_without_kl": ratio(0.0, rollout_s),
-        "learning_ratio": ratio(0.001, 0.0),
-        "learning_ratio_without_kl": ratio(0.0, 0.0),
-        "learning_cpu_s": {f"{name}{' with KL' if kl else ''}": value for (name, kl), value in seconds.items()},
+        "ratio": ratio("ppo with KL", "grpo with KL"),
+        "ratio_without_kl": ratio("ppo", "grpo"),
+        "ratio_appraised": ratio("ppo appraised", "grpo", "grpo"),
+        "learning_ratio": learning_s["ppo with KL"] / learning_s["grpo with KL"],
+        "learning_ratio_without_kl": learning_s["ppo"] / learning_s["grpo"],
+        "learning_ratio_appraised": learning_s["ppo appraised"] / learning_s["grpo"],
+        "learning_cpu_s": learning_s,
         "rollout_cpu_s": rollout_s,
         "rollouts": options.rollouts,
         "tokens": options.tokens,
@@ -76,25 +94,32 @@ def main() -> None:
     write_json(result, options.json)
 
 
-def rollout(model: Any, tokenizer: Any, groups: list[Any]) -> float:
-    """CPU seconds to sample as many tokens in two turns as the rollouts have, with their documents read in between."""
-    sampler, trajectories = Sampler(model, tokenizer), [t for g in groups for t in g.trajectories]
+def roll_out(model: Any, tokenizer: Any, shapes: Sequence[Group], critic: Any) -> tuple[list[Group], float]:
+    """Rollouts of two turns in the shapes given, the policy's spans sampled anew, and the CPU seconds that took."""
+    sampler = Sampler(model, tokenizer)
+    sampler.critic = critic
 
-    async def one(number: int, t: Any) -> None:
-        ids = list(t.spans[0].token_ids)
+    async def one(number: int, t: Trajectory) -> Trajectory:
+        spans = list(t.spans)
         for turn in (1, 3):
-            sampling = Sampling(len(t.spans[turn].token_ids), 1.0, 1.0, (), number)
-            generation = await sampler.generate(ids, sampling, str(number))
-            ids += list(generation.token_ids)
-            ids += list(t.spans[2].token_ids) if turn == 1 else []
+            ids = [i for span in spans[:turn] for i in span.token_ids]
+            sampling = Sampling(len(spans[turn].token_ids), 1.0, 1.0, (), number)
+            found = await sampler.generate(ids, sampling, str(number))
+            spans[turn] = Span(Author.POLICY, found.token_ids, "", found.logprobs, found.values)
         sampler.close(str(number))
+        return replace(t, spans=tuple(spans))
 
-    async def all_of_them() -> None:
-        await asyncio.gather(*(one(i, t) for i, t in enumerate(trajectories)))
+    async def all_of_them() -> list[Trajectory]:
+        return await asyncio.gather(*(one(i, t) for i, t in enumerate(t for g in shapes for t in g.trajectories)))
 
     started = time.process_time()
-    asyncio.run(all_of_them())
-    return time.process_time() - started
+    made = iter(asyncio.run(all_of_them()))
+    spent = time.process_time() - started
+    return [replace(g, trajectories=tuple(next(made) for _ in g.trajectories)) for g in shapes], spent
+
+
+def without_values(trajectory: Trajectory) -> Trajectory:
+    return replace(trajectory, spans=tuple(replace(span, values=()) for span in trajectory.spans))
 
 
 if __name__ == "__main__":

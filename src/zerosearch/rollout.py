@@ -125,7 +125,7 @@ async def rollout(
 
 async def _speak(trajectory: Trajectory, policy: Policy, sampling: Sampling, session: str) -> Trajectory:
     generation = await policy.generate(trajectory.token_ids, sampling, session)
-    span = Span(Author.POLICY, generation.token_ids, policy.decode(generation.token_ids), generation.logprobs)
+    span = Span(Author.POLICY, generation.token_ids, policy.decode(generation.token_ids), generation.logprobs, generation.values)
     return replace(trajectory, spans=(*trajectory.spans, span))
 
 

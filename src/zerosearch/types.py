@@ -100,13 +100,15 @@ class Usage:
 class Generation:
     """Sampled token ids with the log-prob of each, under the distribution at the sampling temperature (before top-p; T = 1 when greedy).
 
-    An endpoint that tells no log-probs leaves them empty; where its tokens are not our ids, `usage` is its own count.
+    An endpoint that tells no log-probs leaves them empty; where its tokens are not our ids, `usage` is its own count. A policy with a
+    critic gives the `values` of what was before each token, too.
     """
 
     token_ids: tuple[int, ...]
     logprobs: tuple[float, ...]
     finish: Finish
     usage: Usage | None = None
+    values: tuple[float, ...] = ()
 
 
 class Author(StrEnum):
@@ -117,7 +119,7 @@ class Author(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A run of tokens by one author. Only POLICY spans have log-probs, one a token, and only they are trained on.
+    """A run of tokens by one author. Only POLICY spans have log-probs (and values), one a token, and only they are trained on.
 
     A trajectory that searches once, with 7 tokens of prompt:
 
@@ -131,6 +133,7 @@ class Span:
     token_ids: tuple[int, ...]
     text: str
     logprobs: tuple[float, ...] = ()
+    values: tuple[float, ...] = ()
 
 
 class StopReason(StrEnum):

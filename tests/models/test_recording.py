@@ -13,7 +13,7 @@ from zerosearch.models.kv import RowModel
 def _step(rows: RowModel, n: int) -> torch.Tensor:
     rows.cache.clear()
     rows.cache.reserve(n, 8)
-    return rows.logits(np.arange(n)[:, None] + 5, 0, np.arange(n))
+    return torch.cat(rows.forward(np.arange(n)[:, None] + 5, 0, np.arange(n)), -1)  # logits and states
 
 
 def _eager(rows: RowModel, n: int) -> torch.Tensor:

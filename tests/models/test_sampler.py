@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 
 from models.tiny import VOCABULARY, byte_level, model, word_level
 from zerosearch.errors import GenerationFailed
+from zerosearch.models.causal import value_head
 from zerosearch.models.drawing import draw, uniforms
 from zerosearch.models.sampler import Arbiter, Sampler
 from zerosearch.types import Finish, Generation, Sampling
@@ -75,6 +77,29 @@ def test_logprobs_equal_a_full_forward_pass(kind: str) -> None:
         for ids, generation in conversation:
             assert error_of(lm, ids, generation, temperatures[i % 4] or 1.0) < 1e-5
     assert sampler.stats.prefilled == sampler.stats.new
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_values_equal_a_full_forward_pass_and_change_nothing_else(kind: str) -> None:
+    """Groups that share a prompt, documents between turns, any temperature: what the critic makes of the model's own states."""
+    lm = model(kind)
+    plain, judged = Sampler(lm, WORDS), Sampler(lm, WORDS)
+    judged.critic = value_head(lm)
+    torch.nn.init.normal_(judged.critic.weight, 0, 0.2)
+    temperatures = [1.0, 0.7, 0.0]
+
+    def works(sampler: Sampler) -> list[Coroutine[Any, Any, Any]]:
+        how = [lambda t, i=i: Sampling(5 + t, temperatures[i % 3], seed=i) for i in range(9)]
+        return [converse(sampler, str(i), ids_of(3 + 9 * (i // 3), i // 3), 3, how[i], pause=i // 3) for i in range(9)]
+
+    without = [g for conversation in run_all(*works(plain)) for _, g in conversation]
+    found = [pair for conversation in run_all(*works(judged)) for pair in conversation]
+    assert [replace(g, values=()) for _, g in found] == without
+    for ids, generation in found:
+        with torch.no_grad():
+            states = lm.base_model(input_ids=torch.tensor([[*ids, *generation.token_ids]])).last_hidden_state[0, len(ids) - 1 : -1]
+            theirs = judged.critic(states)[:, 0]
+        assert np.allclose(generation.values, theirs, rtol=0, atol=1e-5) and float(theirs.abs().min()) > 1e-5
 
 
 @pytest.mark.parametrize("kind", ["qwen3", "mistral"])

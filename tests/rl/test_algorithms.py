@@ -120,6 +120,51 @@ def test_the_critic_sees_policy_tokens_only(model: Any) -> None:
     assert rows == [sum(t.policy_token_count for g in groups for t in g.trajectories)] * 2  # appraised, then trained
 
 
+def with_values(groups: Sequence[Group], learner: Learner) -> list[Group]:
+    """As a sampler with the learner's critic would have given them."""
+
+    def judged(t: Trajectory) -> Trajectory:
+        values = iter(learner.appraise([t])[0].values)
+        return replace(t, spans=tuple(replace(s, values=(next(values),)) if s.author is POLICY else s for s in t.spans))
+
+    return [replace(g, trajectories=tuple(map(judged, g.trajectories))) for g in groups]
+
+
+def without_the_last(groups: Sequence[Group]) -> list[Group]:
+    first, *others = groups[0].trajectories
+    return [Group(QUESTION, (replace(first, spans=(*first.spans[:-1], replace(first.spans[-1], values=()))), *others))]
+
+
+@pytest.mark.parametrize(
+    ("settings", "change", "passes"),
+    [
+        ({}, list, 1),
+        ({}, without_the_last, 2),
+        ({"mask_observations": False}, list, 2),
+        ({"importance_cap": 2.0}, list, 2),
+        ({"kl_in": "reward", "kl_coefficient": 0.1}, list, 2),
+    ],
+)
+def test_values_of_the_sampler_save_a_pass(model: Any, settings: dict[str, Any], change: Any, passes: int) -> None:
+    """The update is the same as with an appraisal, which is still made where the sampler has not said all that is asked for."""
+    reference, groups = build_model(VOCABULARY, seed=2, context=64).eval(), rollouts(model)
+    judged = change(with_values(groups, learner_of(model, "ppo")))
+    one, figures = gradient(model, "ppo", judged, reference, **settings)
+    other, same = gradient(model, "ppo", groups, reference, **settings)
+    assert distance(one, other) < 1e-5 and figures == pytest.approx(same, rel=1e-4, abs=1e-6)
+    learner, rows = learner_of(model, "ppo", reference, **settings), list[int]()
+    learner.critic.register_forward_hook(lambda module, inputs, output: rows.append(output.shape[0]))  # type: ignore[union-attr]
+    learner.learn(judged, 0, 0)
+    assert len(rows) == passes
+
+
+def test_a_sampler_with_another_critic_shows(model: Any) -> None:
+    learner = learner_of(model, "ppo")
+    groups = with_values(rollouts(model), learner)
+    assert learner.learn(groups, 0, 0)[1]["value_mismatch"] < 1e-5
+    assert learner.learn(groups, 1, 0)[1]["value_mismatch"] > 1e-3  # the critic has moved since
+
+
 def test_gae_steps_over_a_document_as_if_it_were_not_there() -> None:
     """Policy, policy, document of nine, policy, with values 0.4 and 0.2, then 0.6 after the document: the pencil case of `gae`."""
     spans = (
@@ -221,6 +266,18 @@ def test_equal_groups_are_counted_and_teach_nothing(model: Any) -> None:
         _, figures = learner.learn([equal], 0, 0)
         assert figures["equal_groups"] == 1 and figures["used"] == 0 and figures["skipped_updates"] == 1
         assert all(map(torch.equal, before, learner.model.parameters()))
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_a_batch_without_a_trainable_token(model: Any, name: str) -> None:
+    """Rollouts that failed, and rewarded ones in which the policy never spoke: counted as a skipped update, and nothing moves."""
+    silent = [replace(t, spans=tuple(s for s in t.spans if s.author is not POLICY)) for t in rollouts(model)[0].trajectories]
+    failed = replace(silent[0], stop_reason=StopReason.SEARCH_FAILED, reward=None)
+    learner = learner_of(model, name)
+    before = [p.detach().clone() for p in learner.model.parameters()]
+    _, figures = learner.learn([Group(QUESTION, (failed, *silent[1:]))], 0, 0)
+    assert figures["trained_tokens"] == figures["loss"] == figures["used"] == 0 and figures["skipped_updates"] == 1
+    assert all(map(torch.equal, before, learner.model.parameters()))
 
 
 def test_aggregations_by_hand() -> None:

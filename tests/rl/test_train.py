@@ -201,6 +201,7 @@ def test_a_crew_of_two_does_what_one_does(micro: Path, tmp_path: Path) -> None:
     "settings",
     [
         ("rl.algorithm=ppo", "rl.critic_warmup_steps=1", "rl.kl_in=reward"),
+        ("rl.algorithm=ppo", "rl.epochs=2", "policy.dtype=bfloat16"),
         ("rl.algorithm=reinforce", "rl.schedule=cosine", "curriculum.schedule=adaptive", "curriculum.target=0.05"),
         ("rl.algorithm=gspo", "rl.importance_cap=2.0", "rl.epochs=2", "rl.reward={f1=1.0, format=0.1}"),
         ("policy.dtype=bfloat16", "rl.gradient_checkpointing=true"),
@@ -221,10 +222,12 @@ def test_every_kind_of_run_resumes_bit_by_bit(micro: Path, tmp_path: Path, setti
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_a_crew_of_two_with_a_critic(micro: Path, tmp_path: Path) -> None:
-    """The critic lies in shared memory as the policy does: appraisals and gradients of two agree with those of one."""
+@pytest.mark.parametrize("kl_in", ["reward", "loss"])
+def test_a_crew_of_two_with_a_critic(micro: Path, tmp_path: Path, kl_in: str) -> None:
+    """The critic lies in shared memory as the policy does: two appraise, or give values with what they sample, as one does."""
     for name, workers in (("one", 1), ("two", 2)):
-        run_training(recipe_in(micro, tmp_path / name, "rl.algorithm=ppo", "rl.kl_in=reward", f"run.workers={workers}"), QUIET)
+        run_training(recipe_in(micro, tmp_path / name, "rl.algorithm=ppo", f"rl.kl_in={kl_in}", f"run.workers={workers}"), QUIET)
+        assert all(row["value_mismatch"] < 1e-5 for row in timeless(tmp_path / name)) and timeless(tmp_path / name)[-1]["value"] > 1e-3
     one, other = weights(tmp_path / "one"), weights(tmp_path / "two")
     assert all(torch.allclose(one[name], other[name], atol=1e-4) for name in one)
     for a, b in zip(timeless(tmp_path / "one"), timeless(tmp_path / "two"), strict=True):

@@ -1,5 +1,6 @@
 """One step's learning, against a loop over tokens that anybody can check."""
 
+import asyncio
 import copy
 import random
 from collections.abc import Iterable, Sequence
@@ -9,11 +10,18 @@ from typing import Any
 import pytest
 import torch
 
+from models.tiny import model as tiny_model
+from models.tiny import word_level
 from zerosearch.config import RLConfig
 from zerosearch.lab.base_model import build_model
+from zerosearch.models.local import LocalModel
+from zerosearch.prompts import PolicyPrompt
 from zerosearch.rl.batch import Lesson, teaches, trained_token_count
+from zerosearch.rl.lessons import sampled_values
 from zerosearch.rl.losses import clipped_policy_loss, kl_k3
 from zerosearch.rl.update import Learner
+from zerosearch.rollout import RolloutSettings, rollout_group
+from zerosearch.testing import ScriptedEngine
 from zerosearch.types import Author, Question, Span, StopReason, Trajectory
 
 VOCABULARY = 40
@@ -219,6 +227,23 @@ def test_the_mismatch_shows_whether_trainer_and_sampler_agree(model: Any, temper
     config = RLConfig(learning_rate=1e-3)
     assert Learner(copy.deepcopy(model), None, config, temperature, 0).update(lessons(*trajectories), 0, 0)["logprob_mismatch"] < 1e-5
     assert Learner(copy.deepcopy(model), None, config, 0.5, 0).update(lessons(*trajectories), 0, 0)["logprob_mismatch"] > 0.01
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_samplers_values_are_the_trainers(dtype: torch.dtype) -> None:
+    """Rollouts of a group, of three turns with a remark of ours after each of the first two, at a temperature other than 1."""
+    model = tiny_model("qwen3").to(dtype)
+    learner, policy = Learner(model, None, RLConfig(algorithm="ppo"), 0.7, 0), LocalModel(model, word_level())
+    policy.sampler.critic = learner.critic
+    torch.nn.init.normal_(policy.sampler.critic.weight, 0, 0.2)
+    settings = RolloutSettings(PolicyPrompt("who wrote the film ? {question}", "is ok ."), max_turns=3, max_turn_tokens=9, temperature=0.7)
+    group = asyncio.run(rollout_group(QUESTION, 4, policy, ScriptedEngine.of(), settings))
+    assert all([s.author for s in t.spans].count(ENVIRONMENT) == 2 for t in group.trajectories)
+    limit = 1e-5 if dtype is torch.float32 else 0.1  # of values around 1
+    for t, appraisal in zip(group.trajectories, learner.appraise(group.trajectories), strict=True):
+        assert len(appraisal.values) == t.policy_token_count and sampled_values(t) == pytest.approx(appraisal.values, rel=0, abs=limit)
+    group = replace(group, trajectories=tuple(replace(t, reward=float(i)) for i, t in enumerate(group.trajectories)))
+    assert 0 < learner.learn([group], 0, 0)[1]["value_mismatch"] < limit
 
 
 def test_warm_up_and_minibatches(model: Any) -> None:

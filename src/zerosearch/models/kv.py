@@ -1,7 +1,7 @@
 """Keys and values of many sequences at once, and a Hugging Face causal LM that reads them in place.
 
 Tensor suffixes: S slots, N rows of one forward (a contiguous range of slots), K key/value heads, H query heads,
-G = H / K, T new tokens a row, L visible tokens, C capacity, D head size, V vocabulary.
+G = H / K, T new tokens a row, L visible tokens, C capacity, D head size, V vocabulary, E size of a state.
 """
 
 from __future__ import annotations
@@ -237,7 +237,7 @@ class RowModel:
         self._body, self._head = self._whole.base_model, self._whole.get_output_embeddings()
         self.max_length = int(getattr(model.config, "max_position_embeddings", None) or 1 << 30)
         self.vocabulary = int(self._whole.get_input_embeddings().weight.shape[0])
-        self._headless = False
+        self.headless = False
         self._norms: list[Any] = []
         self._recorded: Any = None
         self._parts: list[int] = []
@@ -249,8 +249,11 @@ class RowModel:
         return self._whole.get_input_embeddings().weight.device
 
     @torch.inference_mode()
-    def logits(self, token_ids_NT: Ints, lo: int, starts_N: Ints, last_N: Ints | None = None) -> Tensor:
-        """float32 logits [N, V] after token last_N[i] of each row (T = 1: after the only one)."""
+    def forward(self, token_ids_NT: Ints, lo: int, starts_N: Ints, last_N: Ints | None = None) -> tuple[Tensor, Tensor]:
+        """float32 logits [N, V] after token last_N[i] of each row (T = 1: after the only one), and the states they are read off, [N, E].
+
+        Where body and head cannot be told apart (`headless` is False) no state is seen: E = 0.
+        """
         n, t = token_ids_NT.shape
         device = self.device
         self.cache.begin(lo, starts_N, t, device)
@@ -269,14 +272,14 @@ class RowModel:
             return self._finish(hidden_NTX[torch.arange(n, device=device), torch.from_numpy(last_N).to(device)])
 
     def _run(self, ids_NT: Tensor, positions_NT: Tensor) -> Tensor:
-        run = self._body if self._headless else self._whole
+        run = self._body if self.headless else self._whole
         out = run(input_ids=ids_NT, position_ids=positions_NT, past_key_values=self.cache, use_cache=True, rows=self.cache)
-        return out.last_hidden_state if self._headless else out.logits
+        return out.last_hidden_state if self.headless else out.logits
 
-    def _finish(self, hidden_NX: Tensor) -> Tensor:
-        return (self._head(hidden_NX) if self._headless else hidden_NX).float()
+    def _finish(self, hidden_NX: Tensor) -> tuple[Tensor, Tensor]:
+        return (self._head(hidden_NX).float(), hidden_NX) if self.headless else (hidden_NX.float(), hidden_NX[:, :0])
 
-    def _decode(self, ids_N1: Tensor, positions_N1: Tensor) -> Tensor:
+    def _decode(self, ids_N1: Tensor, positions_N1: Tensor) -> tuple[Tensor, Tensor]:
         return self._finish(self._run(ids_N1, positions_N1)[:, 0])
 
     @contextmanager
@@ -308,11 +311,11 @@ class RowModel:
         tolerance = (1e-3 if exact else 0.1) * float(whole.abs().max())
         first, second, last = np.zeros(2, np.int64), np.array([4, 3]), np.array([3, 2])
         for headless in (self._head is not None, False):
-            self._headless = headless
+            self.headless = headless
             self.cache.reserve(2, 8)
             try:
-                prefilled = self.logits(ids[:, :4], 0, first, last)
-                decoded = self.logits(ids[[0, 1], second][:, None], 0, second)
+                prefilled, _ = self.forward(ids[:, :4], 0, first, last)
+                decoded, _ = self.forward(ids[[0, 1], second][:, None], 0, second)
                 errors = (prefilled - whole[[0, 1], last], decoded - whole[[0, 1], second])
                 fine = all(float(error.abs().max()) <= tolerance for error in errors)
             except (AttributeError, TypeError, KeyError):
@@ -348,9 +351,9 @@ class RowModel:
             # Used only if it gives the very same bits, whatever the number of rows.
             for n in (1, 2, 4):
                 ids, starts = np.arange(n)[:, None] % self.vocabulary, np.arange(n)
-                eager = self.logits(ids, 0, starts)
+                eager = self.forward(ids, 0, starts)
                 self._recorded = recorded
-                same = torch.equal(eager, self.logits(ids, 0, starts))
+                same = all(map(torch.equal, eager, self.forward(ids, 0, starts)))
                 self._recorded = None
                 if not same:
                     return

@@ -13,7 +13,7 @@ from torch.jit._recursive import wrap_cpp_module
 
 log = logging.getLogger(__name__)
 
-Step = Callable[[Tensor, Tensor], Tensor]
+Step = Callable[[Tensor, Tensor], tuple[Tensor, ...]]  # logits, and the states they are read off
 
 
 def record(model: torch.nn.Module, step: Step, ids_N1: Tensor, positions_N1: Tensor) -> Step:
@@ -60,5 +60,5 @@ class _Recordable(torch.nn.Module):
         self.model = model
         self._step = step
 
-    def forward(self, ids_N1: Tensor, positions_N1: Tensor) -> Tensor:
+    def forward(self, ids_N1: Tensor, positions_N1: Tensor) -> tuple[Tensor, ...]:
         return self._step(ids_N1, positions_N1)

@@ -6,7 +6,7 @@ ticks; what happens is a pure function of the order in which requests arrive, so
 Slots, in the order the KV cache stores them:   active rows 0 … n-1 │ parked sessions and leftovers, mixed
 A parked session waits for its search. A leftover belongs to nobody, but its prefix can still be copied.
 
-Suffixes: N rows of one forward, V vocabulary, S slots, W tokens a slot can hold.
+Suffixes: N rows of one forward, V vocabulary, E size of a state, S slots, W tokens a slot can hold.
 """
 
 from __future__ import annotations
@@ -102,6 +102,7 @@ class _Slots:
         self.top_p = np.empty(0, np.float32)
         self.tokens = np.empty((0, 0), np.int64)
         self.logprobs = np.empty((0, 0), np.float32)
+        self.values = np.empty((0, 0), np.float32)
         self.uniforms = np.empty((0, 0), np.float32)
 
     def reserve(self, slots: int, width: int) -> None:
@@ -135,6 +136,9 @@ class Sampler:
     max_wait_steps  … or when one has waited this many steps
     call_tokens     how many tokens' worth of time a forward costs before its first token; bounds the padding
     max_prefill     most tokens in one prefill forward
+
+    `critic` maps states [N, E] to values [N, 1]; set it before anything is sampled, and every token comes with the value of what was
+    before it, read off the very state the token is drawn from.
     """
 
     def __init__(
@@ -150,6 +154,7 @@ class Sampler:
         max_prefill: int | None = None,
     ) -> None:
         self.stats = Stats()
+        self.critic: Any = None
         self._model = RowModel(model)
         self._max_rows, self._join_fraction, self._max_wait_steps = max_rows, join_fraction, max_wait_steps
         # A CPU gains nothing from more tokens at once than its caches hold: 1,024 take a quarter less time than 4,096.
@@ -268,12 +273,16 @@ class Sampler:
         starts = slots.lengths[:n].copy()
         self._reserve_kv(int(starts.max()) + 1)
         ids = slots.tokens[np.arange(n), starts]  # the token sampled last is not cached yet
-        logits_NV = self._model.logits(ids[:, None], 0, starts)
+        logits_NV, states_NE = self._model.forward(ids[:, None], 0, starts)
         slots.lengths[:n] += 1
         self.stats.steps += 1
-        self._sample(logits_NV, 0, n)
+        self._sample(logits_NV, states_NE, 0, n)
 
-    def _sample(self, logits_NV: Tensor, lo: int, hi: int) -> None:
+    @property
+    def _criticises(self) -> bool:
+        return self.critic is not None and self._model.headless
+
+    def _sample(self, logits_NV: Tensor, states_NE: Tensor, lo: int, hi: int) -> None:
         """Draw the next token of rows lo … hi - 1 and let those leave that are finished."""
         slots, rows, at = self._slots, np.arange(lo, hi), self._slots.lengths[lo:hi]
 
@@ -287,10 +296,15 @@ class Sampler:
             column(scale) if (scale != 1).any() else None,
             column(top_p) if (top_p < 1).any() else None,
             column(greedy) if greedy.any() else None,
-        ).numpy(force=True)  # the one synchronisation of a step
+        )
+        if self._criticises:
+            drawn = torch.cat((drawn, self.critic(states_NE.float()).T))
+        drawn = drawn.numpy(force=True)  # the one synchronisation of a step
         tokens = drawn[0].astype(np.int64)
         slots.tokens[rows, at] = tokens
         slots.logprobs[rows, at] = drawn[1]
+        if self._criticises:
+            slots.values[rows, at] = drawn[2]
         self.stats.decoded += hi - lo
         suspects = self._watch.table[slots.watch[lo:hi], tokens] | (at + 1 >= slots.end[lo:hi]) | np.isnan(drawn[1])
         if suspects.any():
@@ -311,7 +325,8 @@ class Sampler:
             return False
         if not request.future.done():  # done: cancelled, and its caller has not run yet
             logprobs = slots.logprobs[slot, request.begin : stop].tolist()
-            request.future.set_result(Generation(tuple(ids), tuple(logprobs), finish))
+            values = slots.values[slot, request.begin : stop].tolist() if self._criticises else ()
+            request.future.set_result(Generation(tuple(ids), tuple(logprobs), finish, values=tuple(values)))
         return True
 
     def _leave(self, leaving: list[_Session]) -> None:
@@ -346,28 +361,29 @@ class Sampler:
             leader = leaders.setdefault(request.ids.tobytes(), request)
             if leader is not request:
                 twins.append((request, leader))
-        top, pending, logits = self._active, list(leaders.values()), list[Tensor]()
+        top, pending, outputs = self._active, list(leaders.values()), list[tuple[Tensor, Tensor]]()
         while pending:
             later = self._later(pending)
             now = [request for request in pending if request not in later]
             self._copy_prefixes(now)
             for bucket in self._buckets(now):
-                logits.append(self._prefill(bucket, top))
+                outputs.append(self._prefill(bucket, top))
                 top += len(bucket)
             pending = later
-        if not logits:
+        if not outputs:
             return
-        logits_NV = torch.cat(logits) if len(logits) > 1 else logits[0]
+        logits_NV, states_NE = map(torch.cat, zip(*outputs, strict=True)) if len(outputs) > 1 else outputs[0]
         if twins:
             self._copy([leader.session.slot for _, leader in twins], [twin.session.slot for twin, _ in twins])
             for twin, _ in twins:
                 self._write(twin, len(twin.ids))
             order = self._gather([twin for twin, _ in twins], top)
             row_of = {twin.session.slot: leader.session.slot - self._active for twin, leader in twins}
-            logits_NV = torch.cat((logits_NV, logits_NV[[row_of[slot] for slot in order]]))
+            copied = [row_of[slot] for slot in order]
+            logits_NV, states_NE = torch.cat((logits_NV, logits_NV[copied])), torch.cat((states_NE, states_NE[copied]))
             top += len(twins)
         lo, self._active = self._active, top
-        self._sample(logits_NV, lo, top)
+        self._sample(logits_NV, states_NE, lo, top)
 
     def _seat(self) -> list[_Request]:
         """Give as many waiting requests as possible a slot, first come first served, and take them off the queue."""
@@ -474,8 +490,8 @@ class Sampler:
         if bucket:
             yield bucket
 
-    def _prefill(self, bucket: list[_Request], top: int) -> Tensor:
-        """Run a bucket's uncached tokens as rows top, top + 1, … and return the logits after each prompt, [N, V]."""
+    def _prefill(self, bucket: list[_Request], top: int) -> tuple[Tensor, Tensor]:
+        """Run a bucket's uncached tokens as rows top, top + 1, … and return logits [N, V] and states [N, E] after each prompt."""
         slots, n = self._slots, len(bucket)
         self._gather(bucket, top)
         by_slot = sorted(bucket, key=lambda request: request.session.slot)
@@ -487,12 +503,12 @@ class Sampler:
         for row, request in enumerate(by_slot):
             ids_NT[row, : new[row]] = request.ids[starts[row] :]
         self._reserve_kv(int(starts.max()) + longest)
-        logits_NV = self._model.logits(ids_NT, top, starts, new - 1)
+        output = self._model.forward(ids_NT, top, starts, new - 1)
         slots.lengths[top : top + n] = ends
         self.stats.prefills += 1
         self.stats.prefilled += int(new.sum())
         self.stats.padded += ids_NT.size - int(new.sum())
-        return logits_NV
+        return output
 
     # ── moving rows ───────────────────────────────────────────────────────────────────────────────────────────────
 

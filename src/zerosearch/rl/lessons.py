@@ -32,6 +32,12 @@ def appraisable(trajectory: Trajectory) -> bool:
     return trajectory.reward is not None and trajectory.policy_token_count > 0
 
 
+def sampled_values(trajectory: Trajectory) -> tuple[float, ...]:
+    """The values that the sampler gave with the tokens the policy wrote; () where any of them came without."""
+    values = tuple(v for span in trajectory.spans for v in span.values)
+    return values if len(values) == trajectory.policy_token_count else ()
+
+
 def make_lessons(
     groups: Sequence[Sequence[tuple[Trajectory, Appraisal]]], rl: RLConfig
 ) -> tuple[list[Group], list[Lesson], dict[str, float]]:

@@ -119,6 +119,7 @@ def member(
 ) -> Member:
     pad_id, budget = policy.tokenizer.pad_token_id or 0, min(settings.max_tokens, settings.max_turns * settings.max_turn_tokens)
     learner = Learner(policy.model, reference, recipe.rl, recipe.rollout.temperature, pad_id, critic, budget)
+    policy.sampler.critic = learner.critic
     return Member(policy, engine, settings, learner, recipe.rl.group_size)
 
 

@@ -14,7 +14,7 @@ from zerosearch.models.causal import predictions, token_logprobs, token_states, 
 from zerosearch.models.memory import checkpointed
 from zerosearch.rl.algorithms import ALGORITHMS, loss_function
 from zerosearch.rl.batch import Lesson, TrainingBatch, make_batch, microbatches, minibatches
-from zerosearch.rl.lessons import Appraisal, appraisable, make_lessons
+from zerosearch.rl.lessons import Appraisal, appraisable, make_lessons, sampled_values
 from zerosearch.rl.losses import KL_ESTIMATORS, value_loss
 from zerosearch.rl.optimizers import Trained, make_optimizer, rate_factor
 from zerosearch.types import Group, Trajectory
@@ -34,7 +34,8 @@ class Pass:
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """What a part of a minibatch adds up over its trained tokens. `mismatch` is the largest |trained - sampled log-prob|."""
+    """What a part of a minibatch adds up over its trained tokens. `mismatch` is the largest |trained - sampled log-prob|,
+    `value_mismatch` that of the critic's values."""
 
     tokens: int = 0
     loss: float = 0.0
@@ -42,10 +43,11 @@ class Sums:
     entropy: float = 0.0
     value_loss: float = 0.0
     mismatch: float = 0.0
+    value_mismatch: float = 0.0
 
     def __add__(self, other: Sums) -> Sums:
         total = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(Sums)}
-        return Sums(**{**total, "mismatch": max(self.mismatch, other.mismatch)})
+        return Sums(**{**total, **{name: max(getattr(self, name), getattr(other, name)) for name in ("mismatch", "value_mismatch")}})
 
     def means(self, denominator: float) -> dict[str, float]:
         """`loss` as the optimiser sees it, the rest a token."""
@@ -122,7 +124,7 @@ class Learner:
     ) -> tuple[list[Group], dict[str, float]]:
         """Learn from one step's groups, which have rewards; returns them with advantages, and figures. `allows`: see `update`."""
         rollouts = [t for g in groups for t in g.trajectories]
-        appraised = iter((workers or self).appraise([t for t in rollouts if appraisable(t)]) if self._appraises else [])
+        appraised = iter(self._appraisals([t for t in rollouts if appraisable(t)], workers or self))
         pairs = [[(t, next(appraised, Appraisal()) if appraisable(t) else Appraisal()) for t in g.trajectories] for g in groups]
         groups, lessons, figures = make_lessons(pairs, self.config)
         figures["used"] = len(lessons) / max(len(rollouts), 1)
@@ -163,12 +165,18 @@ class Learner:
                     skipped += 1
                 self.optimizer.zero_grad()
         figures = {**sums.means(denominators), "grad_norm": sum(norms) / max(len(norms), 1)}
-        critic = {"value_loss": sums.value_loss / max(sums.tokens, 1)} if self.critic else {}
+        critic = {"value_loss": sums.value_loss / max(sums.tokens, 1), "value_mismatch": sums.value_mismatch} if self.critic else {}
         return {**figures, **critic, "skipped_updates": float(skipped)}
 
-    @property
-    def _appraises(self) -> bool:
-        return self.critic is not None or self._appraises_logprobs
+    def _appraisals(self, trajectories: Sequence[Trajectory], workers: Workers) -> list[Appraisal]:
+        """What the algorithm asks for: nothing, the sampler's values where they are all of it, or what takes a pass of its own."""
+        if self._appraises_logprobs:
+            return workers.appraise(trajectories)
+        if self.critic is None:
+            return []
+        values = [sampled_values(t) for t in trajectories]
+        told = self.config.mask_observations and all(values)  # a document's tokens were sampled by nobody
+        return [Appraisal(values=v) for v in values] if told else workers.appraise(trajectories)
 
     @property
     def _appraises_logprobs(self) -> bool:
@@ -182,7 +190,7 @@ class Learner:
     def appraise(self, trajectories: Sequence[Trajectory]) -> list[Appraisal]:
         """What policy, reference and critic say of each rollout now, as far as it is asked for, in the order of the rollouts.
 
-        A critic alone needs no vocabulary, which is what keeps PPO's extra pass cheap.
+        A critic alone needs no vocabulary, which keeps the pass cheap for rollouts that came without values.
         """
         appraisals = [Appraisal()] * len(trajectories)
         for part in microbatches(trajectories, self._most_tokens):
@@ -229,18 +237,21 @@ class Learner:
             kl_M = self.kl(logprobs_M, self._reference_logprobs(batch))
             loss_M = loss_M + self.config.kl_coefficient * kl_M
             kl = float(kl_M.detach().sum())
-        value_loss_sum = 0.0
+        value_loss_sum = value_mismatch = 0.0
         if self.critic is not None and found.states_MD is not None:
             values_M = self.critic(found.states_MD.float())[:, 0]
-            critic_M = value_loss(values_M, self._of(part, "values"), self._of(part, "returns"), self.config.value_clip or None)
+            before_M = self._of(part, "values")
+            critic_M = value_loss(values_M, before_M, self._of(part, "returns"), self.config.value_clip or None)
             loss_M = (0 if how.critic_only else loss_M) + self.config.critic_coefficient * critic_M
             value_loss_sum = float(critic_M.detach().sum())
+            value_mismatch = float((values_M.detach() - before_M).abs().max()) if how.first and len(before_M) else 0.0
         weighted_M = loss_M * weights_M
         with checkpointed(self.model, self.config.gradient_checkpointing):  # the layers run again in here
             (weighted_M.sum() / how.denominator).backward()
         # before any update the trainer must agree with the sampler: what is left is float noise, or a bug
         mismatch = float((logprobs_M.detach() - sampled_M).abs().max()) if how.first and len(sampled_M) else 0.0
-        return Sums(len(old_M), float(weighted_M.detach().sum()), kl, float(found.entropy_M.sum()), value_loss_sum, mismatch)
+        entropy = float(found.entropy_M.sum())
+        return Sums(len(old_M), float(weighted_M.detach().sum()), kl, entropy, value_loss_sum, mismatch, value_mismatch)
 
     @property
     def _clip(self) -> tuple[float, float | None]:
