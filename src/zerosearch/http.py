@@ -115,7 +115,7 @@ class JsonClient:
             await connection.session.close()
 
     async def ask(self, call: Call, read: Callable[[Any], T], max_attempts: int | None = None) -> T:
-        """What `read` finds in the JSON reply, after at most `max_attempts` attempts (by default the client's); `read` may raise Trouble."""
+        """What `read` finds in the JSON reply, after at most `max_attempts` attempts (None: the client's); `read` may raise Trouble."""
         last = max_attempts or self._max_attempts
         for attempt in range(1, last + 1):
             try:

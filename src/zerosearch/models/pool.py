@@ -61,7 +61,7 @@ class EndpointPool:
                 member.rests_until = time.monotonic() + self._rest_s
             finally:
                 member.load -= 1
-        raise GenerationFailed(f"none of {len(self.members)} endpoints answered (engine.outage_s = {self._outage_s:g}); the last: {failure}")
+        raise GenerationFailed(f"none of {len(self.members)} endpoints answered (outage_s = {self._outage_s:g}); the last: {failure}")
 
     async def aclose(self) -> None:
         """Close the connections; the next call opens new ones."""

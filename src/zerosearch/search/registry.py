@@ -143,7 +143,8 @@ def build_engine(config: EngineConfig, around: Surroundings) -> SearchEngine:
 
 # settings that say how a search is made, not what it finds
 _BESIDE_THE_POINT = frozenset(
-    "k timeout_s outage_s max_attempts max_concurrency index_dir record replay max_searches max_usd usd_per_search share_coin_in_group".split()
+    "k timeout_s outage_s "
+    "max_attempts max_concurrency index_dir record replay max_searches max_usd usd_per_search share_coin_in_group".split()
 )
 
 
