@@ -54,6 +54,7 @@ for command in (
     viewer.view,
     viewer.report,
     serving.serve,
+    cluster.size,
 ):
     app.command()(command)
 app.add_typer(cluster.export, name="export")

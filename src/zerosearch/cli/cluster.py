@@ -21,15 +21,14 @@ def export_verl(
 ) -> None:
     """Write what a run on verl needs (parquet, YAML, the complete recipe) and print its command line, for a scheduler of yours."""
     from zerosearch.rundir import RunDirectory
-    from zerosearch.scaling.verl.files import placed, write_files
+    from zerosearch.scaling.places import placed
+    from zerosearch.scaling.verl.files import prepare
     from zerosearch.scaling.verl.settings import command_line, verl_settings
 
     loaded = placed(load_recipe(recipe, ["engine=verl", *(overrides or []), *([f'run.out="{out}"'] if out else [])]))
     run = RunDirectory(Path(loaded.run.out))
     line = command_line(verl_settings(loaded, run.path))
-    run.require_new()
-    run.create(loaded)
-    write_files(loaded, run)
+    prepare(loaded, run)
     print(line)
 
 
@@ -43,3 +42,31 @@ def export_hf(
 
     merge(checkpoint, out)
     console.print(f"model: {out}; ask it: zerosearch ask QUESTION --policy {out}", soft_wrap=True)
+
+
+def size(
+    policy: Annotated[str, typer.Option("--policy", help="The policy's size: 3b, 4b, 7b, 8b, 14b.")] = "7b",
+    simulator: Annotated[str, typer.Option("--simulator", help="The simulator's.")] = "14b",
+    gpus: Annotated[int, typer.Option("--gpus", min=2, help="GPUs in all.")] = 16,
+    gpu: Annotated[str, typer.Option("--gpu", help="a100, h100 or h200.")] = "h100",
+    questions: Annotated[int, typer.Option("--questions", min=1, help="Questions a step.")] = 64,
+    group_size: Annotated[int, typer.Option("--group-size", min=1, help="Rollouts a question.")] = 5,
+    searches: Annotated[float, typer.Option("--searches", min=0.1, help="Searches a rollout.")] = 2.0,
+    turn: Annotated[int, typer.Option("--turn-tokens", min=1, help="Tokens the policy writes a turn.")] = 150,
+    reply: Annotated[int, typer.Option("--reply-tokens", min=1, help="Tokens the simulator writes a search.")] = 300,
+    json_file: JsonOption = None,
+) -> None:
+    """On paper: how to split GPUs between trainer and simulator, searches and tokens a second, what becomes the limit."""
+    from rich.table import Table
+
+    from zerosearch.errors import one_of
+    from zerosearch.scaling.size import GPUS, MODELS, Work, best_split
+
+    sizes = [MODELS[one_of("size", name.lower(), MODELS)] for name in (policy, simulator)]
+    work = Work(questions * group_size, searches, turn=turn, simulator_reply=reply)
+    result = best_split(sizes[0], sizes[1], GPUS[one_of("GPU", gpu.lower(), GPUS)], gpus, work).as_dict()
+    table = Table("of a step, on paper (docs/scaling.md says from what)", "")
+    for name, value in result.items():
+        table.add_row(name.replace("_", " "), f"{value:,.1f}" if isinstance(value, float) else str(value))
+    console.print(table)
+    write_json(result, json_file)

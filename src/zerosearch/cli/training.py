@@ -67,7 +67,7 @@ def train(
 
 
 def _on_verl(recipe: Recipe, resume: bool, dry_run: bool) -> dict[str, Any]:
-    from zerosearch.scaling.verl.files import placed
+    from zerosearch.scaling.places import placed
     from zerosearch.scaling.verl.launch import run_verl
     from zerosearch.scaling.verl.settings import command_line, verl_settings
 
@@ -87,7 +87,7 @@ def _resumed(directory: str, files: list[str], settings: list[str]) -> Recipe:
     run, kept = RunDirectory.open(directory)
     wanted = load_recipe(files[0] if files else run.config, settings)
     if kept.run.trainer == "verl":
-        from zerosearch.scaling.verl.files import placed
+        from zerosearch.scaling.places import placed
 
         wanted = placed(wanted)
     run.require_same(wanted)

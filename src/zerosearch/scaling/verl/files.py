@@ -14,29 +14,11 @@ from zerosearch.prompts import fill, policy_prompt
 from zerosearch.rundir import RunDirectory
 from zerosearch.types import Question
 
-# what a recipe may name that lies on disk: other hosts, and workers in other folders, must find it
-_PATHS = {
-    "policy": ("model",),
-    "questions": ("train", "held_out"),
-    "rollout": ("prompt",),
-    "engine": ("model", "template", "corpus", "index_dir", "encoder", "record", "replay"),
-}
 
-
-def placed(recipe: Recipe) -> Recipe:
-    """The recipe with absolute paths."""
-    table = recipe.model_dump()
-    for section, keys in {**_PATHS, "evaluation_engine": _PATHS["engine"]}.items():
-        for key in keys if table[section] else ():
-            value = table[section][key]
-            if ("/" in value or "." in value) and (Path(value).exists() or key == "record"):
-                table[section][key] = str(Path(value).resolve())
-    table["run"]["out"] = str(Path(recipe.run.out).resolve())
-    return Recipe.model_validate(table)
-
-
-def write_files(recipe: Recipe, run: RunDirectory) -> None:
-    """`verl/` in the run directory, all or nothing. Raises BadInput when a question file is not usable, or holds too little for a step."""
+def prepare(recipe: Recipe, run: RunDirectory) -> None:
+    """A new run directory with what verl reads in `verl/`. Raises BadInput, before anything is written, for questions that will not do."""
+    run.require_new()
+    run.require_writable()
     train = load_questions(recipe.questions.train)
     if len(train) < recipe.rl.questions_per_step:
         raise BadConfig(
@@ -51,6 +33,7 @@ def write_files(recipe: Recipe, run: RunDirectory) -> None:
             _write_parquet(folder / "held_out.parquet", held_out, "held_out", task)
         loop = {"name": "zerosearch", "_target_": "zerosearch.scaling.verl.loop.SearchLoop", "run": str(run.path)}
         (folder / "agent_loop.yaml").write_text("- " + "\n  ".join(f"{key}: {json.dumps(value)}" for key, value in loop.items()) + "\n")
+    run.create(recipe)
 
 
 def _write_parquet(file: Path, questions: Sequence[Question], split: str, task: str) -> None:

@@ -15,7 +15,7 @@ from rich.console import Console
 from zerosearch.config import Recipe
 from zerosearch.errors import BadConfig, BadFile, BadInput, RunFailed
 from zerosearch.rundir import RunDirectory
-from zerosearch.scaling.verl.files import write_files
+from zerosearch.scaling.verl.files import prepare
 from zerosearch.scaling.verl.settings import MODULE, command_line, overrides, verl_settings
 
 OLDEST, NEWEST = (0, 9, 1), (0, 10)  # this one and later, before that one
@@ -98,8 +98,7 @@ def run_verl(recipe: Recipe, console: Console, resume: bool = False) -> dict[str
     if settings.get("trainer.device", settings.get("++trainer.device")) != "cpu":  # the tests' back end has none
         require_gpus(recipe, gpus_of_nodes())
     if not resume:
-        run.create(recipe)
-        write_files(recipe, run)
+        prepare(recipe, run)
     stopped = run.path / "verl" / "stopped.txt"
     stopped.unlink(missing_ok=True)
     console.print(command_line(settings), soft_wrap=True, highlight=False)

@@ -17,13 +17,13 @@ from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 
 import zerosearch.scaling.verl.estimators  # noqa: F401  (registers them)
 from zerosearch.errors import RunFailed
-from zerosearch.evaluation.evaluate import Evaluation
+from zerosearch.evaluation import outcomes
+from zerosearch.evaluation.outcomes import Outcome
 from zerosearch.evaluation.questions import load_questions
 from zerosearch.files import append_whole, write_atomically
 from zerosearch.rl.train import rollout_metrics, stop_if_too_many_failed
 from zerosearch.rundir import RunDirectory
-from zerosearch.scoring import holds_answer, is_closed
-from zerosearch.types import Group, Quality, StopReason, Trajectory
+from zerosearch.types import Group, Trajectory, Usage
 
 
 class RunSampler(ReplayBuffer):
@@ -47,7 +47,7 @@ class RunSampler(ReplayBuffer):
             self._begun = True
             self._forget_after(global_steps - (partition_id != "val"))
         if partition_id == "val":
-            self._run.append_metrics({"kind": "evaluate", "step": global_steps, **Evaluation(tuple(trajectories)).as_dict()})
+            self._run.append_metrics({"kind": "evaluate", "step": global_steps, **outcomes.figures([Outcome.of(t, Usage()) for t in trajectories])})
             self._run.append_trajectories(groups, global_steps, "evaluate")
             return batch, figures
         try:
@@ -58,7 +58,7 @@ class RunSampler(ReplayBuffer):
             raise
         self._position = self._trainer.train_dataloader.state_dict()
         noise_rate = self._recipe.noise_curriculum().noise_rate(global_steps - 1)
-        seen = {"noise_rate": noise_rate, **rollout_metrics(trajectories), **search_figures(trajectories), **_seconds(extras)}
+        seen = {"noise_rate": noise_rate, **rollout_metrics(trajectories), **_seconds(extras)}
         self._run.append_metrics({"kind": "train", "step": global_steps, **seen})
         if global_steps % self._recipe.run.save_trajectories_every == 0:
             self._run.append_trajectories(groups, global_steps, "train")
@@ -84,20 +84,6 @@ class RunSampler(ReplayBuffer):
         trainer._save_checkpoint()
         if self._position is not None:
             torch.save(self._position, folder / "data.pt")
-
-
-def search_figures(trajectories: Sequence[Trajectory]) -> dict[str, float]:
-    """Searches that failed, and how often documents hold a golden answer: when noisy was drawn (a leak), and when useful was."""
-    figures: dict[str, float] = {"failed_searches": sum(t.stop_reason is StopReason.SEARCH_FAILED for t in trajectories)}
-    for name, quality in (("answer_leak", Quality.NOISY), ("answer_given", Quality.USEFUL)):
-        held = [
-            any(holds_answer(f"{d.title} {d.text}", t.question.golden_answers) for d in s.result.documents)
-            for t in trajectories
-            for s in t.searches
-            if s.result.quality is quality and not is_closed(t.question.golden_answers)
-        ]
-        figures |= {name: fmean(held)} if held else {}
-    return figures
 
 
 def _seconds(extras: Sequence[dict[str, Any]]) -> dict[str, float]:

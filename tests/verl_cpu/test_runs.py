@@ -1,0 +1,106 @@
+"""verl's own main_ppo, Ray and FSDP2 on two CPU ranks over gloo, started as a user starts it. Needs verl: `make test-verl`."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from micro import micro_recipe
+from verl_on_cpu import environment, overrides
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(find_spec("verl") is None, reason="verl is not installed; `make test-verl` brings it")]
+LIMIT_S = 300
+SIMULATED = {"kind": "simulated", "template": "micro", "temperature": 0.7, "max_new_tokens": 60}
+
+
+def recipe(micro: Path, folder: Path, *lines: str) -> str:
+    """Three steps against the simulator, noise from 0 to 1, held-out questions on BM25."""
+    table = micro_recipe(micro, **SIMULATED, model=str(micro / "simulator")).replace("[rollout]", "\n".join(lines) + "\n[rollout]")
+    held_out = f"train = '{micro / 'questions.jsonl'}'\nheld_out = '{micro / 'questions.jsonl'}'\nheld_out_limit = 4"
+    table = table.replace(f"train = '{micro / 'questions.jsonl'}'", held_out).replace("workers = 1", "")
+    more = f"[evaluation_engine]\nkind = 'bm25'\ncorpus = '{micro / 'corpus.jsonl'}'\n[curriculum]\nend = 1.0\n"
+    file = folder / "recipe.toml"
+    file.write_text(table + more)
+    return str(file)
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    log = (folder / "log.txt").open("a")
+    command = [sys.executable, "-m", "zerosearch", "train", *arguments]
+    return subprocess.Popen(command, env=environment(folder / "figures.jsonl"), stdout=log, stderr=subprocess.STDOUT, text=True, cwd=folder)
+
+
+def finish(process: subprocess.Popen[str], folder: Path) -> None:
+    try:
+        code = process.wait(LIMIT_S)
+    except subprocess.TimeoutExpired:
+        process.terminate()
+        process.wait(60)
+        raise
+    assert code == 0, (folder / "log.txt").read_text()[-6000:]
+
+
+def figures(folder: Path) -> list[dict[str, Any]]:
+    """verl's own, a step each."""
+    return [row["data"] for line in (folder / "figures.jsonl").read_text().splitlines() for row in [json.loads(line)]]
+
+
+def rows(run: Path, kind: str) -> list[dict[str, Any]]:
+    found = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [row for row in found if row["kind"] == kind]
+
+
+def assert_sampler_agrees(folder: Path) -> None:
+    differences = [row["training/rollout_probs_diff_max"] for row in figures(folder) if "training/rollout_probs_diff_max" in row]
+    assert differences and max(differences) <= 1e-6
+
+
+def test_grpo_with_kl_validation_checkpoints_and_a_resume(micro: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    words = [recipe(micro, tmp_path), *overrides(), f"run.out={run}", "run.evaluate_every=2", "rl.kl_coefficient=0.01", "rl.warmup_steps=0"]
+    first = start(tmp_path, *words)
+    tracker, deadline = run / "checkpoints" / "latest_checkpointed_iteration.txt", time.monotonic() + LIMIT_S
+    while not tracker.exists() and first.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    first.send_signal(signal.SIGTERM)
+    first.wait(60)
+    log = (tmp_path / "log.txt").read_text()
+    assert tracker.exists(), log[-6000:]
+    done = int(tracker.read_text())
+    assert "Traceback" in log or done < 3
+    finish(start(tmp_path, "--resume", str(run)), tmp_path)
+    steps = [row["step"] for row in rows(run, "train")]
+    assert steps == [1, 2, 3] and tracker.read_text() == "3"
+    assert {row["step"] for row in rows(run, "evaluate")} >= {3}
+    resumed = figures(tmp_path)
+    assert any("actor/kl_loss" in row or "kl_loss" in row or "actor/kl_coef" in row for row in resumed)
+    assert resumed[-1]["zerosearch/searches"] > 0 and 0 <= resumed[-1]["zerosearch/noise_drawn"] <= 1
+    assert_sampler_agrees(tmp_path)
+    exported = tmp_path / "hf"
+    command = [sys.executable, "-m", "zerosearch", "export", "hf", str(run), "--out", str(exported)]
+    subprocess.run(command, env=environment(tmp_path / "unused"), check=True, timeout=120)
+    question = [sys.executable, "-m", "zerosearch", "ask", "where was Zurzan Garhan born?", "--policy", str(exported), "--prompt", "micro"]
+    bm25 = ["--engine", "bm25", "--corpus", str(micro / "corpus.jsonl"), "--json", "-"]
+    answer = subprocess.run([*question, *bm25], capture_output=True, text=True, timeout=120, check=True)
+    assert json.loads(answer.stdout)["stop_reason"] in ("answered", "max_turns", "budget")
+
+
+def test_ppo_with_a_critic(micro: Path, tmp_path: Path) -> None:
+    words = ["rl.algorithm=ppo", "rl.steps=2", "rl.warmup_steps=0", "run.checkpoint_every=2", f"run.out={tmp_path / 'run'}"]
+    finish(start(tmp_path, recipe(micro, tmp_path), *overrides(), *words), tmp_path)
+    assert [row["step"] for row in rows(tmp_path / "run", "train")] == [1, 2]
+    assert figures(tmp_path)[-1]["critic/vf_loss"] >= 0
+    assert_sampler_agrees(tmp_path)
+
+
+def test_reinforce(micro: Path, tmp_path: Path) -> None:
+    words = ["rl.algorithm=reinforce", "rl.steps=2", "rl.warmup_steps=0", "rl.kl_coefficient=0", f"run.out={tmp_path / 'run'}"]
+    finish(start(tmp_path, recipe(micro, tmp_path), *overrides(), *words, "run.checkpoint_every=2"), tmp_path)
+    assert [row["step"] for row in rows(tmp_path / "run", "train")] == [1, 2]
+    assert_sampler_agrees(tmp_path)
