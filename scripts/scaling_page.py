@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
+# ruff: noqa: E501 - a page of Markdown, whose tables have long rows
 """docs/scaling.md from docs/scaling.json (what was measured) and zerosearch.scaling.size (what is assumed, and the arithmetic).
 
-    python scripts/scaling_page.py            # writes docs/scaling.md; a test makes it again and compares
+python scripts/scaling_page.py            # writes docs/scaling.md; a test makes it again and compares
 """
 
 from __future__ import annotations

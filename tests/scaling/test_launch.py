@@ -54,9 +54,7 @@ def test_a_dry_run_of_the_embedded_trainer_is_refused(recipe: str, capsys: pytes
     assert "add engine=verl" in complaint(capsys, "train", recipe, "--dry-run")
 
 
-def test_export_verl_writes_what_the_line_names(
-    recipe: str, micro: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_export_verl_writes_what_the_line_names(recipe: str, micro: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
     assert zerosearch(["export", "verl", recipe, "--out", str(out)]) == 0
     assert f"sampler_kwargs.run={out}" in capsys.readouterr().out

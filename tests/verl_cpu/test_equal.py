@@ -1,4 +1,4 @@
-"""One fixed set of rollouts through both trainers: mask, reward and advantages are equal. verl's classes, no Ray. Needs `make test-verl`."""
+"""One fixed set of rollouts through both trainers: mask, reward and advantages are equal. verl's classes, no Ray. `make test-verl`."""
 
 import asyncio
 import itertools
@@ -188,7 +188,9 @@ def verl_advantages(theirs: list[Any], estimator: str, values: Sequence[Sequence
     keys = [f"u{i // SAMPLES}_{i % SAMPLES}_0" for i in range(len(fields))]
     uids = np.array([key.split("_")[0] for key in keys], dtype=object)
     data = DataProto(batch=TensorDict(table, batch_size=len(fields)), non_tensor_batch={"uid": uids})
-    data = compute_advantage_for_multi_trajectories(data, keys, estimator, gamma=0.9, lam=0.8, num_repeat=SAMPLES, config=OmegaConf.create({}))
+    data = compute_advantage_for_multi_trajectories(
+        data, keys, estimator, gamma=0.9, lam=0.8, num_repeat=SAMPLES, config=OmegaConf.create({})
+    )
     return [row[mask.bool()].tolist() for row, mask in zip(data.batch["advantages"], data.batch["response_mask"], strict=True)]
 
 

@@ -161,7 +161,7 @@ def rollout_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
 
 
 def answers_in_documents(trajectories: Sequence[Trajectory]) -> dict[str, float]:
-    """How often a reply held a golden answer: `answer_leak` when noisy was drawn, `answer_given` when useful was. Yes and no are left out."""
+    """How often a reply held a golden answer: `answer_leak` when noisy was drawn, `answer_given` when useful was. Not for yes and no."""
     figures: dict[str, float] = {}
     for name, quality in (("answer_leak", Quality.NOISY), ("answer_given", Quality.USEFUL)):
         held = [

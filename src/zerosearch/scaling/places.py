@@ -23,6 +23,6 @@ def placed(recipe: Recipe) -> Recipe:
     for section, keys in _PATHS.items():
         for key in keys if table[section] else ():
             value, made_later = table[section][key], key in ("record", "out")
-            if value and (made_later or Path(value).exists() and ("/" in value or "." in value)):
+            if value and (made_later or (Path(value).exists() and ("/" in value or "." in value))):
                 table[section][key] = str(Path(value).resolve())
     return Recipe.model_validate(table)

@@ -10,7 +10,8 @@ A step of synchronous training rolls out, learns, and hands the weights to the s
     learning     FLOPs of the forward and backward passes / (GPUs × what they reach)
     hand-over    the policy's bytes over the slowest link
 
-Decoding is bound by memory: a step of a batch reads the weights once and each row's keys and values. Reading a prompt is bound by arithmetic.
+Decoding is bound by memory: a step of a batch reads the weights once, and each row's keys and values. Reading a prompt is bound by
+arithmetic.
 """
 
 from __future__ import annotations

@@ -16,9 +16,7 @@ from cpu_backend.platform import CPUPlatform
 PlatformRegistry.register(platform="cpu")(CPUPlatform)
 
 # verl asks for "cpu:gloo,cpu:gloo" here, one for the host and one for the device, and torch takes a device once
-distributed.initialize_global_process_group_ray = functools.partial(
-    distributed.initialize_global_process_group_ray, backend="cpu:gloo"
-)
+distributed.initialize_global_process_group_ray = functools.partial(distributed.initialize_global_process_group_ray, backend="cpu:gloo")
 
 
 def _replica() -> type:

@@ -37,6 +37,4 @@ class CriticEngine(_Unpinned, fsdp.FSDPEngineWithValueHead):
 
 
 def _load_critic(local_path: str, torch_dtype: Any, model_config: Any, trust_remote_code: bool) -> Any:
-    return AutoModelForTokenClassification.from_pretrained(
-        local_path, dtype=torch_dtype, config=model_config, attn_implementation="eager"
-    )
+    return AutoModelForTokenClassification.from_pretrained(local_path, dtype=torch_dtype, config=model_config, attn_implementation="eager")

@@ -1,6 +1,7 @@
 """Our advantages as verl's estimators, a name each: the very functions of `rl/advantages.py`, so that both trainers agree.
 
-verl's own GRPO divides by std + 1e-6 (ours: + 1e-4) and counts a failed rollout as one worth 0. Its GAE skips what is masked; it is used as it is.
+verl's own GRPO divides by std + 1e-6 (ours: + 1e-4) and counts a failed rollout as one worth 0. Its GAE skips what is masked, and is
+used as it is.
 """
 
 from __future__ import annotations

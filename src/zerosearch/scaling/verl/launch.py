@@ -1,4 +1,4 @@
-"""Before verl starts: is it there, in a version we know, with as many GPUs as the recipe asks. Then: start it, go on, merge a checkpoint."""
+"""Before verl starts: is it there, in a version we know, with as many GPUs as the recipe asks. Then: start it, merge a checkpoint."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def require_gpus(recipe: Recipe, found: Sequence[float]) -> None:
     if sum(gpus >= cluster.gpus_per_node for gpus in found) < cluster.nodes:
         there = " and ".join(f"{gpus:g}" for gpus in found) or "none"
         raise BadConfig(
-            f"the recipe asks for {cluster.nodes} × {cluster.gpus_per_node} GPUs (cluster.nodes, cluster.gpus_per_node), there are {there}; "
+            f"the recipe asks for {cluster.nodes} × {cluster.gpus_per_node} GPUs (cluster.nodes, cluster.gpus_per_node), found {there}; "
             "ask for fewer, or start Ray on each node first: ray start --head, ray start --address=HEAD:6379."
         )
 
@@ -128,8 +128,9 @@ def export_hf(checkpoint: Path, out: Path) -> None:
     actor = next((p for p in (*(c / "actor" for c in newest), checkpoint / "actor", checkpoint) if (p / "huggingface").is_dir()), None)
     if actor is None:
         raise BadFile(f"'{checkpoint}' holds no checkpoint of verl's; give a folder global_step_N, or the run's.")
+    where = ["--local_dir", str(actor), "--target_dir", str(out)]
     backend = "fsdp" if any(actor.glob("model_world_size_*")) else "megatron"
-    command = [sys.executable, "-m", "verl.model_merger", "merge", "--backend", backend, "--local_dir", str(actor), "--target_dir", str(out)]
+    command = [sys.executable, "-m", "verl.model_merger", "merge", "--backend", backend, *where]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode or not (out / "config.json").exists():
         last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]

@@ -87,7 +87,7 @@ class SearchLoop(AgentLoopBase):
         self.work = workplace(str(Path(run)))
 
     async def run(self, sampling_params: dict[str, Any], **row: Any) -> AgentLoopOutput:
-        """A row of the parquet → prompt, response, mask, log-probs, reward. Never raises: what fails becomes a masked sample that says why."""
+        """A row of the parquet → prompt, response, mask, log-probs, reward. What fails becomes a masked sample that says why."""
         started, work, done = time.perf_counter(), self.work, int(row["global_steps"])
         training = row["extra_info"]["split"] != "held_out"
         question = Question(str(row["id"]), row["question"], tuple(row["golden_answers"]), json.loads(row.get("metadata") or "{}"))

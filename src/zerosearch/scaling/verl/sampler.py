@@ -47,7 +47,9 @@ class RunSampler(ReplayBuffer):
             self._begun = True
             self._forget_after(global_steps - (partition_id != "val"))
         if partition_id == "val":
-            self._run.append_metrics({"kind": "evaluate", "step": global_steps, **outcomes.figures([Outcome.of(t, Usage()) for t in trajectories])})
+            self._run.append_metrics(
+                {"kind": "evaluate", "step": global_steps, **outcomes.figures([Outcome.of(t, Usage()) for t in trajectories])}
+            )
             self._run.append_trajectories(groups, global_steps, "evaluate")
             return batch, figures
         try:

@@ -90,7 +90,9 @@ def _learning(recipe: Recipe) -> Settings:
     if rl.kl_coefficient and rl.kl_in == "loss":
         settings |= _under(actor, use_kl_loss=True, kl_loss_coef=rl.kl_coefficient, kl_loss_type=rl.kl_estimator)
     elif rl.kl_coefficient:
-        settings |= _under("algorithm", use_kl_in_reward=True, kl_penalty=rl.kl_estimator) | {"algorithm.kl_ctrl.kl_coef": rl.kl_coefficient}
+        settings |= _under("algorithm", use_kl_in_reward=True, kl_penalty=rl.kl_estimator) | {
+            "algorithm.kl_ctrl.kl_coef": rl.kl_coefficient
+        }
     if rl.importance_cap:
         settings |= _under("algorithm.rollout_correction", rollout_is="token", rollout_is_threshold=rl.importance_cap)
     if recipe.policy.lora_rank:
