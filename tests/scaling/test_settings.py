@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from zerosearch.config import make_recipe
+from zerosearch.config import load_recipe, make_recipe
 from zerosearch.errors import BadConfig
 from zerosearch.scaling.verl.settings import command_line, overrides, verl_settings
 
@@ -105,3 +105,15 @@ def test_the_command_line_quotes_what_hydra_and_a_shell_would_read_otherwise() -
 def test_what_verl_cannot_do_is_refused(sections: dict[str, Any], line: str) -> None:
     with pytest.raises(BadConfig, match=line):
         settings(**sections)
+
+
+RECIPES = sorted((Path(__file__).resolve().parents[2] / "recipes" / "cluster").glob("*.toml"))
+
+
+@pytest.mark.parametrize("file", RECIPES, ids=lambda p: p.stem)
+def test_the_recipes_that_are_shipped(file: Path) -> None:
+    recipe = load_recipe(file, ["engine=verl"])
+    name = recipe.policy.model.rpartition("/")[2].lower().removesuffix("-base")
+    assert file.stem.startswith(name) and f"_{recipe.rl.algorithm}_" in f"{file.stem}_"
+    assert verl_settings(recipe, RUN)["trainer.val_before_train"] is True
+    assert "engine=verl engine.url=" in file.read_text() and file.name in file.read_text()
