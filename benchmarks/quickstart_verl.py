@@ -24,7 +24,7 @@ from zerosearch.lab.quickstart import Lab, Scale
 from zerosearch.rundir import RunDirectory
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from verl_on_cpu import environment, overrides  # noqa: E402  (the back end is kept with the tests)
+from verl_on_cpu import environment, overrides  # the back end is kept with the tests
 
 
 def main() -> None:
