@@ -6,7 +6,7 @@ used as it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -22,7 +22,7 @@ def estimator(name: str) -> Callable[..., tuple[torch.Tensor, torch.Tensor]]:
     A row without a trained token is a failed rollout, or verl's padding: it is compared with nothing and gets 0.
     """
 
-    def estimate(token_level_rewards: torch.Tensor, response_mask: torch.Tensor, index: Sequence[Any], **_: Any) -> Any:
+    def estimate(token_level_rewards: torch.Tensor, response_mask: torch.Tensor, index: Iterable[Any], **_: Any) -> Any:
         rewards_B, sound_B = token_level_rewards.sum(-1).tolist(), response_mask.bool().any(-1).tolist()
         groups: dict[Any, list[int]] = {}
         for row, uid in enumerate(index):
