@@ -16,6 +16,8 @@ from zerosearch.rundir import RunDirectory
 from zerosearch.scaling.places import placed
 from zerosearch.scaling.verl.launch import checkpoints_of, export_hf, require_gpus, require_same_world, require_version
 
+EVEN = "cluster.gpus_per_node=1"  # the micro recipe has 3 rollouts a minibatch
+
 
 @pytest.fixture
 def recipe(micro: Path, tmp_path: Path) -> str:
@@ -44,7 +46,7 @@ def of_gpus(nodes: int, gpus: int) -> object:
 
 def test_a_dry_run_prints_the_line_and_writes_nothing(recipe: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
-    assert zerosearch(["train", recipe, "engine=verl", "cluster.nodes=2", "--dry-run", "--out", str(out)]) == 0
+    assert zerosearch(["train", recipe, "engine=verl", "cluster.nodes=2", "rl.questions_per_step=32", "--dry-run", "--out", str(out)]) == 0
     line = capsys.readouterr().out.strip()
     assert line.startswith("python -m verl.trainer.main_ppo ") and "trainer.nnodes=2" in line and "\n" not in line
     assert f"data.train_files={out}/verl/train.parquet" in line and not out.exists()
@@ -56,7 +58,7 @@ def test_a_dry_run_of_the_embedded_trainer_is_refused(recipe: str, capsys: pytes
 
 def test_export_verl_writes_what_the_line_names(recipe: str, micro: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
-    assert zerosearch(["export", "verl", recipe, "--out", str(out)]) == 0
+    assert zerosearch(["export", "verl", recipe, EVEN, "--out", str(out)]) == 0
     assert f"sampler_kwargs.run={out}" in capsys.readouterr().out
     kept = load_recipe(out / "config.toml")
     assert kept.run.trainer == "verl" and kept.run.out == str(out)
@@ -67,11 +69,11 @@ def test_export_verl_writes_what_the_line_names(recipe: str, micro: Path, tmp_pa
     assert row["prompt"][0]["role"] == "user" and original[0].text in row["prompt"][0]["content"]
     assert row["extra_info"] == {"index": 0, "split": "train"} and json.loads(row["metadata"]) == dict(original[0].metadata)
     assert "zerosearch.scaling.verl.loop.SearchLoop" in (out / "verl" / "agent_loop.yaml").read_text()
-    assert "already holds a run" in complaint(capsys, "export", "verl", recipe, "--out", str(out))
+    assert "already holds a run" in complaint(capsys, "export", "verl", recipe, EVEN, "--out", str(out))
 
 
 def test_a_step_needs_so_many_questions(recipe: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    line = complaint(capsys, "export", "verl", recipe, "rl.questions_per_step=100000", "--out", str(tmp_path / "run"))
+    line = complaint(capsys, "export", "verl", recipe, EVEN, "rl.questions_per_step=100000", "--out", str(tmp_path / "run"))
     assert "verl draws a step's from one epoch" in line
 
 
@@ -80,13 +82,13 @@ def test_a_parquet_without_a_field_is_named(recipe: str, tmp_path: Path, capsys:
 
     file = tmp_path / "bare.parquet"
     parquet.write_table(pyarrow.Table.from_pylist([{"id": "1", "question": "who?"}]), file)
-    line = complaint(capsys, "export", "verl", recipe, f"questions.train={file}", "--out", str(tmp_path / "run"))
+    line = complaint(capsys, "export", "verl", recipe, EVEN, f"questions.train={file}", "--out", str(tmp_path / "run"))
     assert "no field 'golden_answers'" in line
 
 
 @pytest.mark.skipif(find_spec("verl") is not None, reason="verl is installed")
 def test_without_verl_the_pip_line(recipe: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    line = complaint(capsys, "train", recipe, "engine=verl", "--out", str(tmp_path / "run"))
+    line = complaint(capsys, "train", recipe, "engine=verl", EVEN, "--out", str(tmp_path / "run"))
     assert "pip install 'zerosearch[verl]'" in line and not (tmp_path / "run").exists()
 
 

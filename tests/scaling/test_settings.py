@@ -99,6 +99,7 @@ def test_the_command_line_quotes_what_hydra_and_a_shell_would_read_otherwise() -
         ({"guards": {"max_kl": 1.0}}, "guards"),
         ({"rl": {"minibatches": 3}}, "must divide rl.questions_per_step"),
         ({"cluster": {"tensor_parallel": 3}}, "must divide 8 GPUs"),
+        ({"rl": {"questions_per_step": 3, "group_size": 5}}, "15 rollouts of a minibatch .* among 8 GPUs"),
         ({"policy": {"dtype": "float32"}, "cluster": {"strategy": "megatron"}}, "bfloat16"),
     ],
 )

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+import pickle
 import random
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -129,7 +130,7 @@ def theirs(run: Path) -> list[Any]:
                 processor=None,
                 dataset_cls=RLHFDataset,
                 data_config=DictConfigWrap(config.data),
-                hf_model_type="llama",
+                hf_model_type="qwen3",
                 tools=ToolListWrap([]),
                 name="zerosearch",
                 run=str(run),
@@ -150,7 +151,7 @@ def test_the_same_tokens_mask_log_probs_and_reward(ours: list[Group], theirs: li
     for b, (trajectory, output) in enumerate(zip(flat(ours), theirs, strict=True)):
         if trajectory.stop_reason.is_failure:
             assert (output.response_mask, output.reward_score, len(output.response_ids)) == ([0], 0.0, 1)
-            assert "the script says so" in output.extra_fields["trajectory"].cause
+            assert "the script says so" in pickle.loads(output.extra_fields["trajectory"]).cause
             continue
         start, end = len(output.prompt_ids), len(trajectory.token_ids)
         assert tuple(output.prompt_ids + output.response_ids) == trajectory.token_ids[: start + len(output.response_ids)]

@@ -24,6 +24,7 @@ def recipe(micro: Path, folder: Path, *lines: str) -> str:
     table = micro_recipe(micro, **SIMULATED, model=str(micro / "simulator")).replace("[rollout]", "\n".join(lines) + "\n[rollout]")
     held_out = f"train = '{micro / 'questions.jsonl'}'\nheld_out = '{micro / 'questions.jsonl'}'\nheld_out_limit = 4"
     table = table.replace(f"train = '{micro / 'questions.jsonl'}'", held_out).replace("workers = 1", "")
+    table = table.replace("group_size = 3", "group_size = 4")  # a minibatch's rollouts are shared out evenly
     more = f"[evaluation_engine]\nkind = 'bm25'\ncorpus = '{micro / 'corpus.jsonl'}'\n[curriculum]\nend = 1.0\n"
     file = folder / "recipe.toml"
     file.write_text(table + more)
@@ -31,9 +32,9 @@ def recipe(micro: Path, folder: Path, *lines: str) -> str:
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    log = (folder / "log.txt").open("a")
-    command = [sys.executable, "-m", "zerosearch", "train", *arguments]
-    return subprocess.Popen(command, env=environment(folder / "figures.jsonl"), stdout=log, stderr=subprocess.STDOUT, text=True, cwd=folder)
+    command, around = [sys.executable, "-m", "zerosearch", "train", *arguments], environment(folder / "figures.jsonl")
+    with (folder / "log.txt").open("a") as log:
+        return subprocess.Popen(command, env=around, stdout=log, stderr=subprocess.STDOUT, text=True, cwd=folder)
 
 
 def finish(process: subprocess.Popen[str], folder: Path) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import pickle
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopMetrics, AgentLoopOutput
@@ -80,11 +80,15 @@ def workplace(run: str) -> Workplace:
 
 
 class SearchLoop(AgentLoopBase):
-    """One rollout of verl's. `run` is the run directory; the other arguments are verl's."""
+    """One rollout of verl's. `run` is the run directory; the other arguments are verl's.
 
-    def __init__(self, *args: Any, run: str, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.work = workplace(str(Path(run)))
+    The base's constructor is left out: it prepares the merging of chat messages, which depends on the model's type. Here tokens are only
+    ever appended.
+    """
+
+    def __init__(self, *, run: str, trainer_config: Any, server_manager: Any, tokenizer: Any, **_: Any) -> None:
+        self.work, self.servers, self.tokenizer = workplace(run), server_manager, tokenizer
+        self.server = trainer_config.config.actor_rollout_ref.rollout.name
 
     async def run(self, sampling_params: dict[str, Any], **row: Any) -> AgentLoopOutput:
         """A row of the parquet → prompt, response, mask, log-probs, reward. What fails becomes a masked sample that says why."""
@@ -92,7 +96,7 @@ class SearchLoop(AgentLoopBase):
         training = row["extra_info"]["split"] != "held_out"
         question = Question(str(row["id"]), row["question"], tuple(row["golden_answers"]), json.loads(row.get("metadata") or "{}"))
         settings = replace(work.settings, temperature=sampling_params["temperature"], top_p=sampling_params["top_p"])
-        policy = ServerPolicy(self.server_manager, self.tokenizer, sampling_params, self.rollout_config.name)
+        policy = ServerPolicy(self.servers, self.tokenizer, sampling_params, self.server)
         # verl counts from the step it is in, the curriculum from the steps that are done
         step, sample = max(done - training, 0), int(row["session_id"])
         noise_rate = work.recipe.noise_curriculum().noise_rate(step) if training else 0.0
@@ -130,7 +134,7 @@ def sample_of(t: Trajectory, end_id: int, policy: ServerPolicy, seconds: float, 
             "min_global_steps": min(versions),
             "max_global_steps": max(versions),
             "reward_extra_info": {**scores, "searches": len(t.searches), "failed": float(t.stop_reason.is_failure)},
-            "trajectory": t,
+            "trajectory": pickle.dumps(t),  # verl makes a plain dict of a dataclass
             "seconds": {"generating": policy.seconds, "searching": max(seconds - policy.seconds, 0.0), "rollout": seconds},
         },
     )

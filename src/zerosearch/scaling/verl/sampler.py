@@ -7,6 +7,7 @@ a run of which too many rollouts fail. Importing it registers our estimators, in
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
@@ -41,7 +42,7 @@ class RunSampler(ReplayBuffer):
         batch, figures = super().sample(global_steps=global_steps, partition_id=partition_id, batch_size=batch_size)
         rows = transfer_queue.kv_batch_get(keys=batch.keys, partition_id=partition_id, select_fields=["extra_fields"])
         extras = [getattr(row, "data", row) for row in rows["extra_fields"]]
-        trajectories: list[Trajectory] = [extra["trajectory"] for extra in extras]
+        trajectories: list[Trajectory] = [pickle.loads(extra["trajectory"]) for extra in extras]
         groups = [Group(t.question, (t,)) for t in trajectories]
         if not self._begun:
             self._begun = True

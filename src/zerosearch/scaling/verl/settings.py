@@ -27,6 +27,7 @@ def estimator_of(algorithm: str) -> str:
 def refuse_what_verl_lacks(recipe: Recipe) -> None:
     """Raises BadConfig for the first setting that would not mean the same there."""
     rl, cluster = recipe.rl, recipe.cluster
+    part, megatron = rl.questions_per_step // rl.minibatches * rl.group_size, cluster.strategy == "megatron"
     for wrong, line in (
         (recipe.curriculum.schedule == "adaptive", "curriculum.schedule = 'adaptive' follows rewards that verl's workers do not see"),
         (rl.optimizer != "adamw", f"rl.optimizer = '{rl.optimizer}' is not one of verl's; choose adamw"),
@@ -35,7 +36,8 @@ def refuse_what_verl_lacks(recipe: Recipe) -> None:
         (recipe.guards != GuardsConfig(), "[guards] watch the embedded trainer only; leave them as they are"),
         (rl.questions_per_step % rl.minibatches, f"rl.minibatches = {rl.minibatches} must divide rl.questions_per_step"),
         (cluster.gpus % cluster.tensor_parallel, f"cluster.tensor_parallel = {cluster.tensor_parallel} must divide {cluster.gpus} GPUs"),
-        (recipe.policy.dtype == "float32" and cluster.strategy == "megatron", "policy.dtype = 'float32': Megatron trains in bfloat16"),
+        (not megatron and part % cluster.gpus, f"the {part} rollouts of a minibatch cannot be shared out evenly among {cluster.gpus} GPUs"),
+        (recipe.policy.dtype == "float32" and megatron, "policy.dtype = 'float32': Megatron trains in bfloat16"),
     ):
         if wrong:
             raise BadConfig(f"engine=verl: {line}.")
