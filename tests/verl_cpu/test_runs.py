@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from micro import micro_recipe
 from verl_on_cpu import environment, overrides
@@ -19,12 +20,25 @@ LIMIT_S = 300
 SIMULATED = {"kind": "simulated", "template": "micro", "temperature": 0.7, "max_new_tokens": 60}
 
 
-def recipe(micro: Path, folder: Path, *lines: str) -> str:
+@pytest.fixture(scope="module")
+def calm(micro: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The micro policy with logits up to 8 instead of 12. With 12 float32 alone leaves 1.2e-6 of a probability, whoever computes it."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder, model = tmp_path_factory.mktemp("calm"), AutoModelForCausalLM.from_pretrained(micro / "policy")
+    with torch.no_grad():
+        model.model.norm.weight.mul_(0.7)
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(micro / "policy").save_pretrained(folder)
+    return folder
+
+
+def recipe(micro: Path, calm: Path, folder: Path) -> str:
     """Three steps against the simulator, noise from 0 to 1, held-out questions on BM25."""
-    table = micro_recipe(micro, **SIMULATED, model=str(micro / "simulator")).replace("[rollout]", "\n".join(lines) + "\n[rollout]")
+    table = micro_recipe(micro, **SIMULATED, model=str(micro / "simulator")).replace(str(micro / "policy"), str(calm))
     held_out = f"train = '{micro / 'questions.jsonl'}'\nheld_out = '{micro / 'questions.jsonl'}'\nheld_out_limit = 4"
     table = table.replace(f"train = '{micro / 'questions.jsonl'}'", held_out).replace("workers = 1", "")
-    table = table.replace("group_size = 3", "group_size = 4")  # a minibatch's rollouts are shared out evenly
+    table = table.replace("questions_per_step = 2\ngroup_size = 3", "questions_per_step = 4\ngroup_size = 4")
     more = f"[evaluation_engine]\nkind = 'bm25'\ncorpus = '{micro / 'corpus.jsonl'}'\n[curriculum]\nend = 1.0\n"
     file = folder / "recipe.toml"
     file.write_text(table + more)
@@ -62,9 +76,16 @@ def assert_sampler_agrees(folder: Path) -> None:
     assert differences and max(differences) <= 1e-6
 
 
-def test_grpo_with_kl_validation_checkpoints_and_a_resume(micro: Path, tmp_path: Path) -> None:
+def test_grpo_with_kl_validation_checkpoints_and_a_resume(micro: Path, calm: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    words = [recipe(micro, tmp_path), *overrides(), f"run.out={run}", "run.evaluate_every=2", "rl.kl_coefficient=0.01", "rl.warmup_steps=0"]
+    words = [
+        recipe(micro, calm, tmp_path),
+        *overrides(),
+        f"run.out={run}",
+        "run.evaluate_every=2",
+        "rl.kl_coefficient=0.01",
+        "rl.warmup_steps=0",
+    ]
     first = start(tmp_path, *words)
     tracker, deadline = run / "checkpoints" / "latest_checkpointed_iteration.txt", time.monotonic() + LIMIT_S
     while not tracker.exists() and first.poll() is None and time.monotonic() < deadline:
@@ -80,8 +101,8 @@ def test_grpo_with_kl_validation_checkpoints_and_a_resume(micro: Path, tmp_path:
     assert steps == [1, 2, 3] and tracker.read_text() == "3"
     assert {row["step"] for row in rows(run, "evaluate")} >= {3}
     resumed = figures(tmp_path)
-    assert any("actor/kl_loss" in row or "kl_loss" in row or "actor/kl_coef" in row for row in resumed)
-    assert resumed[-1]["zerosearch/searches"] > 0 and 0 <= resumed[-1]["zerosearch/noise_drawn"] <= 1
+    assert resumed[-1]["actor/kl_loss"] > 0
+    assert any(row["searches"] > 0 for row in rows(run, "train")) and resumed[-1]["zerosearch/noise_rate"] > 0.3
     assert_sampler_agrees(tmp_path)
     exported = tmp_path / "hf"
     command = [sys.executable, "-m", "zerosearch", "export", "hf", str(run), "--out", str(exported)]
@@ -92,16 +113,16 @@ def test_grpo_with_kl_validation_checkpoints_and_a_resume(micro: Path, tmp_path:
     assert json.loads(answer.stdout)["stop_reason"] in ("answered", "max_turns", "budget")
 
 
-def test_ppo_with_a_critic(micro: Path, tmp_path: Path) -> None:
+def test_ppo_with_a_critic(micro: Path, calm: Path, tmp_path: Path) -> None:
     words = ["rl.algorithm=ppo", "rl.steps=2", "rl.warmup_steps=0", "run.checkpoint_every=2", f"run.out={tmp_path / 'run'}"]
-    finish(start(tmp_path, recipe(micro, tmp_path), *overrides(), *words), tmp_path)
+    finish(start(tmp_path, recipe(micro, calm, tmp_path), *overrides(), *words), tmp_path)
     assert [row["step"] for row in rows(tmp_path / "run", "train")] == [1, 2]
     assert figures(tmp_path)[-1]["critic/vf_loss"] >= 0
     assert_sampler_agrees(tmp_path)
 
 
-def test_reinforce(micro: Path, tmp_path: Path) -> None:
+def test_reinforce(micro: Path, calm: Path, tmp_path: Path) -> None:
     words = ["rl.algorithm=reinforce", "rl.steps=2", "rl.warmup_steps=0", "rl.kl_coefficient=0", f"run.out={tmp_path / 'run'}"]
-    finish(start(tmp_path, recipe(micro, tmp_path), *overrides(), *words, "run.checkpoint_every=2"), tmp_path)
+    finish(start(tmp_path, recipe(micro, calm, tmp_path), *overrides(), *words, "run.checkpoint_every=2"), tmp_path)
     assert [row["step"] for row in rows(tmp_path / "run", "train")] == [1, 2]
     assert_sampler_agrees(tmp_path)
