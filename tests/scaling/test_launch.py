@@ -9,12 +9,13 @@ from pyarrow import parquet
 
 from micro import micro_recipe
 from zerosearch.cli import run as zerosearch
-from zerosearch.config import load_recipe, make_recipe
+from zerosearch.config import Recipe, load_recipe, make_recipe
 from zerosearch.errors import BadConfig, BadFile, BadInput
 from zerosearch.evaluation.questions import load_questions
 from zerosearch.rundir import RunDirectory
+from zerosearch.scaling.gpus import require_gpus
 from zerosearch.scaling.places import placed
-from zerosearch.scaling.verl.launch import checkpoints_of, export_hf, require_gpus, require_same_world, require_version
+from zerosearch.scaling.verl.launch import checkpoints_of, export_hf, require_same_world, require_version
 
 EVEN = "cluster.gpus_per_node=1"  # the micro recipe has 3 rollouts a minibatch
 
@@ -33,7 +34,7 @@ def complaint(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return lines[0]
 
 
-def of_gpus(nodes: int, gpus: int) -> object:
+def of_gpus(nodes: int, gpus: int) -> Recipe:
     return make_recipe(
         {
             "policy": {"model": "m"},
@@ -104,10 +105,10 @@ def test_a_version_inside_the_range(version: str) -> None:
 
 
 def test_fewer_gpus_than_the_recipe_asks() -> None:
-    require_gpus(of_gpus(2, 8), [8.0, 0.0, 8.0])
+    require_gpus(of_gpus(2, 8).cluster, [8.0, 0.0, 8.0])
     for nodes, gpus, found in ((1, 8, [4.0]), (2, 8, [8.0]), (1, 1, [0])):
         with pytest.raises(BadConfig, match=f"asks for {nodes} × {gpus} GPUs"):
-            require_gpus(of_gpus(nodes, gpus), found)
+            require_gpus(of_gpus(nodes, gpus).cluster, found)
 
 
 def checkpoint(run: Path, step: int, gpus: int) -> None:

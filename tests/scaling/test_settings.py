@@ -7,7 +7,8 @@ import pytest
 
 from zerosearch.config import load_recipe, make_recipe
 from zerosearch.errors import BadConfig
-from zerosearch.scaling.verl.settings import command_line, overrides, verl_settings
+from zerosearch.scaling.hydra import command_line, overrides
+from zerosearch.scaling.verl.settings import verl_settings
 
 RUN = Path("/runs/here")
 ACTOR, ROLLOUT = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
@@ -86,7 +87,7 @@ def test_the_command_line_quotes_what_hydra_and_a_shell_would_read_otherwise() -
     assert overrides({"a": ["x", 1], "b": None, "c": True, "d": "two words, it's", "e": 1e-06}) == [
         "a=[x,1]", "b=null", "c=True", "d='two words, it\\'s'", "e=1e-06",
     ]  # fmt: skip
-    assert command_line({"a.b": "x y"}) == "python -m verl.trainer.main_ppo 'a.b='\"'\"'x y'\"'\"''"
+    assert command_line("verl.trainer.main_ppo", {"a.b": "x y"}) == "python -m verl.trainer.main_ppo 'a.b='\"'\"'x y'\"'\"''"
 
 
 @pytest.mark.parametrize(

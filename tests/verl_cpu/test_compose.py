@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from zerosearch.config import load_recipe
-from zerosearch.scaling.verl.settings import overrides, verl_settings
+from zerosearch.scaling.hydra import overrides
+from zerosearch.scaling.verl.settings import verl_settings
 
 pytestmark = [
     pytest.mark.skipif(find_spec("verl") is None, reason="verl is not installed; `make test-verl` brings it"),

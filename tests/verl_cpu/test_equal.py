@@ -96,15 +96,13 @@ run = {{out = "{folder}/run", seed = 5, trainer = "verl"}}
 def ours(run: Path) -> list[Group]:
     from zerosearch.scaling.verl.loop import workplace
 
-    work, policy = workplace(str(run)), Script(byte_level())
-    questions = load_questions(work.recipe.questions.train)
+    (recipe, settings, engine, _), policy = workplace(str(run)), Script(byte_level())
+    questions = load_questions(recipe.questions.train)
 
     async def all_of_them() -> list[Group]:
-        return [
-            Group(q, tuple([await rollout(q, policy, work.engine, work.settings, i, STEP - 1) for i in range(SAMPLES)])) for q in questions
-        ]
+        return [Group(q, tuple([await rollout(q, policy, engine, settings, i, STEP - 1) for i in range(SAMPLES)])) for q in questions]
 
-    return [with_rewards(group, work.recipe.rl.reward_weights) for group in asyncio.run(all_of_them())]
+    return [with_rewards(group, recipe.rl.reward_weights) for group in asyncio.run(all_of_them())]
 
 
 @pytest.fixture(scope="module")

@@ -21,13 +21,14 @@ def export_verl(
 ) -> None:
     """Write what a run on verl needs (parquet, YAML, the complete recipe) and print its command line, for a scheduler of yours."""
     from zerosearch.rundir import RunDirectory
+    from zerosearch.scaling.hydra import command_line
     from zerosearch.scaling.places import placed
     from zerosearch.scaling.verl.files import prepare
-    from zerosearch.scaling.verl.settings import command_line, verl_settings
+    from zerosearch.scaling.verl.settings import MODULE, verl_settings
 
     loaded = placed(load_recipe(recipe, ["engine=verl", *(overrides or []), *([f'run.out="{out}"'] if out else [])]))
     run = RunDirectory(Path(loaded.run.out))
-    line = command_line(verl_settings(loaded, run.path))
+    line = command_line(MODULE, verl_settings(loaded, run.path))
     prepare(loaded, run)
     print(line)
 

@@ -67,15 +67,16 @@ def train(
 
 
 def _on_verl(recipe: Recipe, resume: bool, dry_run: bool) -> dict[str, Any]:
+    from zerosearch.scaling.hydra import command_line
     from zerosearch.scaling.places import placed
     from zerosearch.scaling.verl.launch import run_verl
-    from zerosearch.scaling.verl.settings import command_line, verl_settings
+    from zerosearch.scaling.verl.settings import MODULE, verl_settings
 
     recipe = placed(recipe)
     if not dry_run:
         return run_verl(recipe, console, resume)
     settings = verl_settings(recipe, Path(recipe.run.out))
-    print(command_line(settings))
+    print(command_line(MODULE, settings))
     console.print("nothing was written; zerosearch export verl writes the files this line names", soft_wrap=True)
     return settings
 

@@ -6,7 +6,7 @@ import importlib.metadata
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,12 @@ from rich.console import Console
 
 from zerosearch.config import Recipe
 from zerosearch.errors import BadConfig, BadFile, BadInput, RunFailed
+from zerosearch.interrupts import run_child
 from zerosearch.rundir import RunDirectory
+from zerosearch.scaling.gpus import gpus_of_nodes, require_gpus
+from zerosearch.scaling.hydra import command_line, overrides
 from zerosearch.scaling.verl.files import prepare
-from zerosearch.scaling.verl.settings import MODULE, command_line, overrides, verl_settings
+from zerosearch.scaling.verl.settings import MODULE, verl_settings
 
 OLDEST, NEWEST = (0, 9, 1), (0, 10)  # this one and later, before that one
 INSTALL = "pip install 'zerosearch[verl]'"
@@ -24,44 +27,14 @@ INSTALL = "pip install 'zerosearch[verl]'"
 
 def require_verl() -> None:
     """Raises BadInput, with the line that mends it, when verl or Ray is absent, or verl is not of the range we know."""
-    for name in ("verl", "ray"):
-        try:
-            version = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            raise BadInput(f"engine=verl needs {name}, which is not installed: {INSTALL}") from None
-        if name == "verl":
-            require_version(version)
+    if missing := [name for name in ("verl", "ray") if find_spec(name) is None]:
+        raise BadInput(f"engine=verl needs {' and '.join(missing)}, which is not installed: {INSTALL}")
+    require_version(importlib.metadata.version("verl"))
 
 
 def require_version(version: str) -> None:
     if not OLDEST <= tuple(map(int, re.findall(r"\d+", version)[:3])) < NEWEST:
         raise BadInput(f"verl {version} is installed; this works with 0.9.1 and later, before 0.10: {INSTALL}")
-
-
-def require_gpus(recipe: Recipe, found: Sequence[float]) -> None:
-    """`found` are the GPUs of each node that is there. Raises BadConfig when the recipe asks for more."""
-    cluster = recipe.cluster
-    if sum(gpus >= cluster.gpus_per_node for gpus in found) < cluster.nodes:
-        there = " and ".join(f"{gpus:g}" for gpus in found) or "none"
-        raise BadConfig(
-            f"the recipe asks for {cluster.nodes} × {cluster.gpus_per_node} GPUs (cluster.nodes, cluster.gpus_per_node), found {there}; "
-            "ask for fewer, or start Ray on each node first: ray start --head, ray start --address=HEAD:6379."
-        )
-
-
-def gpus_of_nodes() -> list[float]:
-    """GPUs of each node of the Ray cluster that is running, or of this machine."""
-    import ray
-    import torch
-
-    try:
-        ray.init(address="auto", log_to_driver=False, logging_level="ERROR")
-    except ConnectionError:
-        return [torch.cuda.device_count()]
-    try:
-        return [node["Resources"].get("GPU", 0.0) for node in ray.nodes() if node["Alive"]]
-    finally:
-        ray.shutdown()
 
 
 def checkpoints_of(run: Path) -> list[Path]:
@@ -96,29 +69,19 @@ def run_verl(recipe: Recipe, console: Console, resume: bool = False) -> dict[str
         run.require_new()
     require_verl()
     if settings.get("trainer.device", settings.get("++trainer.device")) != "cpu":  # the tests' back end has none
-        require_gpus(recipe, gpus_of_nodes())
+        require_gpus(recipe.cluster, gpus_of_nodes())
     if not resume:
         prepare(recipe, run)
     stopped = run.path / "verl" / "stopped.txt"
     stopped.unlink(missing_ok=True)
-    console.print(command_line(settings), soft_wrap=True, highlight=False)
-    if code := _run([sys.executable, "-m", MODULE, *overrides(settings)]):
+    console.print(command_line(MODULE, settings), soft_wrap=True, highlight=False)
+    if code := run_child([sys.executable, "-m", MODULE, *overrides(settings)]):
         why = stopped.read_text() if stopped.exists() else f"verl ended with exit code {code}; look at what it printed"
         raise RunFailed(why if run.go_on in why else f"{why}; then go on with: {run.go_on}")
     rows = [row for row in run.read_metrics() if row["kind"] == "train"]
     summary = {"seed": recipe.run.seed, "trainer": "verl", "steps": len(rows), "last": rows[-1] if rows else {}}
     run.write_summary(summary)
     return summary
-
-
-def _run(command: Sequence[str]) -> int:
-    """The exit code. An interrupt, which a terminal sends to the child as well, is left to the child."""
-    with subprocess.Popen(command) as child:
-        try:
-            return child.wait()
-        except KeyboardInterrupt:
-            child.terminate()
-            return child.wait() or 1
 
 
 def export_hf(checkpoint: Path, out: Path) -> None:
@@ -129,9 +92,8 @@ def export_hf(checkpoint: Path, out: Path) -> None:
     if actor is None:
         raise BadFile(f"'{checkpoint}' holds no checkpoint of verl's; give a folder global_step_N, or the run's.")
     where = ["--local_dir", str(actor), "--target_dir", str(out)]
-    backend = "fsdp" if any(actor.glob("model_world_size_*")) else "megatron"
-    command = [sys.executable, "-m", "verl.model_merger", "merge", "--backend", backend, *where]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    where += ["--backend", "fsdp" if any(actor.glob("model_world_size_*")) else "megatron"]
+    done = subprocess.run([sys.executable, "-m", "verl.model_merger", "merge", *where], capture_output=True, text=True, check=False)
     if done.returncode or not (out / "config.json").exists():
         last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
         raise RunFailed(f"verl could not merge {actor}: {last[:300]}")

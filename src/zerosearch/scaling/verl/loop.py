@@ -6,7 +6,7 @@ import json
 import pickle
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -23,8 +23,7 @@ from zerosearch.rundir import RunDirectory
 from zerosearch.types import Author, Finish, Generation, Group, Question, Sampling, StopReason, Trajectory
 
 # what makes each server keep the closing tag a turn ends with
-KEEP_STOP = {"sglang": {"no_stop_trim": True}}
-_VLLM = {"include_stop_str_in_output": True}
+KEEP_STOP = {"vllm": {"include_stop_str_in_output": True}, "sglang": {"no_stop_trim": True}}
 
 
 class ServerPolicy(Tokens):
@@ -32,17 +31,12 @@ class ServerPolicy(Tokens):
 
     def __init__(self, servers: Any, tokenizer: Any, sampling_params: Mapping[str, Any], server: str) -> None:
         super().__init__(tokenizer)
-        self._servers, self._base = servers, {**sampling_params, **KEEP_STOP.get(server, _VLLM)}
+        self._servers, self._base = servers, {**sampling_params, **KEEP_STOP.get(server, KEEP_STOP["vllm"])}
         self.seconds, self.versions = 0.0, list[int]()
 
     async def generate(self, token_ids: Sequence[int], sampling: Sampling, session: str) -> Generation:
-        wanted = {
-            **self._base,
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "max_tokens": sampling.max_new_tokens,
-            "stop": list(sampling.stop),
-        }
+        own = {"temperature": sampling.temperature, "top_p": sampling.top_p, "max_tokens": sampling.max_new_tokens}
+        wanted = {**self._base, **own, "stop": list(sampling.stop)}
         started = time.perf_counter()
         try:
             output = await self._servers.generate(request_id=session, prompt_ids=list(token_ids), sampling_params=wanted)
@@ -60,23 +54,14 @@ class ServerPolicy(Tokens):
         """The servers keep what they like."""
 
 
-@dataclass(frozen=True, slots=True)
-class Workplace:
-    """What all rollouts of a process share."""
-
-    recipe: Recipe
-    settings: RolloutSettings
-    engine: SearchEngine
-    held_out_engine: SearchEngine
-
-
 @cache
-def workplace(run: str) -> Workplace:
+def workplace(run: str) -> tuple[Recipe, RolloutSettings, SearchEngine, SearchEngine]:
+    """What all rollouts of a process share: the recipe, its budgets, the engine, and the one for held-out questions."""
     recipe = RunDirectory.open(run)[1]
-    seed = recipe.run.seed
-    engine = load_engine(recipe.engine, seed, Device("cpu", recipe.policy.dtype))
-    held_out = load_engine(recipe.evaluation_engine, seed, Device("cpu", recipe.policy.dtype)) if recipe.evaluation_engine else engine
-    return Workplace(recipe, rollout_settings(recipe.rollout, recipe.engine.k, seed), engine, held_out)
+    seed, device = recipe.run.seed, Device("cpu", recipe.policy.dtype)
+    engine = load_engine(recipe.engine, seed, device)
+    held_out = load_engine(recipe.evaluation_engine, seed, device) if recipe.evaluation_engine else engine
+    return recipe, rollout_settings(recipe.rollout, recipe.engine.k, seed), engine, held_out
 
 
 class SearchLoop(AgentLoopBase):
@@ -92,18 +77,17 @@ class SearchLoop(AgentLoopBase):
 
     async def run(self, sampling_params: dict[str, Any], **row: Any) -> AgentLoopOutput:
         """A row of the parquet → prompt, response, mask, log-probs, reward. What fails becomes a masked sample that says why."""
-        started, work, done = time.perf_counter(), self.work, int(row["global_steps"])
-        training = row["extra_info"]["split"] != "held_out"
+        recipe, settings, engine, held_out_engine = self.work
+        started, training = time.perf_counter(), row["extra_info"]["split"] != "held_out"
         question = Question(str(row["id"]), row["question"], tuple(row["golden_answers"]), json.loads(row.get("metadata") or "{}"))
-        settings = replace(work.settings, temperature=sampling_params["temperature"], top_p=sampling_params["top_p"])
+        settings = replace(settings, temperature=sampling_params["temperature"], top_p=sampling_params["top_p"])
         policy = ServerPolicy(self.servers, self.tokenizer, sampling_params, self.server)
         # verl counts from the step it is in, the curriculum from the steps that are done
-        step, sample = max(done - training, 0), int(row["session_id"])
-        noise_rate = work.recipe.noise_curriculum().noise_rate(step) if training else 0.0
-        engine = work.engine if training else work.held_out_engine
+        step, sample = max(int(row["global_steps"]) - training, 0), int(row["session_id"])
+        noise_rate = recipe.noise_curriculum().noise_rate(step) if training else 0.0
         try:
-            trajectory = await rollout(question, policy, engine, settings, sample, step, noise_rate)
-            trajectory = with_rewards(Group(question, (trajectory,)), work.recipe.rl.reward_weights).trajectories[0]
+            trajectory = await rollout(question, policy, engine if training else held_out_engine, settings, sample, step, noise_rate)
+            trajectory = with_rewards(Group(question, (trajectory,)), recipe.rl.reward_weights).trajectories[0]
         except Exception as error:  # one question that nothing was prepared for must not cost the others
             trajectory = Trajectory(question, sample, (), (), StopReason.ERROR, cause=_line(error))
         return sample_of(trajectory, self.tokenizer.eos_token_id or 0, policy, time.perf_counter() - started, (step,))
@@ -112,31 +96,25 @@ class SearchLoop(AgentLoopBase):
 def sample_of(t: Trajectory, end_id: int, policy: ServerPolicy, seconds: float, version: tuple[int, ...] = (0,)) -> AgentLoopOutput:
     """A trajectory as verl takes it. A failed one is a single end token, masked: no gradient, and no part in any mean."""
     prompt = list(t.spans[0].token_ids) if t.spans else [end_id]
-    ids, mask, logprobs = [end_id], [0], [0.0]
-    if not t.stop_reason.is_failure:
+    ids, mask, logprobs, failed = [end_id], [0], [0.0], t.stop_reason.is_failure
+    if not failed:
         ids, mask, logprobs = list[int](), list[int](), list[float]()
         last = max(i for i, span in enumerate(t.spans) if span.author is Author.POLICY)
         for span in t.spans[1 : last + 1]:  # an observation that nobody answered would take the reward's place
             n, sampled = len(span.token_ids), span.author is Author.POLICY
             ids, mask = [*ids, *span.token_ids], [*mask, *[int(sampled)] * n]
             logprobs += span.logprobs if sampled else [0.0] * n
-    versions = policy.versions or version
-    scores = {"em": t.scores.em, "f1": t.scores.f1} if t.scores else {"em": None, "f1": None}
+    versions, spent = policy.versions or version, {"generating": policy.seconds, "searching": max(seconds - policy.seconds, 0.0)}
+    told = {"em": t.scores and t.scores.em, "f1": t.scores and t.scores.f1, "searches": len(t.searches), "failed": float(failed)}
+    extra = {"min_global_steps": min(versions), "max_global_steps": max(versions), "reward_extra_info": told}
+    tokens = {"prompt_ids": prompt, "response_ids": ids, "response_mask": mask, "response_logprobs": logprobs}
     return AgentLoopOutput(
-        prompt_ids=prompt,
-        response_ids=ids,
-        response_mask=mask,
-        response_logprobs=logprobs,
+        **tokens,
         reward_score=t.reward or 0.0,
         num_turns=len(t.spans),
-        metrics=AgentLoopMetrics(generate_sequences=policy.seconds, tool_calls=max(seconds - policy.seconds, 0.0)),
-        extra_fields={
-            "min_global_steps": min(versions),
-            "max_global_steps": max(versions),
-            "reward_extra_info": {**scores, "searches": len(t.searches), "failed": float(t.stop_reason.is_failure)},
-            "trajectory": pickle.dumps(t),  # verl makes a plain dict of a dataclass
-            "seconds": {"generating": policy.seconds, "searching": max(seconds - policy.seconds, 0.0), "rollout": seconds},
-        },
+        metrics=AgentLoopMetrics(generate_sequences=spent["generating"], tool_calls=spent["searching"]),
+        # verl would make a plain dict of a dataclass
+        extra_fields={**extra, "trajectory": pickle.dumps(t), "seconds": {**spent, "rollout": seconds}},
     )
 
 

@@ -6,9 +6,7 @@ a run of which too many rollouts fail. Importing it registers our estimators, in
 
 from __future__ import annotations
 
-import json
 import pickle
-from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
@@ -19,9 +17,8 @@ from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 import zerosearch.scaling.verl.estimators  # noqa: F401  (registers them)
 from zerosearch.errors import RunFailed
 from zerosearch.evaluation import outcomes
-from zerosearch.evaluation.outcomes import Outcome
 from zerosearch.evaluation.questions import load_questions
-from zerosearch.files import append_whole, write_atomically
+from zerosearch.files import write_atomically
 from zerosearch.rl.train import rollout_metrics, stop_if_too_many_failed
 from zerosearch.rundir import RunDirectory
 from zerosearch.types import Group, Trajectory, Usage
@@ -35,7 +32,6 @@ class RunSampler(ReplayBuffer):
         self._run, self._recipe = RunDirectory.open(kwargs["sampler_kwargs"]["run"])
         self._trainer = kwargs["refill_fn"].__self__  # verl hands a sampler this method of its trainer and nothing else of it
         load_questions(self._trainer.config.data.train_files)
-        self._lengths = self._run.path / "verl" / "lengths.jsonl"  # of the run's files after each step
         self._begun, self._position = False, None  # the latter: of the data loader, after the last step that was sound
 
     def sample(self, global_steps: int, partition_id: str, batch_size: int) -> tuple[Any, dict[str, Any]]:
@@ -46,11 +42,10 @@ class RunSampler(ReplayBuffer):
         groups = [Group(t.question, (t,)) for t in trajectories]
         if not self._begun:
             self._begun = True
-            self._forget_after(global_steps - (partition_id != "val"))
+            self._run.forget_after(global_steps - (partition_id != "val"))  # a run that goes on writes anew what came after its checkpoint
         if partition_id == "val":
-            self._run.append_metrics(
-                {"kind": "evaluate", "step": global_steps, **outcomes.figures([Outcome.of(t, Usage()) for t in trajectories])}
-            )
+            found = outcomes.figures([outcomes.Outcome.of(t, Usage()) for t in trajectories])
+            self._run.append_metrics({"kind": "evaluate", "step": global_steps, **found})
             self._run.append_trajectories(groups, global_steps, "evaluate")
             return batch, figures
         try:
@@ -61,21 +56,15 @@ class RunSampler(ReplayBuffer):
             raise
         self._position = self._trainer.train_dataloader.state_dict()
         noise_rate = self._recipe.noise_curriculum().noise_rate(global_steps - 1)
-        seen = {"noise_rate": noise_rate, **rollout_metrics(trajectories), **_seconds(extras)}
+        # where a rollout's time goes, and the slowest one, which all others wait for
+        spent = {f"seconds_{name}": fmean(e["seconds"][name] for e in extras) for name in ("generating", "searching")}
+        spent["slowest_rollout_s"] = max(e["seconds"]["rollout"] for e in extras)
+        seen = {"noise_rate": noise_rate, **rollout_metrics(trajectories), **spent}
         self._run.append_metrics({"kind": "train", "step": global_steps, **seen})
         if global_steps % self._recipe.run.save_trajectories_every == 0:
             self._run.append_trajectories(groups, global_steps, "train")
-        append_whole(self._lengths, json.dumps({"step": global_steps, **self._run.lengths()}).encode() + b"\n")
+        self._run.mark(global_steps)
         return batch, {**figures, **{f"zerosearch/{name}": value for name, value in seen.items()}}
-
-    def _forget_after(self, step: int) -> None:
-        """A run that goes on from a checkpoint writes anew what came after it."""
-        lengths = dict.fromkeys(self._run.lengths(), 0)
-        for line in self._lengths.read_text().splitlines() if self._lengths.exists() else ():
-            row = json.loads(line)
-            if row.pop("step") == step:
-                lengths = row
-        self._run.cut_back(lengths)
 
     def _save(self, step: int) -> None:
         """A checkpoint of the steps that are done, from which the questions of the failed one are asked again."""
@@ -87,9 +76,3 @@ class RunSampler(ReplayBuffer):
         trainer._save_checkpoint()
         if self._position is not None:
             torch.save(self._position, folder / "data.pt")
-
-
-def _seconds(extras: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Where a rollout's time goes, and the slowest one, which all others wait for."""
-    parts = {f"seconds_{name}": fmean(e["seconds"][name] for e in extras) for name in ("generating", "searching")}
-    return {**parts, "slowest_rollout_s": max(e["seconds"]["rollout"] for e in extras)}

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
-import shlex
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from zerosearch.config import GuardsConfig, Recipe
 from zerosearch.errors import BadConfig
 from zerosearch.rl.algorithms import ALGORITHMS, fixed_length, sequence_mean, token_mean
+from zerosearch.scaling.hydra import flat
 
 Settings = dict[str, Any]
 MODULE = "verl.trainer.main_ppo"
@@ -48,12 +46,11 @@ def verl_settings(recipe: Recipe, run: Path) -> Settings:
     refuse_what_verl_lacks(recipe)
     keep, cluster, evaluates = recipe.run, recipe.cluster, bool(recipe.evaluation_engine and recipe.questions.held_out)
     held_out = "held_out" if evaluates else "train"  # verl wants a file
-    sampler = {"path": "pkg://zerosearch.scaling.verl.sampler", "name": "RunSampler"}
     settings = {
         **({"model_engine": "megatron"} if cluster.strategy == "megatron" else {}),
         **_under("data", train_files=str(run / "verl/train.parquet"), val_files=str(run / f"verl/{held_out}.parquet")),
         **_under("data", train_batch_size=recipe.rl.questions_per_step, seed=keep.seed, dataloader_num_workers=0),
-        **_under("data", max_prompt_length=recipe.rollout.max_tokens, max_response_length=recipe.rollout.max_tokens),
+        **dict.fromkeys(("data.max_prompt_length", "data.max_response_length"), recipe.rollout.max_tokens),
         **_learning(recipe),
         **_rollout(recipe, run),
         **_under("trainer", nnodes=cluster.nodes, n_gpus_per_node=cluster.gpus_per_node),
@@ -62,11 +59,11 @@ def verl_settings(recipe: Recipe, run: Path) -> Settings:
         **_under("trainer", max_actor_ckpt_to_keep=keep.keep_checkpoints, max_critic_ckpt_to_keep=keep.keep_checkpoints),
         **_under("trainer", val_before_train=evaluates, test_freq=(keep.evaluate_every or recipe.rl.steps) if evaluates else -1),
         **_under("trainer", project_name="zerosearch", experiment_name=run.name, logger=["console", *keep.tracker_names]),
-        **_under("trainer.v1.sampler.custom_sampler", **sampler),
+        **_under("trainer.v1.sampler.custom_sampler", path="pkg://zerosearch.scaling.verl.sampler", name="RunSampler"),
         "+trainer.v1.sampler.sampler_kwargs.run": str(run),
     }
     own = {key.lstrip("+"): key for key in settings}
-    return settings | {own.get(key, f"++{key}"): value for key, value in _flat(cluster.verl)}
+    return settings | {own.get(key, f"++{key}"): value for key, value in flat(cluster.verl)}
 
 
 def _learning(recipe: Recipe) -> Settings:
@@ -80,8 +77,8 @@ def _learning(recipe: Recipe) -> Settings:
         **_under(actor, **strategy, use_dynamic_bsz=True, ppo_max_token_len_per_gpu=pack),
         **_under(actor, ppo_mini_batch_size=rl.questions_per_step // rl.minibatches, ppo_epochs=rl.epochs),
         **_under(actor, loss_agg_mode=MEANS[algorithm.aggregation], clip_ratio=clip, clip_ratio_low=clip, clip_ratio_c=NO_CLIP),
+        **_under(f"{actor}.policy_loss", loss_mode=LOSSES[algorithm.loss]),
         **_under(actor, clip_ratio_high=rl.clip_high or algorithm.clip_high or clip),
-        f"{actor}.policy_loss.loss_mode": LOSSES[algorithm.loss],
         **_optimizer(recipe, actor, rl.learning_rate),
         **_precision(recipe, f"{actor}.{'megatron' if megatron else 'fsdp_config'}"),
         **_precision(recipe, f"actor_rollout_ref.ref.{'megatron' if megatron else 'fsdp_config'}"),
@@ -137,30 +134,3 @@ def _precision(recipe: Recipe, engine: str) -> Settings:
 
 def _under(place: str, **values: Any) -> Settings:
     return {f"{place}.{key}": value for key, value in values.items()}
-
-
-def _flat(table: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in table.items():
-        if isinstance(value, dict):
-            yield from _flat(cast(Settings, value), f"{above}{key}.")
-        else:
-            yield f"{above}{key}", value
-
-
-def overrides(settings: Settings) -> list[str]:
-    """As Hydra reads them."""
-    return [f"{key}={_hydra(value)}" for key, value in settings.items()]
-
-
-def command_line(settings: Settings) -> str:
-    """The line for a shell, or a scheduler's script."""
-    return shlex.join(["python", "-m", MODULE, *overrides(settings)])
-
-
-def _hydra(value: object) -> str:
-    if isinstance(value, list):
-        return "[" + ",".join(_hydra(item) for item in cast(list[object], value)) + "]"
-    if not isinstance(value, str) or re.fullmatch(r"[\w./:@+-]+", value):
-        return "null" if value is None else str(value)
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
