@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from micro import micro_recipe
+from zerosearch.interrupts import run_child
 from zerosearch.rl.checkpoint import finished_checkpoints
 from zerosearch.rundir import RunDirectory
 
@@ -97,3 +98,14 @@ def test_interrupted_before_it_has_begun(micro: Path, tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, said) == (1, "zerosearch: interrupted before anything was written; run the same command again.\n")
+
+
+def test_a_child_s_exit_code_and_an_interrupt() -> None:
+    assert run_child([sys.executable, "-c", "raise SystemExit(3)"]) == 3
+    # SIGINT to the parent alone: the child, which would sleep for a minute, is ended too
+    parent = "import signal, threading, os; from zerosearch.interrupts import run_child; import sys; "
+    parent += "threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start(); "
+    parent += "print(run_child([sys.executable, '-c', 'import time; time.sleep(60)']))"
+    started = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", parent], capture_output=True, text=True, timeout=50)
+    assert done.stdout.strip() == str(-signal.SIGTERM) and time.monotonic() - started < 30, done.stderr

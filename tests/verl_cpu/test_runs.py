@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 
+from endpoint import speaking
 from micro import micro_recipe
 from verl_on_cpu import environment, overrides
 
@@ -71,6 +74,12 @@ def rows(run: Path, kind: str) -> list[dict[str, Any]]:
     return [row for row in found if row["kind"] == kind]
 
 
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + LIMIT_S
+    while not condition() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
 def assert_sampler_agrees(folder: Path) -> None:
     differences = [row["training/rollout_probs_diff_max"] for row in figures(folder) if "training/rollout_probs_diff_max" in row]
     assert differences and max(differences) <= 1e-6
@@ -87,9 +96,8 @@ def test_grpo_with_kl_validation_checkpoints_and_a_resume(micro: Path, calm: Pat
         "rl.warmup_steps=0",
     ]
     first = start(tmp_path, *words)
-    tracker, deadline = run / "checkpoints" / "latest_checkpointed_iteration.txt", time.monotonic() + LIMIT_S
-    while not tracker.exists() and first.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.1)
+    tracker = run / "checkpoints" / "latest_checkpointed_iteration.txt"
+    wait_for(tracker.exists, first)
     first.send_signal(signal.SIGTERM)
     first.wait(60)
     log = (tmp_path / "log.txt").read_text()
@@ -126,3 +134,32 @@ def test_reinforce(micro: Path, calm: Path, tmp_path: Path) -> None:
     finish(start(tmp_path, recipe(micro, calm, tmp_path), *overrides(), *words, "run.checkpoint_every=2"), tmp_path)
     assert [row["step"] for row in rows(tmp_path / "run", "train")] == [1, 2]
     assert_sampler_agrees(tmp_path)
+
+
+def test_a_simulator_that_dies(micro: Path, tmp_path: Path) -> None:
+    """Of two endpoints one dies, and the run goes on; when the other does too, it waits, then stops with a checkpoint of what is done."""
+    run = tmp_path / "run"
+
+    def steps() -> int:
+        return len(rows(run, "train")) if (run / "metrics.jsonl").exists() else 0
+
+    def documents(body: dict[str, Any]) -> str:
+        return "Doc 1: Zurzan Garhan was born in Belmar"
+
+    with ExitStack() as second, ExitStack() as first:
+        urls = [stack.enter_context(speaking(documents)).url for stack in (first, second)]
+        words = [f'engine.url="{" ".join(urls)}"', 'engine.model="m"', "engine.outage_s=2", "engine.timeout_s=5", "rl.max_failed_share=0"]
+        more = ["rl.steps=200", "run.checkpoint_every=500", "run.evaluate_every=500", "rl.kl_coefficient=0", f"run.out={run}"]
+        process = start(tmp_path, recipe(micro, micro / "policy", tmp_path), *overrides(), *words, *more)
+        wait_for(lambda: steps() >= 1, process)
+        first.close()
+        before = steps()
+        wait_for(lambda: steps() >= before + 2, process)
+        assert steps() >= before + 2, (tmp_path / "log.txt").read_text()[-6000:]
+        second.close()
+        assert process.wait(LIMIT_S) == 1
+    said = (tmp_path / "log.txt").read_text().splitlines()[-1]
+    assert said.startswith("zerosearch: ") and "none of 2 endpoints answered" in said and f"train --resume {run}" in said
+    done = steps()
+    assert (run / "checkpoints" / "latest_checkpointed_iteration.txt").read_text() == str(done) and done < 200
+    assert (run / "checkpoints" / f"global_step_{done}" / "data.pt").exists()
