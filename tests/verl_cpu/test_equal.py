@@ -1,5 +1,6 @@
 """One fixed set of rollouts through both trainers: mask, reward and advantages are equal. verl's classes, no Ray. `make test-verl`."""
 
+# pyright: reportMissingImports=false, reportMissingModuleSource=false - verl is not in the developer's environment
 import asyncio
 import itertools
 import json

@@ -4,6 +4,7 @@ VERL_PLATFORM=cpu VERL_USE_EXTERNAL_MODULES=cpu_backend: verl then imports this 
 besides is in tests/verl_on_cpu.py.
 """
 
+# pyright: reportMissingImports=false, reportMissingModuleSource=false - verl is not in the developer's environment
 import functools
 
 import verl.utils.distributed as distributed

@@ -4,6 +4,7 @@ verl's own GRPO divides by std + 1e-6 (ours: + 1e-4) and counts a failed rollout
 used as it is.
 """
 
+# pyright: reportMissingImports=false, reportMissingModuleSource=false - verl is not in the developer's environment
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable

@@ -4,6 +4,7 @@ It writes the run directory as the embedded trainer does (metrics.jsonl, traject
 a run of which too many rollouts fail. Importing it registers our estimators, in the one process that needs them.
 """
 
+# pyright: reportMissingImports=false, reportMissingModuleSource=false - verl is not in the developer's environment
 from __future__ import annotations
 
 import pickle

@@ -7,13 +7,13 @@ from typing import Any
 
 from zerosearch.config import GuardsConfig, Recipe
 from zerosearch.errors import BadConfig
-from zerosearch.rl.algorithms import ALGORITHMS, fixed_length, sequence_mean, token_mean
+from zerosearch.rl.algorithms import ALGORITHMS, Aggregation, fixed_length, sequence_mean, token_mean
 from zerosearch.scaling.hydra import flat
 
 Settings = dict[str, Any]
 MODULE = "verl.trainer.main_ppo"
 LOSSES = {"clipped_policy_loss": "vanilla", "policy_gradient_loss": "gpg", "sequence_policy_loss": "gspo", "weight_clipped_loss": "cispo"}
-MEANS = {token_mean: "token-mean", sequence_mean: "seq-mean-token-mean", fixed_length: "seq-mean-token-sum-norm"}
+MEANS: dict[Aggregation, str] = {token_mean: "token-mean", sequence_mean: "seq-mean-token-mean", fixed_length: "seq-mean-token-sum-norm"}
 NO_CLIP = 1e6  # verl bounds the loss of a negative advantage, at a ratio of 3 by default; our loss, and PPO's, is not bounded there
 
 
