@@ -69,7 +69,7 @@ are enough up to where that passes 8.
 - **The simulator**, when it has too few GPUs: the split above gives it as many as make it no slower than the rest. {1 / one:.0f} searches/s a GPU is the figure to
   plan with; with shorter replies it grows in proportion.
 - **The weight hand-over** is {grown[-1].hand_over_s:.1f} s whatever the number of GPUs, as long as each server's copy comes over one link of {gpu.network / 1e9:.0f} GB/s; it is
-  {grown[-1].hand_over_s / grown[-1].seconds:.0%} of a step at {TOTALS[-1]} GPUs.
+  {grown[-1].hand_over_s / grown[-1].seconds:.1%} of a step at {TOTALS[-1]} GPUs.
 - **Learning** falls with the GPUs only while each has enough rollouts: at {TOTALS[-1]} GPUs and {work.rollouts} rollouts a trainer's GPU would see less than one.
 
 ## What was not run
