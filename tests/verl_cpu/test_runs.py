@@ -135,6 +135,9 @@ def test_reinforce(micro: Path, calm: Path, tmp_path: Path) -> None:
     finish(start(tmp_path, recipe(micro, calm, tmp_path), *overrides(), *words, "run.checkpoint_every=2"), tmp_path)
     assert [row["step"] for row in rows(tmp_path / "run", "train")] == [1, 2]
     assert_sampler_agrees(tmp_path)
+    report = [sys.executable, "-m", "zerosearch", "report", str(tmp_path / "run")]  # the viewer reads such a run as any other
+    subprocess.run(report, env=environment(tmp_path / "unused"), check=True, timeout=120)
+    assert "noise" in (tmp_path / "run" / "report.html").read_text()
 
 
 def test_a_simulator_that_dies(micro: Path, tmp_path: Path) -> None:
