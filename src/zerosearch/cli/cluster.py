@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from zerosearch.cli.options import JsonOption, console, to_folder, write_json
 from zerosearch.config import load_recipe
+from zerosearch.errors import BadInput
 
 export = typer.Typer(help="What others read: verl's files, a Hugging Face folder.", no_args_is_help=True)
 
@@ -26,6 +28,8 @@ def export_verl(
     from zerosearch.scaling.verl.files import prepare
     from zerosearch.scaling.verl.settings import MODULE, verl_settings
 
+    if find_spec("pyarrow") is None:
+        raise BadInput("parquet needs pyarrow: pip install 'zerosearch[parquet]', or with verl: pip install 'zerosearch[verl]'")
     loaded = placed(load_recipe(recipe, ["engine=verl", *(overrides or []), *([f'run.out="{out}"'] if out else [])]))
     run = RunDirectory(Path(loaded.run.out))
     line = command_line(MODULE, verl_settings(loaded, run.path))

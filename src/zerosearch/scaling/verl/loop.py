@@ -79,7 +79,7 @@ class SearchLoop(AgentLoopBase):
     async def run(self, sampling_params: dict[str, Any], **row: Any) -> AgentLoopOutput:
         """A row of the parquet → prompt, response, mask, log-probs, reward. What fails becomes a masked sample that says why."""
         recipe, settings, engine, held_out_engine = self.work
-        started, training = time.perf_counter(), row["extra_info"]["split"] != "held_out"
+        started, training = time.perf_counter(), (row["extra_info"] or {}).get("split") != "held_out"
         question = Question(str(row["id"]), row["question"], tuple(row["golden_answers"]), json.loads(row.get("metadata") or "{}"))
         settings = replace(settings, temperature=sampling_params["temperature"], top_p=sampling_params["top_p"])
         policy = ServerPolicy(self.servers, self.tokenizer, sampling_params, self.server)

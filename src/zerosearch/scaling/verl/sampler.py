@@ -32,7 +32,8 @@ class RunSampler(ReplayBuffer):
         super().__init__(poll_interval=0.2, **kwargs)
         self._run, self._recipe = RunDirectory.open(kwargs["sampler_kwargs"]["run"])
         self._trainer = kwargs["refill_fn"].__self__  # verl hands a sampler this method of its trainer and nothing else of it
-        load_questions(self._trainer.config.data.train_files)
+        for file in (self._trainer.config.data.train_files, self._trainer.config.data.val_files):
+            load_questions(file)
         self._begun, self._position = False, None  # the latter: of the data loader, after the last step that was sound
 
     def sample(self, global_steps: int, partition_id: str, batch_size: int) -> tuple[Any, dict[str, Any]]:
