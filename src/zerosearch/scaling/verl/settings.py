@@ -45,6 +45,7 @@ def verl_settings(recipe: Recipe, run: Path) -> Settings:
     """What `recipe` comes to for a run in the directory `run`; a key with + is new to verl's defaults. Raises BadConfig."""
     refuse_what_verl_lacks(recipe)
     keep, cluster, evaluates = recipe.run, recipe.cluster, bool(recipe.evaluation_engine and recipe.questions.held_out)
+    held_out = "held_out" if evaluates else "train"  # verl wants a file
     settings = {
         **({"model_engine": "megatron"} if cluster.strategy == "megatron" else {}),
         **_under(
