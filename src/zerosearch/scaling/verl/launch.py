@@ -65,8 +65,6 @@ def run_verl(recipe: Recipe, console: Console, resume: bool = False) -> dict[str
     settings = verl_settings(recipe, run.path)
     if resume:
         require_same_world(run, recipe)
-    else:
-        run.require_new()
     require_verl()
     if settings.get("trainer.device", settings.get("++trainer.device")) != "cpu":  # the tests' back end has none
         require_gpus(recipe.cluster, gpus_of_nodes())
@@ -95,5 +93,4 @@ def export_hf(checkpoint: Path, out: Path) -> None:
     where += ["--backend", "fsdp" if any(actor.glob("model_world_size_*")) else "megatron"]
     done = subprocess.run([sys.executable, "-m", "verl.model_merger", "merge", *where], capture_output=True, text=True, check=False)
     if done.returncode or not (out / "config.json").exists():
-        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise RunFailed(f"verl could not merge {actor}: {last[:300]}")
+        raise RunFailed(f"verl could not merge {actor}: {(done.stderr.strip().splitlines() or ['it said nothing'])[-1][:300]}")

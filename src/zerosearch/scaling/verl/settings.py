@@ -48,9 +48,7 @@ def verl_settings(recipe: Recipe, run: Path) -> Settings:
     held_out = "held_out" if evaluates else "train"  # verl wants a file
     settings = {
         **({"model_engine": "megatron"} if cluster.strategy == "megatron" else {}),
-        **_under(
-            "data", train_files=str(run / "verl/train.parquet"), val_files=str(run / f"verl/{'held_out' if evaluates else 'train'}.parquet")
-        ),
+        **_under("data", train_files=str(run / "verl/train.parquet"), val_files=str(run / f"verl/{held_out}.parquet")),
         **_under("data", train_batch_size=recipe.rl.questions_per_step, seed=keep.seed, dataloader_num_workers=0),
         **dict.fromkeys(("data.max_prompt_length", "data.max_response_length"), recipe.rollout.max_tokens),
         **_learning(recipe),
