@@ -1,6 +1,7 @@
 """verl's own configuration takes what each recipe comes to: every key exists, every value passes its checks. No Ray. `make test-verl`."""
 
-# pyright: reportMissingImports=false, reportMissingModuleSource=false - verl is not in the developer's environment
+# verl is not in the developer's environment
+# pyright: reportMissingImports=false, reportMissingModuleSource=false
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any

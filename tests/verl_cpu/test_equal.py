@@ -1,6 +1,7 @@
 """One fixed set of rollouts through both trainers: mask, reward and advantages are equal. verl's classes, no Ray. `make test-verl`."""
 
-# pyright: reportMissingImports=false, reportMissingModuleSource=false - verl is not in the developer's environment
+# verl is not in the developer's environment
+# pyright: reportMissingImports=false, reportMissingModuleSource=false
 import asyncio
 import itertools
 import json

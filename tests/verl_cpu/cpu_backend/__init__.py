@@ -4,7 +4,8 @@ VERL_PLATFORM=cpu VERL_USE_EXTERNAL_MODULES=cpu_backend: verl then imports this 
 besides is in tests/verl_on_cpu.py.
 """
 
-# pyright: reportMissingImports=false, reportMissingModuleSource=false - verl is not in the developer's environment
+# verl is not in the developer's environment
+# pyright: reportMissingImports=false, reportMissingModuleSource=false
 import functools
 
 import verl.utils.distributed as distributed

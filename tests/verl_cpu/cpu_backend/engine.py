@@ -1,6 +1,7 @@
 """verl's FSDP engines on the device "cpu". Two things differ: memory is not pinned, and the critic's attention is not flash-attention."""
 
-# pyright: reportMissingImports=false, reportMissingModuleSource=false - verl is not in the developer's environment
+# verl is not in the developer's environment
+# pyright: reportMissingImports=false, reportMissingModuleSource=false
 from __future__ import annotations
 
 from typing import Any

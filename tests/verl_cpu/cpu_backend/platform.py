@@ -1,6 +1,7 @@
 """The host as verl's accelerator: nothing to switch, nothing to free, one logical GPU slot a rank."""
 
-# pyright: reportMissingImports=false, reportMissingModuleSource=false - verl is not in the developer's environment
+# verl is not in the developer's environment
+# pyright: reportMissingImports=false, reportMissingModuleSource=false
 from __future__ import annotations
 
 import types

@@ -1,6 +1,7 @@
 """Our sampler as verl's rollout server: an actor of Ray's with a copy of the policy, which the trainer's ranks send their weights to."""
 
-# pyright: reportMissingImports=false, reportMissingModuleSource=false - verl is not in the developer's environment
+# verl is not in the developer's environment
+# pyright: reportMissingImports=false, reportMissingModuleSource=false
 from __future__ import annotations
 
 import os

@@ -4,7 +4,8 @@ verl's own GRPO divides by std + 1e-6 (ours: + 1e-4) and counts a failed rollout
 used as it is.
 """
 
-# pyright: reportMissingImports=false, reportMissingModuleSource=false - verl is not in the developer's environment
+# verl is not in the developer's environment
+# pyright: reportMissingImports=false, reportMissingModuleSource=false
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable

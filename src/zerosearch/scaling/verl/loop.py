@@ -1,6 +1,7 @@
 """verl's agent loop around `rollout.py`: tags, budgets, noise coin and scoring are the code of the embedded trainer."""
 
-# pyright: reportMissingImports=false, reportMissingModuleSource=false - verl is not in the developer's environment
+# verl is not in the developer's environment
+# pyright: reportMissingImports=false, reportMissingModuleSource=false
 from __future__ import annotations
 
 import json

@@ -4,7 +4,8 @@ It writes the run directory as the embedded trainer does (metrics.jsonl, traject
 a run of which too many rollouts fail. Importing it registers our estimators, in the one process that needs them.
 """
 
-# pyright: reportMissingImports=false, reportMissingModuleSource=false - verl is not in the developer's environment
+# verl is not in the developer's environment
+# pyright: reportMissingImports=false, reportMissingModuleSource=false
 from __future__ import annotations
 
 import pickle
