@@ -1,7 +1,7 @@
 # Every target does its own set-up in .venv. Extra words: make quickstart ARGS="--seed 1", make test ARGS="-k tags".
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-all check fix setup clean
+.PHONY: help quickstart test test-all test-verl check fix setup clean
 
 PYTHON ?=
 ARGS ?=
@@ -22,6 +22,9 @@ test: setup  ## the tests, but for the slow ones
 test-all: setup  ## every test
 	@$(PYTEST) $(ARGS)
 
+test-verl: $(VENV)-verl/.installed  ## the tests of the cluster path, with verl and Ray in .venv-verl
+	@OMP_NUM_THREADS=1 $(VENV)-verl/bin/python -m pytest -q -p no:asyncio -p no:rerunfailures tests/scaling tests/verl_cpu $(ARGS)
+
 check: setup  ## lint, format, types, import floors
 	@scripts/check
 
@@ -31,7 +34,7 @@ fix: setup  ## let ruff mend what it can
 setup: $(VENV)/.installed-dev  ## .venv with everything a developer needs
 
 clean:  ## remove .venv and every cache (runs/ stays)
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) $(VENV)-verl .pytest_cache .ruff_cache .hypothesis build dist
 	find src tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps: as long as they are newer than the two files that name the packages, set-up is done.
@@ -44,6 +47,13 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/.made
 	@echo "Installing zerosearch, what it needs and the developer's tools into $(VENV): torch, transformers, pytest, … (a minute or two, once)"
 	@$(PIP) --editable '.[dev]'
 	@touch $@ $(VENV)/.installed
+
+$(VENV)-verl/.installed: pyproject.toml constraints-verl.txt
+	@echo "Installing zerosearch with verl, Ray, torch, … into $(VENV)-verl (minutes, once)"
+	@python=$$(scripts/find-python $(PYTHON)) && "$$python" -m venv --clear $(VENV)-verl
+	@$(VENV)-verl/bin/python -m pip install -qq --disable-pip-version-check --constraint constraints-verl.txt \
+		--editable '.[verl]' pytest hypothesis beartype jaxtyping
+	@touch $@
 
 $(VENV)/.made:
 	@python=$$(scripts/find-python $(PYTHON)) && "$$python" -m venv --clear $(VENV)

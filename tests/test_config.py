@@ -240,3 +240,14 @@ def test_no_file(tmp_path: Path) -> None:
         with pytest.raises(BadFile) as caught:
             load_recipe(path)
         assert str(caught.value).startswith(f"cannot read the recipe '{path}' (") and "RECIPE.toml" in str(caught.value)
+
+
+def test_engine_verl_is_a_word_for_the_trainer_and_settings_of_verl_s_nest(file: Path, tmp_path: Path) -> None:
+    words = ["engine=verl", "cluster.nodes=2", 'cluster.verl.trainer.logger=["console","file"]', "cluster.verl.trainer.device=cpu"]
+    recipe = load_recipe(file, words)
+    assert recipe.run.trainer == "verl" and recipe.cluster.gpus == 16
+    assert recipe.cluster.verl == {"trainer": {"logger": ["console", "file"], "device": "cpu"}}
+    again = tmp_path / "again.toml"
+    again.write_text(to_toml(recipe))
+    assert load_recipe(again) == recipe
+    assert load_recipe(again, ["engine=embedded"]).run.trainer == "embedded"

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from micro import micro_recipe
+from zerosearch.interrupts import run_child
 from zerosearch.rl.checkpoint import finished_checkpoints
 from zerosearch.rundir import RunDirectory
 
@@ -108,3 +109,14 @@ def test_interrupted_while_the_command_line_is_imported(tmp_path: Path) -> None:
     assert process.stdout and process.stdout.readline() == "importing\n"
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=PATIENCE_S) == ("", "") and process.returncode == -signal.SIGINT  # 130, says a shell
+
+
+def test_a_child_s_exit_code_and_an_interrupt() -> None:
+    assert run_child([sys.executable, "-c", "raise SystemExit(3)"]) == 3
+    # SIGINT to the parent alone: the child, which would sleep for a minute, is ended too
+    parent = "import signal, threading, os; from zerosearch.interrupts import run_child; import sys; "
+    parent += "threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start(); "
+    parent += "print(run_child([sys.executable, '-c', 'import time; time.sleep(60)']))"
+    started = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", parent], capture_output=True, text=True, timeout=50)
+    assert done.stdout.strip() == str(-signal.SIGTERM) and time.monotonic() - started < 30, done.stderr

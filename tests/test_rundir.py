@@ -232,3 +232,19 @@ def test_evaluated_rollouts_are_all_or_nothing(run: RunDirectory) -> None:
     rows = rows_before_the_cut(run.path / "evaluation-trained.jsonl.gz")
     assert [(row["sample"], row["step"], row["phase"]) for row in rows] == [(0, 7, "evaluate"), (1, 7, "evaluate")]
     assert not list(run.path.glob(".*partial"))
+
+
+def test_files_are_cut_back_to_a_mark(run: RunDirectory) -> None:
+    for step in (1, 2, 3):
+        run.append_metrics({"kind": "train", "step": step})
+        run.append_trajectories([group(0)], step, "train")
+        run.mark(step)
+    length = run.trajectories.stat().st_size
+    run.forget_after(2)
+    assert [row["step"] for row in run.read_metrics()] == [1, 2] and run.trajectories.stat().st_size == length * 2 // 3
+    run.append_metrics({"kind": "train", "step": 3, "again": True})
+    run.mark(3)
+    run.forget_after(3)  # of two marks of a step the later one counts
+    assert [row["step"] for row in run.read_metrics()] == [1, 2, 3]
+    run.forget_after(7)
+    assert list(run.read_metrics()) == [] and run.lengths() == {"metrics.jsonl": 0, "trajectories.jsonl.gz": 0}

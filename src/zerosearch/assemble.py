@@ -9,6 +9,7 @@ from zerosearch.evaluation.questions import load_questions
 from zerosearch.models.chat import OpenAIChat
 from zerosearch.models.local import LocalModel
 from zerosearch.models.lora import attach
+from zerosearch.models.pool import EndpointPool, addresses
 from zerosearch.models.sampler import Arbiter
 from zerosearch.ports import Chat, SearchEngine
 from zerosearch.prompts import policy_prompt
@@ -32,6 +33,8 @@ def load_engine(config: EngineConfig, seed: int, device: Device) -> SearchEngine
 
 
 def load_chat(config: EngineConfig, device: Device) -> Chat:
+    if len(urls := addresses(config.url)) > 1:
+        return EndpointPool(urls, config.model, timeout_s=config.timeout_s, outage_s=config.outage_s)
     if config.url:
         return OpenAIChat(config.url, config.model, timeout_s=config.timeout_s)
     return LocalModel.load(config.model, device.name, device.dtype, arbiter=device.arbiter)

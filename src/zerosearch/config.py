@@ -177,6 +177,7 @@ class RunConfig(Section):
     A killed run loses what came after its last checkpoint: at most one step by default. A checkpoint holds the model and two moments
     of the optimiser; with billions of parameters writing it takes minutes, so set `checkpoint_every` higher there. `trackers`: who
     gets the metrics beside the run directory, names with commas between (tracking.py).
+    `trainer`: this process, or verl on a cluster; `engine=verl` on the command line says the same.
     """
 
     out: Name = "runs/run"
@@ -187,6 +188,7 @@ class RunConfig(Section):
     evaluate_questions: Positive = 200
     save_trajectories_every: Positive = 1
     workers: Natural = 0
+    trainer: Literal["embedded", "verl"] = "embedded"
     trackers: str = ""
 
     @property
@@ -200,6 +202,29 @@ class RunConfig(Section):
         return self
 
 
+class ClusterConfig(Section):
+    """Where verl trains: `nodes` × `gpus_per_node` GPUs, shared by the trainer and `server` (what samples, `tensor_parallel` GPUs a copy).
+
+    `gpu_memory_utilization` is the server's share of each GPU; `offload` moves weights and moments to the hosts' memory in between.
+    `agent_workers` are the processes that roll out. `verl` holds settings of verl's own, put on top of what the recipe comes to:
+    cluster.verl.trainer.project_name=mine.
+    """
+
+    nodes: Positive = 1
+    gpus_per_node: Positive = 8
+    strategy: Literal["fsdp", "fsdp2", "megatron"] = "fsdp2"
+    server: Literal["vllm", "sglang"] = "vllm"
+    tensor_parallel: Positive = 1
+    gpu_memory_utilization: Annotated[float, Field(gt=0, lt=1)] = 0.6
+    offload: bool = False
+    agent_workers: Positive = 8
+    verl: dict[str, Any] = Field(default_factory=dict[str, Any])
+
+    @property
+    def gpus(self) -> int:
+        return self.nodes * self.gpus_per_node
+
+
 class Recipe(Section):
     policy: PolicyConfig
     questions: QuestionsConfig
@@ -210,6 +235,7 @@ class Recipe(Section):
     rl: RLConfig = RLConfig()
     guards: GuardsConfig = GuardsConfig()
     run: RunConfig = RunConfig()
+    cluster: ClusterConfig = ClusterConfig()
 
     @model_validator(mode="after")
     def _names_exist(self) -> Recipe:
@@ -263,7 +289,12 @@ def make_engine(table: Mapping[str, Any]) -> EngineConfig:
         raise BadConfig(_explain(error, "engine")) from error
 
 
+# whole overrides that say something shorter; `engine` is a section, so `engine=verl` could mean nothing else
+_SHORT = {"engine=verl": "run.trainer=verl", "engine=embedded": "run.trainer=embedded"}
+
+
 def _apply(table: dict[str, Any], override: str) -> None:
+    override = _SHORT.get(override, override)
     name, equals, text = override.partition("=")
     key, text = name.strip(), text.strip()
     *sections, last = path = key.split(".")
@@ -337,4 +368,6 @@ def _toml_value(value: object) -> str:
         return f'"{escaped}"'
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{_toml_value(k)} = {_toml_value(v)}" for k, v in cast(dict[str, object], value).items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml_value, cast(list[object], value))) + "]"
     return repr(value)

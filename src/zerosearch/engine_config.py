@@ -45,7 +45,8 @@ _SETTING_IS = {
 class EngineConfig(Section):
     """A search engine. `kind` is a name in `search.registry.ENGINES`; which other settings count depends on it.
 
-    simulated      `model` (folder or hub id, in process) or `url` (an OpenAI-compatible endpoint), how it samples, its `template`
+    simulated      `model` (folder or hub id, in process) or `url` (an OpenAI-compatible endpoint, or several with spaces between them: the
+                   least loaded is asked, and all may be down for `outage_s`), how it samples, its `template`
                    ("web": with a worked example, for any model; "tuned": for a tuned one; or a file), what it stands in for (`persona`,
                    `domain`, `language`, `words_per_document`), and `guard_redraws`, `guarded` (search/simulated.py)
     bm25           `corpus` (JSONL or JSONL.gz with id, title, text); `index_dir` is where the index is, by default beside the corpus
@@ -76,6 +77,7 @@ class EngineConfig(Section):
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
     max_new_tokens: Positive = 600
     timeout_s: Annotated[float, Field(gt=0)] = 120.0
+    outage_s: Annotated[float, Field(ge=0)] = 300.0
     max_attempts: Positive = 4
     max_concurrency: Positive = 64
     share_coin_in_group: bool = False

@@ -114,13 +114,14 @@ class JsonClient:
         if connection is not None:
             await connection.session.close()
 
-    async def ask(self, call: Call, read: Callable[[Any], T]) -> T:
-        """What `read` finds in the JSON reply, after at most `max_attempts` attempts; `read` may raise Trouble."""
-        for attempt in range(1, self._max_attempts + 1):
+    async def ask(self, call: Call, read: Callable[[Any], T], max_attempts: int | None = None) -> T:
+        """What `read` finds in the JSON reply, after at most `max_attempts` attempts (None: the client's); `read` may raise Trouble."""
+        last = max_attempts or self._max_attempts
+        for attempt in range(1, last + 1):
             try:
                 return read(await self._attempt(call))
             except Trouble as trouble:
-                if not trouble.retry or attempt == self._max_attempts:
+                if not trouble.retry or attempt == last:
                     attempts = f"{attempt} attempt{'' if attempt == 1 else 's'}"
                     where = f"{call.method} {shown_url(self._url(call))}"
                     what = f"{where}: {trouble.what} ({attempts}); {trouble.advice}"

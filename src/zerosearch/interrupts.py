@@ -10,8 +10,9 @@ import asyncio
 import multiprocessing
 import os
 import signal
+import subprocess
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -106,3 +107,13 @@ def end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def run_child(command: Sequence[str]) -> int:
+    """Run a command; returns its exit code. An interrupt ends the command, which a terminal has told as well; the code is then not 0."""
+    with subprocess.Popen(command) as child:
+        try:
+            return child.wait()
+        except KeyboardInterrupt:
+            child.terminate()
+            return child.wait() or 1

@@ -39,6 +39,7 @@ class RunDirectory:
         self.trajectories = path / "trajectories.jsonl.gz"
         self.checkpoints = path / "checkpoints"
         self.summary = path / "summary.json"
+        self.marks = path / "marks.jsonl"  # of runs whose checkpoints somebody else writes
         self.followers: list[Callable[[Mapping[str, Any]], None]] = []
 
     def require_new(self) -> None:
@@ -114,6 +115,18 @@ class RunDirectory:
             if (self.path / name).exists():
                 with writing(self.path / name, self.go_on):
                     os.truncate(self.path / name, min(length, (self.path / name).stat().st_size))
+
+    def mark(self, step: int) -> None:
+        """Remember how long the files are after a step, for `forget_after`."""
+        self._append(self.marks, json.dumps({"step": step, **self.lengths()}).encode() + b"\n")
+
+    def forget_after(self, step: int) -> None:
+        """Cut the files back to how they were after `step`; without a mark of it, to nothing."""
+        lengths = dict.fromkeys(self.lengths(), 0)
+        for line in self.marks.read_bytes().splitlines() if self.marks.exists() else ():
+            row = json.loads(line)
+            lengths = row if row.pop("step") == step else lengths
+        self.cut_back(lengths)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         self.write_json(self.summary, summary)

@@ -106,8 +106,8 @@ def test_gae_with_no_trace_is_one_step() -> None:
 
 
 def test_whitened() -> None:
-    assert whitened([3.0, 1.0]) == pytest.approx([1.0, -1.0])
-    assert whitened([0.7, 0.7]) == [0.0, 0.0] and whitened([]) == []
+    assert whitened([3.0, 2.0, 1.0]) == pytest.approx([1.0, 0.0, -1.0])
+    assert whitened([0.7, 0.7]) == [0.0, 0.0] and whitened([0.7]) == [0.0] and whitened([]) == []
 
 
 def test_explained_variance() -> None:

@@ -20,9 +20,21 @@ from zerosearch.errors import BadConfig, BadInput, RunFailed
 from zerosearch.rl.checkpoint import finished_checkpoints
 from zerosearch.rl.lessons import Appraisal, make_lessons
 from zerosearch.rl.run import run_training
-from zerosearch.rl.train import questions_of_step, with_rewards
+from zerosearch.rl.train import answers_in_documents, questions_of_step, with_rewards
 from zerosearch.rundir import RunDirectory
-from zerosearch.types import Author, Group, Question, Sampling, Span, StopReason, Trajectory
+from zerosearch.types import (
+    Author,
+    Document,
+    Group,
+    Quality,
+    Question,
+    Sampling,
+    SearchRecord,
+    SearchResult,
+    Span,
+    StopReason,
+    Trajectory,
+)
 
 QUIET = Console(quiet=True)
 
@@ -255,3 +267,20 @@ def test_a_guard_stops(micro: Path, tmp_path: Path) -> None:
     with pytest.raises(RunFailed, match="a guard stopped the run at step 1: policy_tokens = .* is above 1; start anew"):
         run_training(recipe_in(micro, tmp_path / "run", "guards.max_policy_tokens=1", "guards.on_length=stop"), QUIET)
     assert timeless(tmp_path / "run")[0]["action"] == "stop"
+
+
+def test_answers_in_documents_by_what_was_drawn() -> None:
+    def searched(gold: str, *found: tuple[Quality, str]) -> Trajectory:
+        searches = tuple(
+            SearchRecord(i, "q", SearchResult((Document("other"), Document(text)), quality)) for i, (quality, text) in enumerate(found)
+        )
+        return Trajectory(Question("1", "?", (gold,)), 0, (), searches, StopReason.ANSWERED)
+
+    useful, noisy = Quality.USEFUL, Quality.NOISY
+    rollouts = [
+        searched("Rome", (useful, "it is Rome"), (noisy, "it is Paris"), (useful, "nothing")),
+        searched("Oslo", (noisy, "in Oslo, perhaps"), (noisy, "in Bergen")),
+        searched("yes", (noisy, "yes, of course")),  # a yes stands in any text
+    ]
+    assert answers_in_documents(rollouts) == {"answer_leak": pytest.approx(1 / 3), "answer_given": 0.5}
+    assert answers_in_documents([searched("Rome")]) == {}

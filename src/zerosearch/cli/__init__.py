@@ -6,6 +6,7 @@ engines.py      index, search, recall
 simulator.py    collect, label, tune, card
 serving.py      serve
 viewer.py       view, report
+cluster.py      export, size
 options.py      the options several commands share
 """
 
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 
 import typer
 
-from zerosearch.cli import engines, evaluation, serving, simulator, training, viewer
+from zerosearch.cli import cluster, engines, evaluation, serving, simulator, training, viewer
 from zerosearch.errors import ZeroSearchError
 from zerosearch.interrupts import ignore_interrupts, interrupt_on_terminate
 
@@ -53,8 +54,10 @@ for command in (
     viewer.view,
     viewer.report,
     serving.serve,
+    cluster.size,
 ):
     app.command()(command)
+app.add_typer(cluster.export, name="export")
 
 
 def run(arguments: Sequence[str]) -> int:

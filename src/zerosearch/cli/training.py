@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -40,9 +40,10 @@ def train(
     ] = None,
     resume: Annotated[str, typer.Option("--resume", help="Go on with the run in this directory.", metavar="DIR")] = "",
     out: Annotated[str, typer.Option("--out", help="The run directory; the same as run.out=DIR.", metavar="DIR")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With engine=verl: print verl's command line, and do nothing.")] = False,
     json_file: JsonOption = None,
 ) -> None:
-    """Train a policy by RL against a search engine, simulated or real, as a recipe says."""
+    """Train a policy by RL against a search engine, simulated or real, as a recipe says. engine=verl: on a cluster."""
     words = [*([recipe] if recipe else []), *(overrides or [])]
     settings = [*(w for w in words if "=" in w), *([f'run.out="{out}"'] if out else [])]
     files = [w for w in words if "=" not in w]
@@ -52,6 +53,11 @@ def train(
         loaded = load_recipe(files[0], settings)
     else:
         raise BadConfig("give one recipe, or --resume DIR: zerosearch train RECIPE.toml [section.key=value …].")
+    if loaded.run.trainer == "verl":
+        write_json(_on_verl(loaded, bool(resume), dry_run), json_file)
+        return
+    if dry_run:
+        raise BadConfig("--dry-run prints verl's command line; add engine=verl.")
 
     from zerosearch.rl.run import run_training
 
@@ -60,12 +66,32 @@ def train(
     write_json(summary, json_file)
 
 
+def _on_verl(recipe: Recipe, resume: bool, dry_run: bool) -> dict[str, Any]:
+    from zerosearch.scaling.hydra import command_line
+    from zerosearch.scaling.places import placed
+    from zerosearch.scaling.verl.launch import run_verl
+    from zerosearch.scaling.verl.settings import MODULE, verl_settings
+
+    recipe = placed(recipe)
+    if not dry_run:
+        return run_verl(recipe, console, resume)
+    settings = verl_settings(recipe, Path(recipe.run.out))
+    print(command_line(MODULE, settings))
+    console.print("nothing was written; zerosearch export verl writes the files this line names", soft_wrap=True)
+    return settings
+
+
 def _resumed(directory: str, files: list[str], settings: list[str]) -> Recipe:
     """The recipe of the run in `directory`. A recipe or settings given beside it must say what the run was started with."""
     from zerosearch.rundir import RunDirectory
 
     run, kept = RunDirectory.open(directory)
-    run.require_same(load_recipe(files[0] if files else run.config, settings))
+    wanted = load_recipe(files[0] if files else run.config, settings)
+    if kept.run.trainer == "verl":
+        from zerosearch.scaling.places import placed
+
+        wanted = placed(wanted)
+    run.require_same(wanted)
     return kept
 
 

@@ -32,6 +32,10 @@ class OpenAIChat:
         """Close the connections; the next call opens new ones."""
         await self._endpoint.aclose()
 
+    async def answers(self) -> bool:
+        """Whether the server lists its models, asked once: a health check."""
+        return await self._endpoint.answers()
+
     async def complete(self, prompt: str, sampling: Sampling) -> str:
         """The model's reply, possibly empty. Raises GenerationFailed with one line: the URL, what happened, what to do."""
         body = {

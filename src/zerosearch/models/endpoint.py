@@ -44,6 +44,14 @@ class Endpoint:
         """The model that was named, else the first one the server lists. Raises GenerationFailed."""
         return self._model or await self._first_model("models")
 
+    async def answers(self) -> bool:
+        """Whether it lists its models, asked once: a health check."""
+        try:
+            await self._client.ask(Call("GET", "models", headers=self._headers), _first_model_of, max_attempts=1)
+        except GenerationFailed:
+            return False
+        return True
+
     async def call(self, method: str, path: str, body: Mapping[str, Any] | None, read: Callable[[Any], T]) -> T:
         """What `read` finds in the JSON reply; it raises Trouble, or `unexpected`, when it is not there.
 

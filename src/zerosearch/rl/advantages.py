@@ -100,11 +100,11 @@ def gae(rewards_T: Sequence[float], values_T: Sequence[float], discount: float, 
 def whitened(advantages: Sequence[float]) -> list[float]:
     """(A - mean) / (std + 1e-8) over the tokens the policy wrote in a step. PPO's usual companion (arXiv 2005.12729, section 3).
 
-    Equal advantages become zeros.
+    `std` is the sample standard deviation, as in TRL and verl. Equal advantages, and a single one, become zeros.
     """
-    if not advantages:
-        return []
-    mean, scale = fmean(advantages), pstdev(advantages)
+    if len(advantages) < 2:
+        return [0.0] * len(advantages)
+    mean, scale = fmean(advantages), stdev(advantages)
     return [(a - mean) / (scale + 1e-8) if scale > 1e-6 else 0.0 for a in advantages]
 
 

@@ -22,8 +22,8 @@ from zerosearch.rl.guards import Guards
 from zerosearch.rl.update import Learner
 from zerosearch.rollout import RolloutSettings
 from zerosearch.rundir import RunDirectory
-from zerosearch.scoring import score
-from zerosearch.types import Group, Quality, Question, Trajectory
+from zerosearch.scoring import holds_answer, is_closed, score
+from zerosearch.types import Group, Quality, Question, StopReason, Trajectory
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +154,25 @@ def rollout_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
         "policy_tokens": mean(lambda t: t.policy_token_count),
         "tokens": mean(lambda t: len(t.token_ids)),
         "failed": len(trajectories) - len(sound),
+        "failed_searches": sum(t.stop_reason is StopReason.SEARCH_FAILED for t in trajectories),
         **({"noise_drawn": fmean(q is Quality.NOISY for q in drawn)} if drawn else {}),
+        **answers_in_documents(sound),
     }
+
+
+def answers_in_documents(trajectories: Sequence[Trajectory]) -> dict[str, float]:
+    """How often a reply held a golden answer: `answer_leak` when noisy was drawn, `answer_given` when useful was. Not for yes and no."""
+    figures: dict[str, float] = {}
+    for name, quality in (("answer_leak", Quality.NOISY), ("answer_given", Quality.USEFUL)):
+        held = [
+            any(holds_answer(f"{d.title} {d.text}", t.question.golden_answers) for d in s.result.documents)
+            for t in trajectories
+            if not is_closed(t.question.golden_answers)
+            for s in t.searches
+            if s.result.quality is quality
+        ]
+        figures |= {name: fmean(held)} if held else {}
+    return figures
 
 
 async def evaluate_now(recipe: Recipe, parts: Ingredients, run: RunDirectory, step: int) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from zerosearch.config import EngineConfig
 from zerosearch.errors import BadConfig, BadFile, one_of
 from zerosearch.http import from_environment, shown_url
+from zerosearch.models.pool import addresses
 from zerosearch.ports import Chat, SearchEngine
 from zerosearch.prompts import Imitated, simulator_prompt
 from zerosearch.search import real_engine
@@ -165,7 +166,8 @@ def build_engine(config: EngineConfig, around: Surroundings, remember: int = 0) 
 
 # settings that say how a search is made, not what it finds
 _BESIDE_THE_POINT = frozenset(
-    "k timeout_s max_attempts max_concurrency index_dir record replay max_searches max_usd usd_per_search share_coin_in_group".split()
+    "k timeout_s outage_s "
+    "max_attempts max_concurrency index_dir record replay max_searches max_usd usd_per_search share_coin_in_group".split()
 )
 
 
@@ -180,7 +182,7 @@ def identity(config: EngineConfig) -> str:
     settings = {name: value for name, value in deciding(config).items() if name != "kind"}
     settings |= {name: Path(value).name for name, value in settings.items() if name in ("corpus", "encoder", "model")}
     if "url" in settings:
-        settings["url"] = shown_url(settings["url"])
+        settings["url"] = ",".join(sorted(shown_url(url) for url in addresses(settings["url"])))
     return " ".join([config.kind, *(f"{name}={value}" for name, value in sorted(settings.items()))])
 
 

@@ -1,0 +1,96 @@
+"""Before verl starts: is it there, in a version we know, with as many GPUs as the recipe asks. Then: start it, merge a checkpoint."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from zerosearch.config import Recipe
+from zerosearch.errors import BadConfig, BadFile, BadInput, RunFailed
+from zerosearch.interrupts import run_child
+from zerosearch.rundir import RunDirectory
+from zerosearch.scaling.gpus import gpus_of_nodes, require_gpus
+from zerosearch.scaling.hydra import command_line, overrides
+from zerosearch.scaling.verl.files import prepare
+from zerosearch.scaling.verl.settings import MODULE, verl_settings
+
+OLDEST, NEWEST = (0, 9, 1), (0, 10)  # this one and later, before that one
+INSTALL = "pip install 'zerosearch[verl]'"
+
+
+def require_verl() -> None:
+    """Raises BadInput, with the line that mends it, when verl or Ray is absent, or verl is not of the range we know."""
+    if missing := [name for name in ("verl", "ray") if find_spec(name) is None]:
+        raise BadInput(f"engine=verl needs {' and '.join(missing)}, which is not installed: {INSTALL}")
+    require_version(importlib.metadata.version("verl"))
+
+
+def require_version(version: str) -> None:
+    if not OLDEST <= tuple(map(int, re.findall(r"\d+", version)[:3])) < NEWEST:
+        raise BadInput(f"verl {version} is installed; this works with 0.9.1 and later, before 0.10: {INSTALL}")
+
+
+def checkpoints_of(run: Path) -> list[Path]:
+    """verl's finished checkpoints, oldest first: up to the one that its tracker file names, which is written last."""
+    tracker = run / "checkpoints" / "latest_checkpointed_iteration.txt"
+    newest = int(tracker.read_text()) if tracker.exists() else 0
+    steps = {int(p.name.rpartition("_")[2]): p for p in tracker.parent.glob("global_step_*")}
+    return [steps[step] for step in sorted(steps) if step <= newest]
+
+
+def require_same_world(run: RunDirectory, recipe: Recipe) -> None:
+    """Raises BadConfig when a checkpoint was written by another number of GPUs: its parts fit no other."""
+    for checkpoint in checkpoints_of(run.path)[-1:]:
+        parts = sorted(checkpoint.glob("actor/model_world_size_*_rank_0.pt"))
+        if parts and (size := int(parts[0].name.split("_")[3])) != recipe.cluster.gpus:
+            raise BadConfig(
+                f"{checkpoint} was written by {size} GPUs, the recipe now asks for {recipe.cluster.gpus}; go on with {size}, "
+                f"or start anew from its weights: zerosearch export hf {checkpoint} --out DIR."
+            )
+
+
+def run_verl(recipe: Recipe, console: Console, resume: bool = False) -> dict[str, Any]:
+    """Train on verl as the recipe says, or go on from its newest checkpoint; returns the summary it also writes.
+
+    Raises BadInput for what can be mended before anything is written, RunFailed when verl stops before the last step.
+    """
+    run = RunDirectory(Path(recipe.run.out))
+    settings = verl_settings(recipe, run.path)
+    if resume:
+        require_same_world(run, recipe)
+    require_verl()
+    if settings.get("trainer.device", settings.get("++trainer.device")) != "cpu":  # the tests' back end has none
+        require_gpus(recipe.cluster, gpus_of_nodes())
+    if not resume:
+        prepare(recipe, run)
+    stopped = run.path / "verl" / "stopped.txt"
+    stopped.unlink(missing_ok=True)
+    console.print(command_line(MODULE, settings), soft_wrap=True, highlight=False)
+    if code := run_child([sys.executable, "-m", MODULE, *overrides(settings)]):
+        why = stopped.read_text() if stopped.exists() else f"verl ended with exit code {code}; look at what it printed"
+        raise RunFailed(why if run.go_on in why else f"{why}; then go on with: {run.go_on}")
+    rows = [row for row in run.read_metrics() if row["kind"] == "train"]
+    summary = {"seed": recipe.run.seed, "trainer": "verl", "steps": len(rows), "last": rows[-1] if rows else {}}
+    run.write_summary(summary)
+    return summary
+
+
+def export_hf(checkpoint: Path, out: Path) -> None:
+    """verl's checkpoint (global_step_N, its actor/, or a run: its newest) as a Hugging Face folder. Raises BadInput, RunFailed."""
+    require_verl()
+    newest = checkpoints_of(checkpoint)[-1:]
+    actor = next((p for p in (*(c / "actor" for c in newest), checkpoint / "actor", checkpoint) if (p / "huggingface").is_dir()), None)
+    if actor is None:
+        raise BadFile(f"'{checkpoint}' holds no checkpoint of verl's; give a folder global_step_N, or the run's.")
+    where = ["--local_dir", str(actor), "--target_dir", str(out)]
+    where += ["--backend", "fsdp" if any(actor.glob("model_world_size_*")) else "megatron"]
+    done = subprocess.run([sys.executable, "-m", "verl.model_merger", "merge", *where], capture_output=True, text=True, check=False)
+    if done.returncode or not (out / "config.json").exists():
+        raise RunFailed(f"verl could not merge {actor}: {(done.stderr.strip().splitlines() or ['it said nothing'])[-1][:300]}")
