@@ -1,6 +1,11 @@
 """Useful or noisy: the labellers, their agreement, a judge that fails in every way, and going on after it."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +117,35 @@ def test_a_judge_that_dies_half_way_is_gone_on_with(directory: Path, capsys: pyt
         assert len(server.bodies) - before == 3  # nothing asked twice
     report = json.loads(capsys.readouterr().out)
     assert report["agreement"]["judge, answer"] == {"kappa": 1.0, "equal": 1.0, "n": 4}
+    assert labels(directory, "label.judge") == {"a": "useful", "b": "noisy", "c": "useful", "d": "noisy", "e": "noisy"}
+
+
+def test_killed_it_goes_on(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """kill -9 while the third search is judged: the first two are not judged again, and the labels are those of a judge left in peace."""
+    slow = 0
+
+    def judge(body: Body) -> str:
+        nonlocal slow
+        slow += 1
+        if slow > 2:
+            time.sleep(1)
+        return json.dumps({"reason": "r", "verdict": "useful" if "Peru" in said(body).split("Documents:")[-1] else "noisy"})
+
+    with speaking(judge) as server:
+        command = ["label", str(directory), "--by", "judge", "--judge", server.url, "--concurrency", "1", "--json", "-"]
+        started = subprocess.Popen([sys.executable, "-m", "zerosearch", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline, verdicts = time.monotonic() + 300, directory / "label.judge.jsonl"
+        while time.monotonic() < deadline and not (verdicts.exists() and verdicts.read_bytes().count(b"\n") >= 2):
+            time.sleep(0.01)
+        os.kill(started.pid, signal.SIGKILL)
+        started.wait()
+        done = verdicts.read_bytes().count(b"\n")
+        assert 2 <= done < len(SEARCHES)
+        time.sleep(1.1)  # what was asked when it was killed is answered to nobody
+        before, slow = len(server.bodies), -99
+        assert run(command) == 0
+        assert len(server.bodies) - before == len(SEARCHES) - done
+    capsys.readouterr()
     assert labels(directory, "label.judge") == {"a": "useful", "b": "noisy", "c": "useful", "d": "noisy", "e": "noisy"}
 
 
