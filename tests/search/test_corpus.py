@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from zerosearch.errors import BadFile
-from zerosearch.search.corpus import BM25Engine
+from zerosearch.search.corpus import BM25Engine, _once_it_takes_long
 from zerosearch.types import Document, Question, SearchRequest
 
 PASSAGES = [
@@ -217,3 +217,10 @@ def test_recall_over_wikipedia_passages(shared: Path, tmp_path: Path) -> None:
         golds = [gold for gold in map(normalised, row["golden_answers"]) if gold]
         hits += any(gold in text for gold in golds for text in texts)
     assert abs(hits / len(rows) - 0.748) < 0.03
+
+
+def test_building_says_something_once_it_takes_long(capsys: pytest.CaptureFixture[str]) -> None:
+    _once_it_takes_long()("c.jsonl: indexing")
+    assert capsys.readouterr().err == ""
+    _once_it_takes_long(after_s=-1)("c.jsonl: indexing")
+    assert capsys.readouterr().err == "c.jsonl: indexing (once; the index is kept)\n"

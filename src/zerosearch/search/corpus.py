@@ -11,7 +11,9 @@ from __future__ import annotations
 import json
 import logging
 import re
+import sys
 import tempfile
+import time
 from array import array
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -68,7 +70,7 @@ class BM25Engine:
 
         The index is looked for in `index_dir`, else beside the corpus (`<corpus>.bm25/`), else in the user's cache; if it is
         nowhere or stale it is built in the first of these that can be written; an index of another corpus is left as it is. `progress` gets
-        a line now and then.
+        a line now and then; by default stderr does, when it takes long.
 
         Raises BadFile, naming the file and the line, when the corpus is missing, empty or malformed.
         """
@@ -82,7 +84,7 @@ class BM25Engine:
         reasons: list[str] = []
         for place in places:
             try:
-                return cls(_built(corpus, place, manifest, progress or _silent))
+                return cls(_built(corpus, place, manifest, progress or _once_it_takes_long()))
             except OSError as error:  # no right, a read-only or full disk: all mean the same
                 reasons.append(str(error))
         raise BadFile(f"{corpus}: no place for its index: {'; '.join(reasons)}; name another index_dir.")
@@ -232,5 +234,12 @@ class _TermOf(dict[str, int]):
         return term
 
 
-def _silent(line: str) -> None:
-    del line
+def _once_it_takes_long(after_s: float = 2.0) -> Progress:
+    """Lines on stderr for whoever waits for a first search; a small corpus is indexed before there is anything to say."""
+    started = time.monotonic()
+
+    def say(line: str) -> None:
+        if time.monotonic() - started > after_s:
+            print(f"{line} (once; the index is kept)", file=sys.stderr, flush=True)
+
+    return say
