@@ -60,7 +60,7 @@ class Scale:
     """How long each phase lasts. The defaults are the quickstart's; tests and studies choose their own."""
 
     pretraining_steps: int = 600
-    demonstration_steps: int = 400
+    demonstration_steps: int = 500
     simulator_steps: int = 700
     pairs: int = 12_000
     questions_kept_out: int = 300
