@@ -11,7 +11,7 @@ import pytest
 from zerosearch.evaluation.statistics import Estimate
 from zerosearch.lab.claims import CLAIMS, Beats, Follows, Moves, RarelyCollapses, Reaches
 from zerosearch.lab.findings import DOES_NOT, NOT_RUN, OPEN, REPLICATES, change_of, correlation, decide, finding
-from zerosearch.lab.study_page import pages, whole
+from zerosearch.lab.study_page import commits, pages, whole
 from zerosearch.viewer.study import study
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -118,6 +118,18 @@ def test_the_claims_as_the_viewer_takes_them(tmp_path: Path) -> None:
     unmade = first["guard"]
     assert (unmade["ours"], unmade["low"], unmade["verdict"], unmade["n"]) == ("", None, NOT_RUN, "0")
     assert unmade["bars"] == [] and unmade["chart"] is None  # one of its arms was run, for others: nothing to compare
+
+
+def test_runs_of_another_commit_are_named() -> None:
+    figures = data(grpo=[0.8, 0.9, 0.7], em=[0.6, 0.8], real=[0.9, 0.8])
+    for of_arm in figures["arms"].values():
+        for run in of_arm.values():
+            run["commit"] = "new"
+    assert commits(figures) == "new"
+    for run in (figures["arms"]["grpo"]["2"], *figures["arms"]["em"].values()):
+        run["commit"] = "old"
+    assert commits(figures) == "new, but old for grpo 2; em"
+    assert commits({"arms": {}}) == "unknown"
 
 
 def test_the_page_in_docs_is_what_its_figures_give() -> None:

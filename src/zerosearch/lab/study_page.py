@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -73,7 +74,7 @@ def _page(data: Mapping[str, Any], found: Mapping[str, Sequence[Finding]]) -> st
     hours = sum(run["seconds"] for run in runs) / 3600
     made = f"""
         Made by `{_COMMAND}` from {len(runs)} runs ({hours:.1f} hours of them, two at a time, a thread each), commit
-        {", ".join(filter(None, data["commits"])) or "unknown"}; Python {versions.get("python", "?")}, torch {versions.get("torch", "?")},
+        {commits(data)}; Python {versions.get("python", "?")}, torch {versions.get("torch", "?")},
         transformers {versions.get("transformers", "?")}. The same command goes on with what is missing. `study.json` holds every figure;
         `python -m zerosearch.lab.study_page docs/study.json docs` makes this page of it."""
     setting = f"""
@@ -94,6 +95,19 @@ def _page(data: Mapping[str, Any], found: Mapping[str, Sequence[Finding]]) -> st
         if any(isinstance(test, Moves) for test in claim.tests):
             lines += ["", "![Searches per rollout over the steps](study-searches.svg)"]
     return "\n".join([*lines, "", *_arms(data), "", *_cards(data)]) + "\n"
+
+
+def commits(data: Mapping[str, Any]) -> str:
+    """The commit of most runs, then which runs are of another: an arm, and the seeds if not all of its are."""
+    runs = [(run["commit"], arm, seed) for arm, of_arm in data["arms"].items() for seed, run in of_arm.items() if run["commit"]]
+    if not runs:
+        return "unknown"
+    most, *others = (commit for commit, _ in Counter(commit for commit, *_ in runs).most_common())
+    for other in others:
+        arms = {arm: [s for commit, a, s in runs if a == arm and commit == other] for _, arm, _ in runs}
+        words = [arm if len(seeds) == len(data["arms"][arm]) else f"{arm} {', '.join(seeds)}" for arm, seeds in arms.items() if seeds]
+        most += f", but {other} for {'; '.join(words)}"
+    return most
 
 
 def _summary(found: Mapping[str, Sequence[Finding]]) -> list[str]:
