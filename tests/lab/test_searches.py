@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from zerosearch.lab.language import KEYWORDS, Names
-from zerosearch.lab.searches import collect_pairs, off_target_query, on_target_query
+from zerosearch.lab.searches import ScriptedPair, collect_pairs, off_target_query, on_target_query
 from zerosearch.lab.world import Hop, World, write_corpus
 from zerosearch.search.corpus import BM25Engine
 from zerosearch.simulator.pairs import SearchPair
@@ -22,7 +22,7 @@ def engine(worlds: tuple[World, World], tmp_path_factory: pytest.TempPathFactory
     return BM25Engine.open(Path(corpus))
 
 
-def collected(worlds: tuple[World, World], engine: BM25Engine, off_target: float, count: int = COUNT, seed: int = 0) -> list[SearchPair]:
+def collected(worlds: tuple[World, World], engine: BM25Engine, off_target: float, count: int = COUNT, seed: int = 0) -> list[ScriptedPair]:
     def retrieve(query: str, k: int) -> list[Document]:
         return [document for document, _ in engine.retrieve(query, k)]
 
@@ -32,7 +32,7 @@ def collected(worlds: tuple[World, World], engine: BM25Engine, off_target: float
 
 
 @pytest.fixture(scope="module")
-def off_target(worlds: tuple[World, World], engine: BM25Engine) -> list[SearchPair]:
+def off_target(worlds: tuple[World, World], engine: BM25Engine) -> list[ScriptedPair]:
     return collected(worlds, engine, off_target=1.0)
 
 

@@ -208,7 +208,7 @@ def make_model(out: Path, scale: Scale, name: str, seed: int) -> None:
         lab.card(engine, f"card-{name}")
 
 
-def _nothing(done: int, loss: float, hits: float) -> None: ...
+def _nothing(*_: object) -> None: ...
 
 
 def train_arm(out: Path, scale: Scale, arm: str, seed: int, models: int) -> None:
