@@ -23,15 +23,10 @@ from zerosearch.types import Document, Quality
 
 Retrieve = Callable[[str, int], Sequence[Document]]
 
-# how a reply was made: the reason of its label
-FOUND = "found for this query, which asks for the fact"
-FOUND_FOR_ANOTHER = "found for somebody else, without what answers"
-OFF_TARGET = "the query does not ask for the fact"
-
 
 @dataclass(frozen=True, slots=True)
 class ScriptedPair(SearchPair):
-    """`reason` says how the documents came about."""
+    """`reason` says how the documents came about: what the label's says."""
 
     reason: str
 
@@ -70,9 +65,16 @@ def collect_pairs(
         documents = _fill_page(documents, world, rng, k, hop, item)
         found = any(hop.subject.name in d.text and hop.object.name in d.text for d in documents)
         if found == (quality is Quality.USEFUL and on_target):
-            made = FOUND_FOR_ANOTHER if quality is Quality.NOISY else FOUND
-            pairs.append(ScriptedPair(item.question, query, tuple(documents), quality, made if on_target else f"{made}; {OFF_TARGET}"))
+            pairs.append(ScriptedPair(item.question, query, tuple(documents), quality, _reason(quality, on_target)))
     return pairs
+
+
+def _reason(quality: Quality, on_target: bool) -> str:
+    asks = "asks for the fact" if on_target else "asks for something else"
+    if quality is Quality.USEFUL and on_target:
+        return f"the query {asks}; found for it"
+    found = "it" if quality is Quality.USEFUL else "a query about somebody else"
+    return f"the query {asks}; found for {found}, pages that answer left out"
 
 
 def write_searches(folder: Path, origin: Mapping[str, Any], collect: Callable[[], Sequence[ScriptedPair]]) -> None:

@@ -162,7 +162,7 @@ def _completed(settings: TuneSettings) -> TuneSettings:
         "several processes": int(os.environ.get("WORLD_SIZE", "1")) > 1,
     }
     if settings.optimizer == "muon" and (refused := [name for name, is_wanted in wanted.items() if is_wanted]):
-        raise BadConfig(f"--optimizer muon does not go with {refused[0]}: it tunes a small model, whole, in one process; leave that out, or choose adamw.")
+        raise BadConfig(f"--optimizer muon does not go with {refused[0]}: it is for small models, whole, in one process; use adamw.")
     return replace(
         settings,
         learning_rate=settings.learning_rate or usual.learning_rate,
