@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from zerosearch.cli import run
 from zerosearch.errors import BadConfig, BadFile
 from zerosearch.lab.quickstart import Scale, quickstart
 
@@ -50,10 +51,32 @@ def test_the_summary_says_it_all(finished: Path) -> None:
     assert {"config.toml", "metrics.jsonl", "trajectories.jsonl.gz", "report.html"} <= {f.name for f in finished.iterdir()}
     page = (finished / "report.html").read_text()
     assert "<html" in page and len(page) < 5_000_000
-    card = json.loads((finished / "card.json").read_text())["examples"]
-    assert len(card) == 6 and {"query", "useful", "noisy", "real"} <= set(card[0])
+    assert summary["simulator"]["n"] == 6 and all(isinstance(value, float | int) for value in summary["simulator"].values())
+    examples = json.loads((finished / "card.json").read_text())["examples"]
+    assert len(examples) == 6 and {"query", "useful", "noisy", "real"} <= set(examples[0])
     with gzip.open(finished / "evaluation-trained.jsonl.gz") as file:
         assert len(file.readlines()) == 12  # every held-out question
+
+
+def test_its_simulator_is_what_tune_makes_of_its_searches(finished: Path, tmp_path: Path) -> None:
+    again = tmp_path / "simulator"
+    options = ["--template", "micro", "--optimizer", "muon", "--steps", "4", "--held-out", "0", "--seed", "5", "--device", "cpu"]
+    assert run(["tune", str(finished / "searches"), "--model", str(finished / "base"), "--out", str(again), *options]) == 0
+    assert (again / "model.safetensors").read_bytes() == (finished / "simulator" / "model.safetensors").read_bytes()
+    reports = [json.loads((folder / "tuning.json").read_text()) for folder in (again, finished / "simulator")]
+    assert reports[0] == reports[1] and reports[0]["pairs"] % 2 == 0 and 0 < reports[0]["pairs"] <= TINY.pairs
+
+
+def test_its_card_is_what_card_makes(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--searches", str(finished / "searches"), "--limit", "4", "--max-new-tokens", "40", "--json", "-"]
+    assert run(["card", str(finished / "simulator"), *options]) == 0
+    theirs, ours = json.loads(capsys.readouterr().out), json.loads((finished / "card.json").read_text())
+    assert theirs.keys() == ours.keys()
+    assert all(theirs[part].keys() == ours[part].keys() for part in ("figures", "style", "speed"))
+    assert (ours["guard_redraws"], ours["guarded"], theirs["guard_redraws"]) == (2, "noisy", 0)
+    figures = ours["figures"]
+    assert figures["answer_in_useful"]["n"] == figures["answer_off_target"]["n"] == figures["answer_in_useful_unseen"]["n"] == TINY.probes
+    assert figures["answer_in_useful_seen"] is None and figures["answer_first_hop"]["n"] <= TINY.probes
 
 
 def test_the_same_seed_gives_the_same_summary(finished: Path, tmp_path: Path) -> None:

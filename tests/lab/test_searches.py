@@ -1,15 +1,20 @@
 """Searches of the training world: what a useful reply holds, and what no other may hold."""
 
+import json
 import random
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from zerosearch.lab.language import KEYWORDS, Names
-from zerosearch.lab.searches import collect_pairs, off_target_query, on_target_query
+from zerosearch.lab.searches import ScriptedPair, collect_pairs, off_target_query, on_target_query, write_searches
 from zerosearch.lab.world import Hop, World, write_corpus
 from zerosearch.search.corpus import BM25Engine
+from zerosearch.simulator.label import read_labelled
 from zerosearch.simulator.pairs import SearchPair
+from zerosearch.simulator.searches import SearchesDirectory
 from zerosearch.types import Document, Quality
 
 COUNT = 400
@@ -22,7 +27,7 @@ def engine(worlds: tuple[World, World], tmp_path_factory: pytest.TempPathFactory
     return BM25Engine.open(Path(corpus))
 
 
-def collected(worlds: tuple[World, World], engine: BM25Engine, off_target: float, count: int = COUNT, seed: int = 0) -> list[SearchPair]:
+def collected(worlds: tuple[World, World], engine: BM25Engine, off_target: float, count: int = COUNT, seed: int = 0) -> list[ScriptedPair]:
     def retrieve(query: str, k: int) -> list[Document]:
         return [document for document, _ in engine.retrieve(query, k)]
 
@@ -32,7 +37,7 @@ def collected(worlds: tuple[World, World], engine: BM25Engine, off_target: float
 
 
 @pytest.fixture(scope="module")
-def off_target(worlds: tuple[World, World], engine: BM25Engine) -> list[SearchPair]:
+def off_target(worlds: tuple[World, World], engine: BM25Engine) -> list[ScriptedPair]:
     return collected(worlds, engine, off_target=1.0)
 
 
@@ -92,6 +97,32 @@ def test_off_target_queries(worlds: tuple[World, World]) -> None:
         kinds.add("nobody" if subject is None else "known" if subject in train.all_entities() else "unheard of")
         assert hop.subject.name in on_target_query(rng, hop)
     assert kinds == {"nobody", "known", "unheard of"}
+
+
+def test_the_searches_are_written_once_and_read_as_they_were(worlds: tuple[World, World], engine: BM25Engine, tmp_path: Path) -> None:
+    pairs, calls = collected(worlds, engine, 0.3, 60), list[int]()
+    folder = tmp_path / "searches"
+    (tmp_path / ".partial-searches").mkdir()  # what a kill leaves
+    (tmp_path / ".partial-searches" / "searches.jsonl").write_text("half")
+
+    def collect() -> list[ScriptedPair]:
+        calls.append(1)
+        time.sleep(0.05)
+        return pairs
+
+    with ThreadPoolExecutor() as two:
+        for done in [two.submit(write_searches, folder, {"seed": 0}, collect) for _ in range(2)]:
+            done.result()
+    assert len(calls) == 1 and not (tmp_path / ".partial-searches").exists()
+    directory = SearchesDirectory(folder)
+    read = read_labelled(directory)
+    assert [(p.question.id, p.question.golden_answers, p.query, p.documents, p.quality) for p in read] == [
+        (p.question.id, p.question.golden_answers, p.query, p.documents, p.quality) for p in pairs
+    ]
+    assert json.loads(directory.origin.read_text()) == {"seed": 0}
+    assert json.loads(directory.label_report.read_text())["labels"]["useful"] == sum(p.quality is Quality.USEFUL for p in pairs)
+    reasons = {(row["quality"], row["reason"]) for row in map(json.loads, directory.labels.read_text().splitlines())}
+    assert ("useful", "the query asks for the fact; found for it") in reasons and len(reasons) == 4
 
 
 def test_the_same_seed_collects_the_same(worlds: tuple[World, World], engine: BM25Engine) -> None:

@@ -10,7 +10,18 @@ import torch
 
 from zerosearch.lab.base_model import build_model
 from zerosearch.lab.language import make_tokenizer
-from zerosearch.models.sft import Muon, Schedule, WeightedText, encode_batch, fit, micro_optimizers, orthogonalised, weighted_loss
+from zerosearch.models.sft import (
+    PART_TOKENS,
+    Muon,
+    Schedule,
+    WeightedText,
+    encode_batch,
+    fit,
+    mean_loss,
+    micro_optimizers,
+    orthogonalised,
+    weighted_loss,
+)
 
 TEXTS: list[list[tuple[str, float]]] = [
     [("<bos>Question: who founded", 0.1), ("Silent Harbor", 1.0), ("?<eos>", 0.0)],
@@ -42,6 +53,12 @@ def test_empty_pieces_shift_nothing(tokenizer: Any) -> None:
     assert tokenizer.convert_ids_to_tokens(ids_BT[0].tolist()) == ["who", "founded"] and weights_BT.tolist() == [[0.5, 0.25]]
 
 
+def test_a_piece_may_be_ids_already(tokenizer: Any) -> None:
+    ids = tokenizer("<bos>Question: who founded", add_special_tokens=False)["input_ids"]
+    as_ids = [[(ids, 0.1), *TEXTS[0][1:]], TEXTS[1]]
+    assert all(map(torch.equal, encode_batch(tokenizer, as_ids), encode_batch(tokenizer, TEXTS)))
+
+
 # ---- the loss
 
 
@@ -60,6 +77,14 @@ def test_weighted_loss_by_hand(tokenizer: Any) -> None:
     assert (weight_sum, full) == pytest.approx((0.3 + 2 + 1, 3))  # <bos> is predicted by nothing
     assert float(loss.detach()) == pytest.approx(total / weight_sum, rel=1e-5)
     assert float(hits) == pytest.approx(right / full)
+
+
+def test_mean_loss_is_that_of_one_batch_whatever_its_parts(tokenizer: Any) -> None:
+    model, many = small_model(tokenizer).eval(), TEXTS * 300
+    loss, _ = weighted_loss(model, *encode_batch(tokenizer, TEXTS))
+    assert PART_TOKENS < 300 * 8
+    assert mean_loss(model, tokenizer, many) == pytest.approx(float(loss.detach()), rel=1e-5)
+    assert not model.training and mean_loss(model.train(), tokenizer, TEXTS) and model.training
 
 
 def test_an_untrained_model_knows_nothing(tokenizer: Any) -> None:
@@ -129,20 +154,21 @@ class Killed(Exception):
 
 
 def fitted(tokenizer: Any, state_file: Path | None, kill_after: int = 0) -> tuple[list[torch.Tensor], list[int], list[float]]:
-    model, seen, losses = small_model(tokenizer), list[int](), list[float]()
+    """Weights, the steps this process did, and the losses of all."""
+    model, seen, kept = small_model(tokenizer), list[int](), dict[str, list[Any]](losses=[])
 
     def on_step(done: int, loss: float, hits: float) -> None:
         seen.append(done)
-        losses.append(loss)
+        kept["losses"].append(loss)
         if done == kill_after:
             raise Killed
 
     try:
-        fit(model, tokenizer, batch_of, micro_optimizers(model, 0.01, 0.01), Schedule(6, warmup=2), state_file, on_step)
+        fit(model, tokenizer, batch_of, micro_optimizers(model, 0.01, 0.01), Schedule(6, warmup=2), state_file, on_step, kept)
         assert not model.training
     except Killed:
         pass
-    return [p.detach() for p in model.parameters()], seen, losses
+    return [p.detach() for p in model.parameters()], seen, kept["losses"]
 
 
 def test_the_learning_rate_follows_the_schedule(tokenizer: Any) -> None:
@@ -160,10 +186,11 @@ def test_a_killed_fit_ends_with_the_same_weights(tokenizer: Any, tmp_path: Path)
     uninterrupted, seen, losses = fitted(tokenizer, None)
     assert seen == [1, 2, 3, 4, 5, 6] and losses[-1] < losses[0]
     state = tmp_path / "state"
-    for kill_after, expected in ((2, [1, 2]), (3, [3]), (0, [4, 5, 6])):  # killed twice, each time as a new process would start
-        weights, seen, _ = fitted(tokenizer, state, kill_after)
+    # killed twice before the step was saved, each time as a new process would start
+    for kill_after, expected in ((2, [1, 2]), (4, [2, 3, 4]), (0, [4, 5, 6])):
+        weights, seen, all_losses = fitted(tokenizer, state, kill_after)
         assert seen == expected
-    assert all(map(torch.equal, weights, uninterrupted))
+    assert all(map(torch.equal, weights, uninterrupted)) and all_losses == losses
     finished, seen, _ = fitted(tokenizer, state)  # nothing is left to do
     assert seen == [] and all(map(torch.equal, finished, uninterrupted))
     assert list(tmp_path.iterdir()) == [state]

@@ -31,6 +31,7 @@ def test_balanced() -> None:
     assert balanced(given, random.Random(1)) == balanced(given, random.Random(1)) != balanced(given, random.Random(2))
     first_half = Counter(p.quality for p in balanced(given, random.Random(0))[:10])
     assert len(first_half) == 2  # shuffled, not one side after the other
+    assert balanced(pairs(20, 20), random.Random(0)) == pairs(20, 20)  # nothing to do
 
 
 def test_tuning_text() -> None:

@@ -6,18 +6,22 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from endpoint import Body, said, serving, speaking
 from models.tiny import byte_level, model
 from zerosearch.cli import run
+from zerosearch.errors import BadConfig
 from zerosearch.models.local import LocalModel
 from zerosearch.simulator.label import by_answer, combine, write_labels
 from zerosearch.simulator.searches import Found, SearchesDirectory
+from zerosearch.simulator.tune import Show, TuneSettings, tune
 from zerosearch.types import Document, Question
 
 CITIES = {"Italy": "Rome", "France": "Paris", "Spain": "Madrid", "Peru": "Lima", "Chile": "Santiago", "Japan": "Tokyo"}
@@ -141,6 +145,57 @@ def test_killed_it_goes_on(world: Path) -> None:
     assert weights[0] == weights[1]
 
 
+MUON = ("--optimizer", "muon")
+
+
+def test_muon(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(command(world, "muon", *MUON)) == 0
+    tuned = report(world, "muon")
+    assert (tuned["optimizer"], tuned["learning_rate"], tuned["batch_rows"]) == ("muon", 0.01, 24)
+    assert (tuned["pairs"], tuned["held_out_pairs"]) == (8, 4)
+    assert [step for step, _ in tuned["loss"]] == [1, 2, 3, 4, 5, 6] and tuned["loss"][-1][1] < tuned["loss"][0][1]
+    assert [step for step, _ in tuned["held_out_loss"]] == [2, 4, 6]
+    assert tuned["held_out_loss"][-1][1] < tuned["held_out_loss"][0][1]
+    assert not (world / ".muon.tuning").exists()
+    LocalModel.load(str(world / "muon"), "cpu")
+
+
+def test_muon_killed_goes_on_at_the_step_it_had_reached(world: Path) -> None:
+    class Killed(Exception):
+        pass
+
+    settings = TuneSettings(str(world / "base"), "micro", optimizer="muon", steps=6, device="cpu", held_out=0.34, save_every=2, log_every=2)
+    quiet, seen = Console(quiet=True), list[int]()
+    whole = tune(world / "searches", settings, world / "whole", quiet)
+
+    def killed_after(step: int) -> Show:
+        def show(done: int, total: int, figures: Mapping[str, object]) -> None:
+            seen.append(done)
+            if done == step:
+                raise Killed
+
+        return show
+
+    for step in (3, 5):
+        with pytest.raises(Killed):
+            tune(world / "searches", settings, world / "killed", quiet, killed_after(step))
+    with pytest.raises(BadConfig, match="was begun with seed = 0, now it is 1"):
+        tune(world / "searches", replace(settings, seed=1), world / "killed", quiet)
+    killed = tune(world / "searches", settings, world / "killed", quiet, killed_after(0))
+    assert seen == [1, 2, 3, 3, 4, 5, 5, 6]  # a step counts when it is saved
+    assert killed == whole
+    weights = [(world / name / "model.safetensors").read_bytes() for name in ("whole", "killed")]
+    assert weights[0] == weights[1]
+
+
+def test_muon_in_several_processes(world: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "zerosearch", *command(world, "out", *MUON)],
+        env={**os.environ, "WORLD_SIZE": "2"}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2 and "does not go with several processes" in done.stderr and done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("kept", ["useful", "noisy"])
 def test_a_one_sided_label_set_says_which_side_is_missing(kept: str, world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(world / "one", [f for f in searches() if (f.turn == 1) is (kept == "useful")])
@@ -165,6 +220,11 @@ def test_a_context_too_short_says_by_how_much(world: Path, capsys: pytest.Captur
         (["--dtype", "float64"], "unknown dtype"),
         (["--model", "/nowhere"], "there is no folder '/nowhere'"),
         (["--row-tokens", "3"], "--row-tokens 3 is less than the longest search"),
+        (["--optimizer", "moun"], "unknown optimizer 'moun'; did you mean 'muon'?"),
+        ([*MUON, "--lora-rank", "2"], "--optimizer muon does not go with --lora-rank"),
+        ([*MUON, "--accumulate", "2"], "--optimizer muon does not go with --accumulate"),
+        ([*MUON, "--row-tokens", "2000"], "--optimizer muon does not go with --row-tokens"),
+        ([*MUON, "--gradient-checkpointing"], "--optimizer muon does not go with --gradient-checkpointing"),
     ],
 )
 def test_bad_options(options: list[str], complaint: str, world: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -143,9 +143,11 @@ def test_an_evaluation_is_looked_at_like_a_run(run_dir: Path) -> None:
 def test_the_simulator_beside_the_real_engine(run_dir: Path) -> None:
     document = {"title": "T", "text": "born in Velmar"}
     example = {"question": "Where?", "golden_answers": ["Velmar"], "query": "born", "useful": [document], "noisy": [], "real": [document]}
-    (run_dir / "card.json").write_text(json.dumps({"answer_in_useful": 0.9, "n": 3, "examples": [example]}))
+    figures = {"answer_in_useful": {"mean": 0.9, "low": 0.8, "high": 1.0, "n": 3}, "answer_in_useful_seen": None}
+    (run_dir / "card.json").write_text(json.dumps({"figures": figures, "examples": [example]}))
     (card,) = api_of(run_dir).answer("simulator", {})["cards"]
-    assert [(f["label"], f["value"]) for f in card["figures"]] == [("Useful replies that hold the answer", 0.9)]
+    (figure,) = card["figures"]  # what could not be measured is left out
+    assert (figure["label"], figure["value"], figure["n"]) == ("Useful replies that hold the answer", 0.9, 3)
     replies = card["examples"][0]["replies"]
     assert list(replies) == ["useful", "noisy", "real"]
     assert replies["real"][0]["pieces"] == [("born in ", ""), ("Velmar", "gold")]

@@ -41,7 +41,9 @@ CLAIMS = [
 
 def complete_run(folder: Path) -> Path:
     write_run(folder)
-    (folder / "card.json").write_text(json.dumps({"answer_in_useful": 0.9, "n": 3, "examples": [EXAMPLE]}))
+    (folder / "card.json").write_text(
+        json.dumps({"figures": {"answer_in_useful": {"mean": 0.9, "low": 0.8, "high": 1.0, "n": 3}}, "examples": [EXAMPLE]})
+    )
     (folder / "study.json").write_text(json.dumps({"title": "Study", "claims": CLAIMS}))
     return folder
 

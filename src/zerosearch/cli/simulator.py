@@ -109,17 +109,22 @@ def tune(
     domain: Annotated[str, typer.Option("--domain", help="For {domain} in the template.")] = "the web",
     language: Annotated[str, typer.Option("--language", help="For {language} in the template.")] = "English",
     words: Annotated[int, typer.Option("--words", min=1, help="For {words} in the template: of a document.")] = 30,
+    optimizer: Annotated[
+        str, typer.Option("--optimizer", help="adamw, or muon: for a model of a few million parameters on a CPU, whole, in one process.")
+    ] = "adamw",
     steps: Annotated[int, typer.Option("--steps", min=1)] = 1000,
-    batch_rows: Annotated[int, typer.Option("--batch-rows", min=1, help="Packed rows a step and a GPU.")] = 2,
+    batch_rows: Annotated[
+        int, typer.Option("--batch-rows", min=0, help="Packed rows a step and a GPU, 0: 2. Of muon: searches a step, 0: 24.")
+    ] = 0,
     accumulate: Annotated[int, typer.Option("--accumulate", min=1, help="Batches a step.")] = 1,
     row_tokens: Annotated[int, typer.Option("--row-tokens", min=0, help="Length of a packed row; 0: of the longest search.")] = 0,
-    learning_rate: Annotated[float, typer.Option("--learning-rate", min=0.0)] = 1e-5,
+    learning_rate: Annotated[float, typer.Option("--learning-rate", min=0.0, help="0: 1e-5, of muon .015.")] = 0.0,
     lora_rank: Annotated[int, typer.Option("--lora-rank", min=0, help="LoRA by peft, merged at the end; 0 tunes the whole model.")] = 0,
     dtype: Annotated[str, typer.Option("--dtype", help="float32, bfloat16 or float16.")] = "float32",
     gradient_checkpointing: Annotated[bool, typer.Option("--gradient-checkpointing", help="Less memory, a third more time.")] = False,
     device: Annotated[str, typer.Option("--device", help="auto: CUDA where there is one.")] = "auto",
     held_out: Annotated[float, typer.Option("--held-out", min=0, max=0.9, help="Share of the questions kept out.")] = 0.1,
-    save_every: Annotated[int, typer.Option("--save-every", min=1, help="Steps between checkpoints.")] = 100,
+    save_every: Annotated[int, typer.Option("--save-every", min=1, help="Steps between checkpoints; muon writes one after each.")] = 100,
     log_every: Annotated[int, typer.Option("--log-every", min=1, help="Steps between points of the loss curve.")] = 10,
     seed: SeedOption = 0,
     json_file: JsonOption = None,
@@ -129,7 +134,7 @@ def tune(
     from zerosearch.simulator.tune import TuneSettings, tune
 
     settings = TuneSettings(
-        model, template, Imitated(persona, domain, language, words), steps, batch_rows, accumulate, row_tokens, learning_rate,
+        model, template, Imitated(persona, domain, language, words), optimizer, steps, batch_rows, accumulate, row_tokens, learning_rate,
         lora_rank, dtype, gradient_checkpointing, device, held_out, save_every, log_every, seed,
     )  # fmt: skip
     report = tune(directory, settings, out, console)
@@ -166,7 +171,7 @@ def card(
     engine = {"kind": "simulated", "k": k, "max_new_tokens": max_new_tokens, **imitated_by(tuning or f"{simulator}/tuning.json")}
     engine |= {"url": simulator, "model": endpoint_model} if remote else {"model": simulator}
     engine |= {"guarded": guarded} | ({"template": template} if template else {})
-    result = make_card(CardWanted(engine, searches, tuning, limit, guard_redraws, usd_per_hour, judge, judge_model, seed))
+    result = make_card(engine, CardWanted(searches, tuning, limit, guard_redraws, usd_per_hour, judge, judge_model, seed))
     if html is not None:
         write_text(html, card_page(result))
     if json_file is None:

@@ -18,6 +18,7 @@ from zerosearch.evaluation.statistics import Estimate, t_interval
 from zerosearch.lab.claims import ARMS, CLAIMS, Beats, Claim, Follows, Moves, RarelyCollapses, Reaches, Test
 from zerosearch.lab.study import NOISE_END, TUNED_SHARE, Study
 from zerosearch.rundir import RunDirectory
+from zerosearch.simulator.card_run import means_of
 
 REPLICATES, DOES_NOT, OPEN, NOT_RUN = "replicates", "does not", "not decidable at this scale", "not run"
 SMALLEST_EFFECT = 0.02  # two points of EM: less would not matter
@@ -56,7 +57,7 @@ def collect(study: Study) -> dict[str, Any]:
     cards: dict[str, dict[str, Any]] = {}
     for name in (*TUNED_SHARE, "simulator-small", "prompted"):
         for file in sorted((study.out / "seeds").glob(f"seed-*/card-{name}.json")):
-            card = json.loads(file.read_text())
+            card = means_of(json.loads(file.read_text()))
             kept = {key: round(card[key], 4) for key in ("answer_in_useful", "answer_in_noisy", "answer_off_target")}
             cards.setdefault(name, {})[file.parent.name.removeprefix("seed-")] = kept
     kept = [run.pop("versions") for runs in arms.values() for run in runs.values() if "versions" in run]

@@ -13,7 +13,6 @@ Each phase leaves a folder or a file; started again after a kill, the pipeline g
 
 from __future__ import annotations
 
-import asyncio
 import json
 import multiprocessing
 import random
@@ -29,27 +28,26 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from zerosearch.assemble import Device, load_engine
 from zerosearch.config import Recipe, make_recipe
 from zerosearch.engine_config import EngineConfig
 from zerosearch.errors import BadConfig, RunFailed, ZeroSearchError
 from zerosearch.files import new_directory, write_atomically, writing
 from zerosearch.interrupts import end_with_parent, start_quietly
 from zerosearch.lab.base_model import build_model, demonstration_batch, pretraining_batch
-from zerosearch.lab.language import Entity, Names, make_tokenizer, query_for
-from zerosearch.lab.searches import collect_pairs, off_target_query
+from zerosearch.lab.language import Entity, Names, make_tokenizer
+from zerosearch.lab.searches import ScriptedPair, collect_pairs, off_target_query, on_target_query, write_searches
 from zerosearch.lab.streams import BASE_LIKE, Sloppiness
-from zerosearch.lab.world import World, make_worlds, write_corpus, write_questions
+from zerosearch.lab.world import World, WorldQuestion, make_worlds, write_corpus, write_questions
 from zerosearch.models.local import quiet_transformers
-from zerosearch.models.sampler import Arbiter
-from zerosearch.models.sft import Schedule, WeightedText, fit, micro_optimizers
+from zerosearch.models.sft import Schedule, fit, micro_optimizers
 from zerosearch.progress import Progress
-from zerosearch.prompts import SIMULATE_MICRO
 from zerosearch.rl.run import run_training
 from zerosearch.rundir import RunDirectory
 from zerosearch.search.corpus import BM25Engine
-from zerosearch.simulator.card import Probe, simulator_card
-from zerosearch.simulator.pairs import balanced, tuning_text
+from zerosearch.simulator.card_run import CardWanted, card_of, means_of
+from zerosearch.simulator.pairs import balanced
+from zerosearch.simulator.probes import Asked, Probes
+from zerosearch.simulator.tune import Show, TuneSettings, tune
 from zerosearch.types import Document
 
 OnStep = Callable[[int, float, float], None]  # steps done, loss, share of looked-up tokens right
@@ -91,10 +89,9 @@ def quickstart(out: Path, seed: int = 0, scale: Scale = Scale(), console: Consol
         with clock.phase("policy and simulator"):
             lab.tune_both(console)
         with clock.phase("card"):
-            card = lab.card()
+            figures = means_of(lab.card())
     except KeyboardInterrupt:
         raise RunFailed(f"stopped; finished steps are saved; go on with: {run.go_on}") from None
-    figures = {name: value for name, value in card.items() if name != "examples"}
     return run_training(recipe, console, run.config.exists(), clock.seconds, {"simulator": figures}, run.go_on)
 
 
@@ -216,9 +213,9 @@ class Lab:
                     break
                 if isinstance(said, ZeroSearchError):
                     raise said
-                done, loss, hits = said
-                if done == self.scale.simulator_steps or not receiver.poll():  # what it did while the policy learned is old news
-                    progress.step(done, self.scale.simulator_steps, {"loss": loss, "lookup": hits})
+                done, total, figures = said
+                if done == total or not receiver.poll():  # what it did while the policy learned is old news
+                    progress.step(done, total, figures)
         child.join()
         if child.exitcode != 0:
             raise RunFailed(f"the simulator's tuning ended with exit code {child.exitcode}; run the same command again to go on.")
@@ -229,47 +226,53 @@ class Lab:
 
         self._fit(name, "base", batch_of, (0.015, 5e-3), Schedule(self.scale.demonstration_steps, decay=0.5), on_step)
 
-    def tune_simulator(self, on_step: OnStep, name: str = "simulator", origin: str = "base", steps: int | None = None) -> None:
+    def tune_simulator(self, show: Show, name: str = "simulator", origin: str = "base", steps: int | None = None) -> None:
+        """As `zerosearch tune OUT/searches --model OUT/ORIGIN --optimizer muon --template micro --held-out 0` does it."""
         if (self.out / name).exists():
             return
-        steps = steps or self.scale.simulator_steps
+        searches = self.out / "searches"
+        write_searches(searches, {"script": "lab/searches.py", "seed": self.seed, "searches": self.scale.pairs}, self._scripted_pairs)
+        torch.set_num_threads(1)
+        settings = TuneSettings(
+            model=str(self.out / origin),
+            template="micro",
+            optimizer="muon",
+            steps=steps or self.scale.simulator_steps,
+            device="cpu",
+            held_out=0.0,  # the questions that are kept out are not among the searches
+            seed=self.seed,
+        )
+        tune(searches, settings, self.out / name, Console(quiet=True), show)
+
+    def _scripted_pairs(self) -> list[ScriptedPair]:
         rng = random.Random(f"pairs/{self.seed}")
-        engine = self._bm25("train")
-
-        def retrieve(query: str, k: int) -> list[Document]:
-            return [document for document, _ in engine.retrieve(query, k)]
-
         questions = self.train.questions[self.scale.questions_kept_out :]
-        pairs = balanced(collect_pairs(self.train, questions, retrieve, rng, self.scale.pairs, self.test_entities), rng)
-
-        def batch_of(step: int) -> list[WeightedText]:
-            draw = random.Random(f"tune/{self.seed}/{step}")
-            chosen, read = draw.sample(pairs, 24), draw.choice((1, 1, 2, 2, 5))
-            return [tuning_text(p, SIMULATE_MICRO, "<bos>", "<eos>", lesser_weight=0.4, documents=read) for p in chosen]
-
-        self._fit(name, origin, batch_of, (0.015, 4e-3), Schedule(steps, decay=0.5), on_step)
+        return balanced(collect_pairs(self.train, questions, self._retriever(), rng, self.scale.pairs, self.test_entities), rng)
 
     def card(self, engine_config: EngineConfig | None = None, name: str = "card") -> dict[str, Any]:
-        """The quickstart's simulator, or that of another [engine] section, measured once: NAME.json."""
+        """The quickstart's simulator, or that of another [engine] section, measured once: NAME.json, as `zerosearch card` writes it."""
         file = self.out / f"{name}.json"
         if not file.exists():
-            rng = random.Random(f"card/{self.seed}")
-            engine_config = engine_config or self.recipe("simulated", self.out).engine
-            engine = load_engine(engine_config, self.seed, Device(arbiter=Arbiter()))
-            card = asyncio.run(simulator_card(engine, self._bm25("train"), self.probes(rng), seed=self.seed))
+            config = engine_config or self.recipe("simulated", self.out).engine
+            card = card_of(config, self.probes(random.Random(f"card/{self.seed}")), CardWanted(self.out / "world", seed=self.seed))
             with writing(file):
                 write_atomically(file, json.dumps(card, indent=2))
         return json.loads(file.read_text())
 
-    def probes(self, rng: random.Random) -> list[Probe]:
+    def probes(self, rng: random.Random) -> Probes:
         """Questions of the training world that were kept out of the simulator's tuning."""
-        names = Names(rng, self.test_entities)
+        names, retrieve = Names(rng, self.test_entities), self._retriever()
         items = rng.sample(self.train.questions[: self.scale.questions_kept_out], min(self.scale.probes, self.scale.questions_kept_out))
-        return [
-            Probe(item.question, query_for(rng, hop.subject, hop.relation), off_target_query(self.train, names, rng, hop)[1])
-            for item in items
-            for hop in [item.hops[-1]]
-        ]
+
+        def asked(item: WorldQuestion, query: str) -> Asked:
+            return Asked(item.question, query, tuple(retrieve(query, 5)))
+
+        def last_hop(item: WorldQuestion) -> tuple[Asked, Asked]:
+            hop = item.hops[-1]
+            return asked(item, on_target_query(rng, hop)), asked(item, off_target_query(self.train, names, rng, hop)[1])
+
+        right, off_target = zip(*map(last_hop, items), strict=True)
+        return Probes(right, tuple(asked(item, on_target_query(rng, item.hops[0])) for item in items if len(item.hops) > 1), off_target)
 
     def recipe(self, engine: str, run: Path) -> Recipe:
         """The recipe of the RL phase: nothing in it that a user could not write."""
@@ -309,8 +312,10 @@ class Lab:
             }
         )
 
-    def _bm25(self, world: str) -> BM25Engine:
-        return BM25Engine.open(self.out / "world" / f"{world}_corpus.jsonl")
+    def _retriever(self) -> Callable[[str, int], list[Document]]:
+        """BM25 over the training world."""
+        engine = BM25Engine.open(self.out / "world" / "train_corpus.jsonl")
+        return lambda query, k: [document for document, _ in engine.retrieve(query, k)]
 
     def _fit(
         self,
@@ -349,7 +354,7 @@ def _show(progress: Progress, total: int) -> OnStep:
 def _tune_simulator_in_child(out: Path, seed: int, scale: Scale, sender: Connection) -> None:
     end_with_parent()
     try:
-        Lab(out, seed, scale).tune_simulator(lambda done, loss, hits: sender.send((done, loss, hits)))
+        Lab(out, seed, scale).tune_simulator(lambda *said: sender.send(said))
     except ZeroSearchError as error:
         sender.send(error)
 

@@ -1,16 +1,34 @@
-"""Real searches in the training world: queries good and bad, sent to BM25, labelled by whether they found the hop's fact."""
+"""Real searches in the training world: queries good and bad, sent to BM25, labelled by whether they found the hop's fact.
+
+They come to an ordinary directory of searches, which `zerosearch tune` and `zerosearch card` take too.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import random
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+from zerosearch.files import new_directory, writing
 from zerosearch.lab.language import KEYWORDS, Entity, Names, query_for
 from zerosearch.lab.world import Hop, World, WorldQuestion
+from zerosearch.simulator.judge import Verdict
+from zerosearch.simulator.label import Labelling, write_labels
 from zerosearch.simulator.pairs import SearchPair
+from zerosearch.simulator.searches import Found, SearchesDirectory
 from zerosearch.types import Document, Quality
 
 Retrieve = Callable[[str, int], Sequence[Document]]
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptedPair(SearchPair):
+    """`reason` says how the documents came about: what the label's says."""
+
+    reason: str
 
 
 def collect_pairs(
@@ -22,14 +40,14 @@ def collect_pairs(
     banned: Container[Entity],
     k: int = 5,
     off_target: float = 0.25,
-) -> list[SearchPair]:
+) -> list[ScriptedPair]:
     """`count` searches, each under a keyword drawn at random. No query names an entity of `banned` (the test world's).
 
     Useful replies are what the engine found. Noisy ones are what it found for somebody else: beside the point, and nothing that answers.
     An off-target query (a wrong name, or none) never gets the answer under either keyword: a bad query stays a bad query.
     """
     names = Names(rng, banned)
-    pairs: list[SearchPair] = []
+    pairs: list[ScriptedPair] = []
     while len(pairs) < count:
         item = rng.choice(questions)
         hop = rng.choice(item.hops)
@@ -47,8 +65,38 @@ def collect_pairs(
         documents = _fill_page(documents, world, rng, k, hop, item)
         found = any(hop.subject.name in d.text and hop.object.name in d.text for d in documents)
         if found == (quality is Quality.USEFUL and on_target):
-            pairs.append(SearchPair(item.question, query, tuple(documents), quality))
+            pairs.append(ScriptedPair(item.question, query, tuple(documents), quality, _reason(quality, on_target)))
     return pairs
+
+
+def _reason(quality: Quality, on_target: bool) -> str:
+    asks = "asks for the fact" if on_target else "asks for something else"
+    if quality is Quality.USEFUL and on_target:
+        return f"the query {asks}; found for it"
+    found = "it" if quality is Quality.USEFUL else "a query about somebody else"
+    return f"the query {asks}; found for {found}, pages that answer left out"
+
+
+def write_searches(folder: Path, origin: Mapping[str, Any], collect: Callable[[], Sequence[ScriptedPair]]) -> None:
+    """The searches that `collect` makes, as a labelled directory; nothing is done when it is there. Of several processes one writes."""
+    with writing(folder):
+        lock = folder.with_name(f".{folder.name}.lock").open("a")
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # released when the file is closed
+        if folder.exists():
+            return
+        # of each search a rollout of its own: they do not follow upon each other
+        searches = [(_as_found(f"{pair.question.id}/{i}/0", pair), pair) for i, pair in enumerate(collect())]
+        labels = {found.id: Verdict(found.id, pair.quality, pair.reason) for found, pair in searches}
+        with new_directory(folder) as partial:
+            directory = SearchesDirectory(partial)
+            directory.begin(origin)
+            directory.write_searches(found for found, _ in searches)
+            write_labels(directory, Labelling({"script": labels}, labels))
+
+
+def _as_found(id: str, pair: SearchPair) -> Found:
+    return Found(id, pair.question, pair.query, pair.documents, turn=0, answer=None, em=None, f1=None, stop_reason="scripted")
 
 
 def _shares_name(document: Document, entity: Entity | None) -> bool:

@@ -3,7 +3,7 @@
 DIR/
 ├── study.json              what was run, with which commit, and every figure the page is made of
 ├── study.md, *.svg         the page
-├── seeds/seed-0/           a quickstart's folder: world, base, policy, simulator; and the other models some arms need
+├── seeds/seed-0/           a quickstart's folder: world, base, policy, searches, simulator; and the other models some arms need
 └── runs/ARM/seed-0/        a run directory like any other
 
 Killed or stopped, the same command goes on: what is finished is skipped, what was begun is resumed. A run that fails is reported, and the
@@ -208,7 +208,7 @@ def make_model(out: Path, scale: Scale, name: str, seed: int) -> None:
         lab.card(engine, f"card-{name}")
 
 
-def _nothing(done: int, loss: float, hits: float) -> None: ...
+def _nothing(*_: object) -> None: ...
 
 
 def train_arm(out: Path, scale: Scale, arm: str, seed: int, models: int) -> None:

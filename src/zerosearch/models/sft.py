@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,19 +13,21 @@ import torch.nn.functional as F
 
 from zerosearch.files import writing
 
+PART_TOKENS = 1024  # that go through the model together, padding counted
+
 # B sequences, T tokens, V vocabulary, M predicted tokens of weight > 0
 
-WeightedText = Sequence[tuple[str, float]]
+WeightedText = Sequence[tuple[str | Sequence[int], float]]  # a piece is text, or token ids already
 
 
 def encode_batch(tokenizer: Any, samples: Sequence[WeightedText]) -> tuple[torch.Tensor, torch.Tensor]:
     """Token ids and loss weights, right-padded: `ids_BT` (int64), `weights_BT` (float32, 0 on padding).
 
-    Each piece is encoded by itself, so that a weight never covers half a token of its neighbour.
+    Each piece of text is encoded by itself, so that a weight never covers half a token of its neighbour.
     """
-    pieces = [text for sample in samples for text, _ in sample]
-    encoded = iter(tokenizer(pieces, add_special_tokens=False)["input_ids"])
-    rows = [[(ids, weight) for (_, weight), ids in zip(sample, encoded, strict=False)] for sample in samples]
+    texts = [piece for sample in samples for piece, _ in sample if isinstance(piece, str)]
+    encoded = iter(tokenizer(texts, add_special_tokens=False)["input_ids"])
+    rows = [[(next(encoded) if isinstance(piece, str) else piece, weight) for piece, weight in sample] for sample in samples]
     length = max(sum(len(ids) for ids, _ in row) for row in rows)
     ids_BT = torch.full((len(rows), length), tokenizer.pad_token_id or 0)
     weights_BT = torch.zeros(len(rows), length)
@@ -123,43 +125,61 @@ def fit(
     schedule: Schedule,
     state_file: Path | None = None,
     on_step: Callable[[int, float, float], None] = lambda step, loss, hits: None,
-    part_tokens: int = 1024,
+    kept: dict[str, list[Any]] | None = None,
 ) -> None:
     """Train `model` in place. `batch_of(step)` must be a pure function: with `state_file`, a killed run goes on at the step it had reached.
 
-    A batch goes through the model in parts of like lengths and at most `part_tokens` padded tokens: the gradient is the same, little is
+    A batch goes through the model in parts of like lengths and at most PART_TOKENS padded tokens: the gradient is the same, little is
     padding, and a CPU has what it works on in its cache.
-    `on_step(steps done, loss, share of looked-up tokens right)` is called after each step.
+    `on_step(steps done, loss, share of looked-up tokens right)` is called after each step, before it is saved: what it adds to the lists
+    of numbers in `kept` is saved with the weights, and comes back with them.
     """
+    kept = {} if kept is None else kept
     rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
-    start = _restore(model, optimizers, state_file)
+    start = _restore(model, optimizers, state_file, kept)
     model.train()
     for step in range(start, schedule.steps):
         for optimizer, initial in zip(optimizers, rates, strict=True):
             for group, rate in zip(optimizer.param_groups, initial, strict=True):
                 group["lr"] = rate * schedule.factor(step)
-        loss, hits = _accumulate(model, tokenizer, batch_of(step), part_tokens)
+        loss, hits = _accumulate(model, tokenizer, batch_of(step))
         # Muon's updates have a size of their own: only the others need clipping
         torch.nn.utils.clip_grad_norm_([p for o in optimizers if not isinstance(o, Muon) for g in o.param_groups for p in g["params"]], 1.0)
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad()
-        if state_file:
-            _save(model, optimizers, state_file, step + 1)
         on_step(step + 1, loss, hits)
+        if state_file:
+            _save(model, optimizers, state_file, step + 1, kept)
     model.eval()
 
 
-def _accumulate(model: Any, tokenizer: Any, samples: Sequence[WeightedText], part_tokens: int) -> tuple[float, float]:
-    """Add the gradient of the whole batch's weighted mean to the model's; returns that mean and the share of hits."""
+@torch.no_grad()
+def mean_loss(model: Any, tokenizer: Any, samples: Sequence[WeightedText]) -> float:
+    """The weighted mean of -log p over all samples, without a gradient."""
+    was_training = model.training
+    model.eval()
+    loss = sum(float(weighted_loss(model, *part)[0]) * share for *part, share in _parts(model, tokenizer, samples))
+    model.train(was_training)
+    return loss
+
+
+def _parts(model: Any, tokenizer: Any, samples: Sequence[WeightedText]) -> Iterator[tuple[torch.Tensor, torch.Tensor, float]]:
+    """(ids_BT, weights_BT, share of the weight of all samples), part by part, on the model's device."""
     ids_BT, weights_BT = (t.to(model.device) for t in encode_batch(tokenizer, samples))
     lengths = (weights_BT > 0).int().mul(torch.arange(1, ids_BT.shape[1] + 1, device=ids_BT.device)).amax(1).tolist()
-    total, full, loss_sum, hit_sum = float(weights_BT[:, 1:].sum()), 0, 0.0, 0.0
-    for rows in parts_of_like_length(lengths, part_tokens):
+    total = float(weights_BT[:, 1:].sum())
+    for rows in parts_of_like_length(lengths, PART_TOKENS):
         longest = max(lengths[row] for row in rows)  # what has no weight after it predicts nothing
         part_ids_BT, part_weights_BT = ids_BT[rows, :longest], weights_BT[rows, :longest]
+        yield part_ids_BT, part_weights_BT, float(part_weights_BT[:, 1:].sum()) / total
+
+
+def _accumulate(model: Any, tokenizer: Any, samples: Sequence[WeightedText]) -> tuple[float, float]:
+    """Add the gradient of the whole batch's weighted mean to the model's; returns that mean and the share of hits."""
+    full, loss_sum, hit_sum = 0, 0.0, 0.0
+    for part_ids_BT, part_weights_BT, share in _parts(model, tokenizer, samples):
         loss, hits = weighted_loss(model, part_ids_BT, part_weights_BT)
-        share = float(part_weights_BT[:, 1:].sum()) / total
         (loss * share).backward()
         loss_sum += float(loss.detach()) * share
         if count := int((part_weights_BT[:, 1:] == 1).sum()):
@@ -178,22 +198,24 @@ def parts_of_like_length(lengths: Sequence[int], max_tokens: int) -> list[list[i
     return parts
 
 
-def _save(model: Any, optimizers: Sequence[torch.optim.Optimizer], file: Path, step: int) -> None:
+def _save(model: Any, optimizers: Sequence[torch.optim.Optimizer], file: Path, step: int, kept: dict[str, list[Any]]) -> None:
     partial = file.with_name(f".{file.name}.partial")
     with writing(file):
         try:
-            torch.save({"step": step, "model": model.state_dict(), "optimizers": [o.state_dict() for o in optimizers]}, partial)
+            states = [optimizer.state_dict() for optimizer in optimizers]
+            torch.save({"step": step, "model": model.state_dict(), "optimizers": states, "kept": kept}, partial)
             os.replace(partial, file)
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
 
 
-def _restore(model: Any, optimizers: Sequence[torch.optim.Optimizer], file: Path | None) -> int:
+def _restore(model: Any, optimizers: Sequence[torch.optim.Optimizer], file: Path | None, kept: dict[str, list[Any]]) -> int:
     if file is None or not file.exists():
         return 0
     state = torch.load(file, weights_only=True)
     model.load_state_dict(state["model"])
     for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
         optimizer.load_state_dict(saved)
+    kept.update(state["kept"])
     return int(state["step"])

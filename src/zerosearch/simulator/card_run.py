@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,19 +22,22 @@ from zerosearch.prompts import judge_prompt
 from zerosearch.search import close
 from zerosearch.search.registry import Surroundings, build_engine
 from zerosearch.search.simulated import SimulatedEngine
-from zerosearch.simulator.card import EXAMPLES, example
 from zerosearch.simulator.judge import Judge, Verdict, judge_all
 from zerosearch.simulator.measure import Reply, TimedChat, length_ratio, measure, share
 from zerosearch.simulator.probes import Probes, probes_of
 from zerosearch.simulator.searches import Found, SearchesDirectory
-from zerosearch.types import Quality, Sampling
+from zerosearch.types import Document, Quality, Question, Sampling
+
+EXAMPLES = 12  # that a card keeps
 
 
 @dataclass(frozen=True, slots=True)
 class CardWanted:
-    """`engine` is the [engine] section of the simulator; `tuning` the tuning.json of an endpoint's model, a folder has its own."""
+    """`searches` is where the real searches come from; `tuning` the tuning.json of an endpoint's model, a folder has its own.
 
-    engine: dict[str, Any]
+    With `guard_redraws` the card also says what a guard would do.
+    """
+
     searches: Path
     tuning: str = ""
     limit: int = 200
@@ -44,10 +48,17 @@ class CardWanted:
     seed: int = 0
 
 
-def make_card(wanted: CardWanted) -> dict[str, Any]:
-    """Raises BadInput for searches or a simulator that cannot be used, SearchFailed when the simulator is out of reach."""
-    config = make_engine({**wanted.engine, "guard_redraws": 0})
-    probes = probes_of(SearchesDirectory(wanted.searches).read_searches(), wanted.limit, wanted.seed)
+def make_card(engine: dict[str, Any], wanted: CardWanted) -> dict[str, Any]:
+    """The card of a simulator, an [engine] section, from collected searches.
+
+    Raises BadInput for searches or a simulator that cannot be used, SearchFailed when the simulator is out of reach.
+    """
+    config = make_engine({**engine, "guard_redraws": 0})
+    return card_of(config, probes_of(SearchesDirectory(wanted.searches).read_searches(), wanted.limit, wanted.seed), wanted)
+
+
+def card_of(config: EngineConfig, probes: Probes, wanted: CardWanted) -> dict[str, Any]:
+    """The same from probes at hand, and with the guard that is set in `config`."""
     seen = _questions_tuned_on(wanted.tuning or (str(Path(config.model) / "tuning.json") if config.model and not config.url else ""))
     chat = load_chat(config, Device())
     return asyncio.run(_card(wanted, config, probes, seen, chat))
@@ -79,8 +90,30 @@ async def _card(wanted: CardWanted, config: EngineConfig, probes: Probes, seen: 
             measured["judge"] = await _judged(wanted, replies[: len(probes.right) * 2])
     finally:
         await close(chat)
-    about = {"simulator": config.url or config.model, "template": config.template, "k": config.k, "searches": str(wanted.searches)}
+    about = {
+        "simulator": config.url or config.model,
+        "template": config.template,
+        "k": config.k,
+        "guard_redraws": config.guard_redraws,
+        "guarded": config.guarded,
+        "searches": str(wanted.searches),
+    }
     return {**about, "seed": wanted.seed, "questions_tuned_on": len(seen), **measured}
+
+
+def means_of(card: dict[str, Any]) -> dict[str, float]:
+    """A card's figures as plain numbers, those that there are, and `n`, the number of right queries."""
+    figures = {name: figure for name, figure in card["figures"].items() if figure}
+    return {**{name: figure["mean"] for name, figure in figures.items()}, "n": figures["answer_in_useful"]["n"]}
+
+
+def example(
+    question: Question, query: str, useful: Sequence[Document], noisy: Sequence[Document], real: Sequence[Document]
+) -> dict[str, Any]:
+    """One query's documents, as cards keep them and the viewer shows them."""
+    replies = {"useful": useful, "noisy": noisy, "real": real}
+    documents = {who: [{"title": d.title, "text": d.text} for d in found] for who, found in replies.items()}
+    return {"question": question.text, "golden_answers": list(question.golden_answers), "query": query, **documents}
 
 
 def _engine(config: EngineConfig, chat: Chat, seed: int) -> SearchEngine:
@@ -148,6 +181,7 @@ LABELS = {
     "answer_in_useful_unseen": "answer in useful replies, other questions",
     "answer_in_noisy_seen": "answer in noisy replies, questions tuned on",
     "answer_in_noisy_unseen": "answer in noisy replies, other questions",
+    "real_engine_right_query": "the real engine, for the queries that ask for it",
     "answer_off_target": "answer handed out for another question's query",
     "real_engine_off_target": "the real engine, for the same queries",
     "answer_first_hop": "answer handed out for a query on the way",

@@ -106,6 +106,7 @@ async def measure(
         "answer_in_useful_unseen": answered(useful, lambda r: not was_seen(r)),
         "answer_in_noisy_seen": answered(noisy, was_seen),
         "answer_in_noisy_unseen": answered(noisy, lambda r: not was_seen(r)),
+        "real_engine_right_query": real(probes.right),
         "answer_off_target": answered(off_target),
         "answer_first_hop": answered(first_hop),
         "real_engine_off_target": real(probes.off_target),

@@ -38,6 +38,14 @@ def encode_pairs(tokens: Tokens, pairs: Sequence[SearchPair], template: str, imi
     return examples
 
 
+def weighted(
+    example: Example, pair: SearchPair, eos: str, lesser_weight: float = 1.0, documents: int | None = None
+) -> list[tuple[str | Sequence[int], float]]:
+    """The same search for `models.sft`: its prompt as the ids it has, its reply as text with weights (see `tuning_text`)."""
+    _, *reply = tuning_text(pair, "", "", eos, lesser_weight, documents, between="\n")
+    return [(example.ids[: example.prompt_tokens], 0.0), *reply]
+
+
 def pack(lengths: Sequence[int], row_tokens: int) -> list[list[int]]:
     """Indices in rows of at most `row_tokens` (one that is longer has a row of its own): first fit, the longest first.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from zerosearch.prompts import WEB, Imitated, simulator_text
 from zerosearch.tags import render_document
@@ -21,10 +22,18 @@ class SearchPair:
     quality: Quality
 
 
-def balanced(pairs: Sequence[SearchPair], rng: random.Random) -> list[SearchPair]:
-    """As many useful as noisy pairs, in random order: the larger side loses some at random."""
+Pair = TypeVar("Pair", bound=SearchPair)
+
+
+def balanced(pairs: Sequence[Pair], rng: random.Random) -> list[Pair]:
+    """As many useful as noisy pairs, in random order: the larger side loses some at random.
+
+    Pairs that are balanced already stay as they are.
+    """
     sides = [[p for p in pairs if p.quality is quality] for quality in Quality]
     size = min(map(len, sides))
+    if len(pairs) == 2 * size:
+        return list(pairs)
     chosen = [p for side in sides for p in rng.sample(side, size)]
     rng.shuffle(chosen)
     return chosen

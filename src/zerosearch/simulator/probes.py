@@ -27,8 +27,8 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Probes:
-    """`right`: queries with which the real engine found the answer. `first_hop`: those after which the rollout had to search again.
-    `off_target`: each question of `right` with a query that was made for another question."""
+    """`right`: queries with which the real engine found the answer (in the micro world: that ask for it). `first_hop`: those after which
+    the rollout had to search again. `off_target`: each question of `right` with a query that was made for another question."""
 
     right: tuple[Asked, ...]
     first_hop: tuple[Asked, ...]

@@ -6,6 +6,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from statistics import fmean
 
 from zerosearch.scoring import normalise
@@ -37,11 +38,9 @@ def bleu(candidate: Sequence[str], references: Sequence[Sequence[str]], order: i
         return 0.0
     logs = 0.0
     for n in range(1, order + 1):
-        grams = _grams(candidate, n)
-        allowed: Counter[tuple[str, ...]] = Counter()
-        for reference in references:
-            allowed |= _grams(reference, n)
-        hits, total, smooth = (grams & allowed).total(), grams.total(), int(n > 1)
+        grams, theirs = _grams(tuple(candidate), n), [_grams(tuple(reference), n) for reference in references]
+        hits = sum(min(count, max(reference.get(gram, 0) for reference in theirs)) for gram, count in grams.items())
+        total, smooth = sum(grams.values()), int(n > 1)
         if hits + smooth == 0:
             return 0.0
         logs += math.log((hits + smooth) / (total + smooth))
@@ -51,7 +50,7 @@ def bleu(candidate: Sequence[str], references: Sequence[Sequence[str]], order: i
 
 def self_bleu(texts: Sequence[str], most: int = 100, seed: int = 0) -> float:
     """Mean BLEU of each text against the others (Zhu et al., 2018): near 1 when they all say the same. Of a seeded sample of `most`."""
-    sample = [words_of(t) for t in (random.Random(seed).sample(list(texts), most) if len(texts) > most else texts)]
+    sample = [tuple(words_of(t)) for t in (random.Random(seed).sample(list(texts), most) if len(texts) > most else texts)]
     if len(sample) < 2:
         return 0.0
     return fmean(bleu(text, sample[:i] + sample[i + 1 :]) for i, text in enumerate(sample))
@@ -64,5 +63,6 @@ def near_duplicates(texts: Sequence[str], threshold: float = 0.8) -> float:
     return copies / len(texts) if texts else 0.0
 
 
-def _grams(words: Sequence[str], n: int) -> Counter[tuple[str, ...]]:
-    return Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1))
+@lru_cache(maxsize=4096)  # self-BLEU asks for those of each text a hundred times
+def _grams(words: tuple[str, ...], n: int) -> dict[tuple[str, ...], int]:
+    return dict(Counter(words[i : i + n] for i in range(len(words) - n + 1)))

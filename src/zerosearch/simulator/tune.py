@@ -1,7 +1,8 @@
 """Labelled searches → a simulator: supervised tuning of any Hugging Face causal LM, whole or by LoRA.
 
-By transformers' Trainer: accelerate spreads it over GPUs, it writes and resumes checkpoints, and nothing beside transformers is needed.
-Packing and the loss on the reply alone are in packing.py: thirty lines that do not need a second trainer (docs/simulator.md).
+Two loops, by `optimizer`. adamw: transformers' Trainer on packed rows; accelerate spreads it over GPUs, it writes and resumes checkpoints,
+and nothing beside transformers is needed. Packing and the loss on the reply alone are in packing.py: thirty lines that do not need a second
+trainer. muon: the loop of models/sft.py, for models of a few million parameters on a CPU (docs/simulator.md).
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ import json
 import os
 import random
 import shutil
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from rich.console import Console
@@ -22,27 +24,48 @@ from zerosearch.errors import BadConfig, ModelNotUsable, RunFailed, one_of
 from zerosearch.files import new_directory, write_atomically, writing
 from zerosearch.models.local import DTYPES, load_model
 from zerosearch.models.lora import wrap
+from zerosearch.models.sft import Schedule, WeightedText, fit, mean_loss, micro_optimizers
 from zerosearch.models.tokens import Tokens
 from zerosearch.progress import Progress
 from zerosearch.prompts import WEB, Imitated, simulator_prompt
 from zerosearch.simulator.label import check_both_sides, read_labelled
-from zerosearch.simulator.packing import Example, PackedRows, batch_of_rows, encode_pairs
+from zerosearch.simulator.packing import Example, PackedRows, batch_of_rows, encode_pairs, weighted
 from zerosearch.simulator.pairs import SearchPair, balanced
 from zerosearch.simulator.searches import SearchesDirectory
+
+Show = Callable[[int, int, Mapping[str, object]], None]  # steps done, of how many, figures: Progress.step
+
+
+@dataclass(frozen=True, slots=True)
+class Usual:
+    """What an optimizer's settings are where they are left at 0."""
+
+    learning_rate: float
+    batch_rows: int
+
+
+OPTIMIZERS = {"adamw": Usual(1e-5, 2), "muon": Usual(0.015, 24)}
+ADAMW_SHARE = 4e-3 / 0.015  # of Muon's rate: what AdamW learns the embeddings, the head and the norms at
+LESSER_WEIGHT = 0.4  # under muon, of all documents but the first
+DOCUMENTS_READ = (1, 1, 2, 2, 5)  # under muon a batch breaks off after so many, drawn: the first ones are where a query is answered
 
 
 @dataclass(frozen=True, slots=True)
 class TuneSettings:
-    """`row_tokens` is the length of a packed row, 0: of the longest example. `lora_rank` 0 tunes the whole model."""
+    """`row_tokens` is the length of a packed row, 0: of the longest example. `lora_rank` 0 tunes the whole model.
+
+    `learning_rate` and `batch_rows` 0 are the optimizer's usual ones. Under muon a row is one search, and a checkpoint follows each step.
+    """
 
     model: str
     template: str = "tuned"
     imitated: Imitated = WEB
+    optimizer: str = "adamw"
     steps: int = 1000
-    batch_rows: int = 2
+    batch_rows: int = 0
     accumulate: int = 1
     row_tokens: int = 0
-    learning_rate: float = 1e-5
+    learning_rate: float = 0.0
     lora_rank: int = 0
     dtype: str = "float32"
     gradient_checkpointing: bool = False
@@ -71,13 +94,16 @@ def split(pairs: Sequence[SearchPair], share: float, seed: int) -> Split:
     return Split(balanced(train, rng), balanced([p for p in pairs if p.question.id in kept_out], rng))
 
 
-def tune(path: Path, settings: TuneSettings, out: Path, console: Console) -> dict[str, Any]:
+def tune(path: Path, settings: TuneSettings, out: Path, console: Console, show: Show | None = None) -> dict[str, Any]:
     """Tune, or go on with tuning, and put the finished model in `out`; returns the report, which is also in `out`/tuning.json.
 
-    Raises BadInput for labels on one side only, a model that cannot be loaded, or a context too short (by how much).
+    Progress is told to `show`, by default a bar on the console.
+    Raises BadInput for settings that do not go together, labels on one side only, a model that cannot be loaded, or a context too short (by
+    how much).
     """
     template = simulator_prompt(settings.template)
     one_of("dtype", settings.dtype, DTYPES)
+    settings = _completed(settings)
     if (out / "tuning.json").exists():
         raise BadConfig(f"'{out}' holds a finished simulator; choose another --out.")
     pairs = split(read_labelled(SearchesDirectory(path)), settings.held_out, settings.seed)
@@ -93,9 +119,17 @@ def tune(path: Path, settings: TuneSettings, out: Path, console: Console) -> dic
     checkpoints = out.with_name(f".{out.name}.tuning")
     _begin(checkpoints, settings, path)
     try:
-        curve = fit_packed(model, train, held_out, settings, checkpoints, tokenizer.pad_token_id or 0, console)
+        with Progress("tuning", console) as progress:
+            tell = show or progress.step
+            if settings.optimizer == "muon":
+                sides = (list(zip(train, pairs.train, strict=True)), list(zip(held_out, pairs.held_out, strict=True)))
+                curve = fit_by_muon(model, tokenizer, *sides, settings, checkpoints, tell)
+            else:
+                curve = fit_packed(model, train, held_out, settings, checkpoints, tokenizer.pad_token_id or 0, tell)
     except KeyboardInterrupt:
         raise RunFailed("stopped; what the last checkpoint holds is kept: run the same command again to go on.") from None
+    if any(value != value for _, value in curve["loss"]):
+        raise RunFailed("the tuning has diverged; choose a lower --learning-rate.")
     report = {
         **asdict(settings),
         "searches": str(path),
@@ -115,6 +149,25 @@ def tune(path: Path, settings: TuneSettings, out: Path, console: Console) -> dic
         write_atomically(partial / "tuning.json", json.dumps(report, indent=2) + "\n")
     shutil.rmtree(checkpoints, ignore_errors=True)
     return report
+
+
+def _completed(settings: TuneSettings) -> TuneSettings:
+    """The settings, with what the optimizer takes where there is a 0. Raises BadConfig for what muon's loop does not do."""
+    usual = OPTIMIZERS[one_of("optimizer", settings.optimizer, OPTIMIZERS)]
+    wanted = {
+        "--lora-rank": settings.lora_rank,
+        "--accumulate": settings.accumulate > 1,
+        "--row-tokens": settings.row_tokens,
+        "--gradient-checkpointing": settings.gradient_checkpointing,
+        "several processes": int(os.environ.get("WORLD_SIZE", "1")) > 1,
+    }
+    if settings.optimizer == "muon" and (refused := [name for name, is_wanted in wanted.items() if is_wanted]):
+        raise BadConfig(f"--optimizer muon does not go with {refused[0]}: it is for small models, whole, in one process; use adamw.")
+    return replace(
+        settings,
+        learning_rate=settings.learning_rate or usual.learning_rate,
+        batch_rows=settings.batch_rows or usual.batch_rows,
+    )
 
 
 def _check_context(model: Any, longest: int, settings: TuneSettings) -> None:
@@ -157,9 +210,9 @@ def fit_packed(
     settings: TuneSettings,
     checkpoints: Path,
     pad_id: int,
-    console: Console,
+    show: Show,
 ) -> dict[str, Any]:
-    """Loss curves: `loss` and `held_out_loss` are lists of (step, mean loss a token of the replies)."""
+    """By transformers' Trainer. Loss curves: `loss` and `held_out_loss` are lists of (step, mean loss a token of the replies)."""
     if find_spec("accelerate") is None:  # transformers says so in a paragraph of its own
         raise BadConfig("tune needs accelerate; install it with: pip install 'zerosearch[tune]'.")
     from transformers import Trainer, TrainerCallback, TrainingArguments
@@ -191,36 +244,66 @@ def fit_packed(
         report_to=[],
         disable_tqdm=True,
     )
-    with Progress("tuning", console) as progress:
 
-        class Shown(TrainerCallback):
-            def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-                progress.step(state.global_step, settings.steps, {k: v for k, v in (logs or {}).items() if k in ("loss", "eval_loss")})
+    class Shown(TrainerCallback):
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            show(state.global_step, settings.steps, {k: v for k, v in (logs or {}).items() if k in ("loss", "eval_loss")})
 
-        trainer = Trainer(
-            model=model,
-            args=arguments,
-            train_dataset=PackedRows(examples, row_tokens),
-            eval_dataset=PackedRows(held_out, row_tokens) if held_out else None,
-            data_collator=lambda rows: batch_of_rows(rows, pad_id),
-            callbacks=[Shown()],
-        )
-        trainer.pop_callback(_printer())
-        found = sorted(checkpoints.glob("checkpoint-*/trainer_state.json"), key=lambda p: int(p.parent.name.rpartition("-")[2]))
-        trainer.train(resume_from_checkpoint=str(found[-1].parent) if found else None)
-        if held_out:
-            trainer.evaluate()
+    trainer = Trainer(
+        model=model,
+        args=arguments,
+        train_dataset=PackedRows(examples, row_tokens),
+        eval_dataset=PackedRows(held_out, row_tokens) if held_out else None,
+        data_collator=lambda rows: batch_of_rows(rows, pad_id),
+        callbacks=[Shown()],
+    )
+    trainer.pop_callback(_printer())
+    found = sorted(checkpoints.glob("checkpoint-*/trainer_state.json"), key=lambda p: int(p.parent.name.rpartition("-")[2]))
+    trainer.train(resume_from_checkpoint=str(found[-1].parent) if found else None)
+    if held_out:
+        trainer.evaluate()
     history = trainer.state.log_history
-    loss = [(row["step"], row["loss"]) for row in history if "loss" in row]
-    if any(value != value for _, value in loss):
-        raise RunFailed("the tuning has diverged; choose a lower --learning-rate.")
-    return {"loss": loss, "held_out_loss": [(row["step"], row["eval_loss"]) for row in history if "eval_loss" in row]}
+    return {
+        "loss": [(row["step"], row["loss"]) for row in history if "loss" in row],
+        "held_out_loss": [(row["step"], row["eval_loss"]) for row in history if "eval_loss" in row],
+    }
 
 
 def _printer() -> Any:
     from transformers.trainer_callback import PrinterCallback
 
     return PrinterCallback
+
+
+def fit_by_muon(
+    model: Any,
+    tokenizer: Any,
+    train: Sequence[tuple[Example, SearchPair]],
+    held_out: Sequence[tuple[Example, SearchPair]],
+    settings: TuneSettings,
+    checkpoints: Path,
+    show: Show,
+) -> dict[str, Any]:
+    """By the loop of models/sft.py. The same curves; documents after the first weigh less in the training loss, not in the held-out one."""
+    unseen = [weighted(*search, tokenizer.eos_token) for search in held_out]
+    kept: dict[str, list[Any]] = {"loss": [], "held_out_loss": []}
+
+    def batch_of(step: int) -> list[WeightedText]:
+        draw = random.Random(f"tune/{settings.seed}/{step}")
+        chosen, read = draw.sample(train, min(settings.batch_rows, len(train))), draw.choice(DOCUMENTS_READ)
+        return [weighted(*search, tokenizer.eos_token, LESSER_WEIGHT, read) for search in chosen]
+
+    def on_step(done: int, loss: float, hits: float) -> None:
+        kept["loss"].append(loss)
+        if unseen and (done % settings.save_every == 0 or done == settings.steps):
+            kept["held_out_loss"].append((done, mean_loss(model, tokenizer, unseen)))
+        show(done, settings.steps, {"loss": loss, "lookup": hits})
+
+    optimizers = micro_optimizers(model, settings.learning_rate, ADAMW_SHARE * settings.learning_rate)
+    fit(model, tokenizer, batch_of, optimizers, Schedule(settings.steps, decay=0.5), checkpoints / "state", on_step, kept)
+    every = settings.log_every
+    points = range(every, settings.steps + 1, every)
+    return {"loss": [(step, fmean(kept["loss"][step - every : step])) for step in points], "held_out_loss": kept["held_out_loss"]}
 
 
 def imitated_by(file: str) -> dict[str, Any]:
