@@ -63,7 +63,6 @@ def collect(study: Study) -> dict[str, Any]:
     kept = [run.pop("versions") for runs in arms.values() for run in runs.values() if "versions" in run]
     versions, scale = kept[0] if kept else {}, study.scale
     return {
-        "commits": sorted({run["commit"] for runs in arms.values() for run in runs.values()}),
         "versions": versions,
         "scale": {
             "steps": scale.rl_steps,

@@ -73,9 +73,10 @@ def _page(data: Mapping[str, Any], found: Mapping[str, Sequence[Finding]]) -> st
     runs = [run for of_arm in data["arms"].values() for run in of_arm.values()]
     hours = sum(run["seconds"] for run in runs) / 3600
     made = f"""
-        Made by `{_COMMAND}` from {len(runs)} runs ({hours:.1f} hours of them, two at a time, a thread each), commit
+        Made by `zerosearch study` (how many seeds an arm has is in a table below) from {len(runs)} runs
+        ({hours:.1f} hours of them, two at a time, a thread each), commit
         {commits(data)}; Python {versions.get("python", "?")}, torch {versions.get("torch", "?")},
-        transformers {versions.get("transformers", "?")}. The same command goes on with what is missing. `study.json` holds every figure;
+        transformers {versions.get("transformers", "?")}. `{_COMMAND}` goes on with what is missing. `study.json` holds every figure;
         `python -m zerosearch.lab.study_page docs/study.json docs` makes this page of it."""
     setting = f"""
         A run is {scale["steps"]} steps of {scale["questions_per_step"]} × {scale["group_size"]} rollouts, noise 0 → {scale["noise_end"]:g}.

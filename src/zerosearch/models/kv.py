@@ -238,7 +238,7 @@ class RowModel:
         self.max_length = int(getattr(model.config, "max_position_embeddings", None) or 1 << 30)
         self.vocabulary = int(self._whole.get_input_embeddings().weight.shape[0])
         self.headless = False
-        self._norms: list[Any] = []
+        self._norms: list[tuple[Any, Any]] = []  # modules, and what they do while our forward runs
         self._recorded: Any = None
         self._parts: list[int] = []
         self._check()
@@ -290,15 +290,15 @@ class RowModel:
         config._attn_implementation = attention or before
         for module in training:
             vars(module)["training"] = False  # the plain assignment takes 10 µs a module
-        for norm in self._norms:
-            vars(norm)["forward"] = partial(_rms_norm, norm, _epsilon(norm))
+        for norm, shortened in self._norms:
+            vars(norm)["forward"] = shortened
         try:
             yield
         finally:
             config._attn_implementation = before
             for module in training:
                 vars(module)["training"] = True
-            for norm in self._norms:
+            for norm, _ in self._norms:
                 del vars(norm)["forward"]
 
     @torch.no_grad()
@@ -336,7 +336,8 @@ class RowModel:
         if parts == self._parts:
             return
         self._parts, self._recorded = parts, None
-        self._norms = [module for module in modules if _is_plain_rms_norm(module)] if self.device.type == "cpu" else []
+        norms = [module for module in modules if _is_plain_rms_norm(module)] if self.device.type == "cpu" else []
+        self._norms = [(norm, partial(_rms_norm, norm, _epsilon(norm))) for norm in norms]
         # Adapters can be switched off and hooks have effects, and a recording would notice neither.
         fixed = not any("peft" in type(m).__module__ or m._forward_hooks or m._forward_pre_hooks for m in modules)
         if self.device.type != "cpu" or not fixed or not hasattr(torch.jit, "trace"):
