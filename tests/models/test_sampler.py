@@ -187,6 +187,22 @@ def test_draw_by_pencil() -> None:
         assert drawn([0.0, share, 1 - share, *([share / 7] * 6), 0.0], 1 - 2**-24) != 9
 
 
+@pytest.mark.parametrize("size", [64, 320, 2050])
+def test_draw_inverts_the_distribution_whatever_the_size_of_the_vocabulary(size: int) -> None:
+    generator = torch.Generator().manual_seed(size)
+    logits = torch.randn(500, size, generator=generator) * 4
+    logits[torch.rand(500, size, generator=generator) < 0.8] = -torch.inf  # many tokens that must never come
+    logits[:, size // 2] = 0
+    p = logits.softmax(-1)
+    u = torch.from_numpy(np.array([uniforms(seed, 1) for seed in range(500)]))
+    u[:50], u[50:100] = 0, 1 - 2**-24
+    token = draw(logits, u, None, None, None)[0].long()[:, None]
+    assert bool((p.gather(1, token) > 0).all())
+    ends = p.double().cumsum(-1)
+    assert bool((ends.gather(1, token) >= u * ends[:, -1:] - 1e-6).all())
+    assert bool((ends.gather(1, token) - p.gather(1, token) <= u * ends[:, -1:] + 1e-6).all())
+
+
 def test_top_p_masks_the_tail() -> None:
     p = [0.1, 0.5, 0.05, 0.35]
     # 0.5 + 0.35 reach 0.8: two tokens are left, 0.5 / 0.85 = 0.588 of the time the first

@@ -6,7 +6,10 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+BLOCK = 64  # tokens; of a vocabulary a CPU can add up a block at a time, but running sums only one by one
 
 
 def uniforms(seed: int, count: int) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -31,10 +34,7 @@ def draw(logits_NV: Tensor, uniform_N1: Tensor, scale_N1: Tensor | None, top_p_N
         limit_N1 = torch.where(top_p_N1 < 1, top_p_N1, torch.inf).clamp_(min=1e-9)
         least_N1 = sorted_NV.masked_fill(before_NV >= limit_N1, torch.inf).amin(-1, keepdim=True)
         kept_NV = p_NV.masked_fill(p_NV < least_N1, 0.0)
-    cdf_NV = kept_NV.cumsum(-1)
-    # u is at most 1 - 2^-24, so u · total rounds to less than the total: a token of probability 0 is never met
-    token_N1 = torch.searchsorted(cdf_NV, uniform_N1 * cdf_NV[:, -1:], right=True)
-    token_N1.clamp_(max=cdf_NV.shape[1] - 1)  # for a row of NaN
+    token_N1 = _invert_cdf(kept_NV, uniform_N1)
     if greedy_N1 is not None or logits_NV.device.type != "cpu":  # argmax costs as much as all the rest on a CPU
         best_N1 = logits_NV.argmax(-1, keepdim=True)
         if greedy_N1 is not None:
@@ -42,3 +42,19 @@ def draw(logits_NV: Tensor, uniform_N1: Tensor, scale_N1: Tensor | None, top_p_N
         # a parallel sum need not grow from token to token, so that the search can land beside the token it means
         token_N1 = torch.where(kept_NV.gather(1, token_N1) > 0, token_N1, best_N1)
     return torch.stack((token_N1[:, 0].float(), p_NV.gather(1, token_N1)[:, 0].log()))
+
+
+def _invert_cdf(p_NV: Tensor, uniform_N1: Tensor) -> Tensor:
+    """The first token i with p_0 + … + p_i > u · total, [N, 1]: first its block, then its place there."""
+    n, v = p_NV.shape
+    p_NBW = (F.pad(p_NV, (0, -v % BLOCK)) if v % BLOCK else p_NV).view(n, -1, BLOCK)
+    sums_NB = p_NBW.sum(-1)
+    ends_NB = sums_NB.cumsum(-1)
+    # u is at most 1 - 2^-24, so u · total rounds to less than the total: a block of probability 0 is never met
+    goal_N1 = uniform_N1 * ends_NB[:, -1:]
+    block_N1 = torch.searchsorted(ends_NB, goal_N1, right=True).clamp_(max=ends_NB.shape[1] - 1)  # the most: for a row of NaN
+    ends_NW = p_NBW[torch.arange(n, device=p_NV.device), block_N1[:, 0]].cumsum(-1)
+    goal_N1 = goal_N1 - (ends_NB.gather(1, block_N1) - sums_NB.gather(1, block_N1))
+    # two sums of one block may differ by rounding: what is sought must lie within the second, or a token of probability 0 could be met
+    goal_N1 = torch.minimum(goal_N1.clamp_(min=0), ends_NW[:, -1:] * (1 - 2**-23))
+    return (block_N1 * BLOCK + torch.searchsorted(ends_NW, goal_N1, right=True)).clamp_(max=v - 1)

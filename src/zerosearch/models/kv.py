@@ -39,22 +39,28 @@ class RowCache:
         self.values: list[Tensor] = []
         self.slots = 0
         self.capacity = 0
+        self.lo = self.hi = 0
+        self.views: dict[int, tuple[Tensor, Tensor]] = {}  # by layer: what rows lo … hi - 1 have stored, made once and kept
 
     def reserve(self, slots: int, capacity: int) -> None:
         """Make room; what is stored is kept."""
         self.slots, self.capacity = max(slots, self.slots), max(capacity, self.capacity)
+        self.views.clear()
         for tensors in (self.keys, self.values):
             for layer, old in enumerate(tensors):
                 if old.shape[0] < self.slots or old.shape[2] < self.capacity:
-                    # zeros, not empty: masked positions are multiplied by 0, and 0 x NaN is NaN
-                    new = old.new_zeros(self.slots, old.shape[1], self.capacity, old.shape[3])
+                    new = old.new_empty(self.slots, old.shape[1], self.capacity, old.shape[3])
                     new[: old.shape[0], :, : old.shape[2]] = old
+                    # zeros, not empty: masked positions are multiplied by 0, and 0 x NaN is NaN
+                    new[old.shape[0] :] = 0
+                    new[: old.shape[0], :, old.shape[2] :] = 0
                     tensors[layer] = new
 
     def clear(self) -> None:
         """Give the memory back; it is allocated anew by the next forward."""
         self.keys, self.values = [], []
         self.slots = self.capacity = 0
+        self.views.clear()
 
     def move(self, sources: list[int], targets: list[int], length: int) -> None:
         """Rows `targets` become what rows `sources` were (all read before any is written), up to `length` tokens."""
@@ -68,11 +74,16 @@ class RowCache:
 
     def begin(self, lo: int, starts: Ints, new: int, device: torch.device) -> None:
         """Plan one forward: row lo + i receives `new` tokens at positions starts[i], starts[i] + 1, …"""
-        self.lo, self.hi, self.new = lo, lo + len(starts), new
+        if (lo, lo + len(starts)) != (self.lo, self.hi):
+            self.lo, self.hi = lo, lo + len(starts)
+            self.views.clear()
+        self.new = new
         self.first, self.last = int(starts.min()), int(starts.max())
         self.length = self.last + new
+        # A CPU reads memory without gaps twice as fast: the unused end of each row is read too, and masked, if that is not most of it.
+        self.read = self.capacity if new == 1 and device.type == "cpu" and self.capacity <= 2 * self.length else self.length
         self.starts = torch.from_numpy(starts).to(device)
-        self.masks: dict[tuple[int | None, int], tuple[Tensor | None, int]] = {}
+        self.masks: dict[tuple[int | None, int], tuple[Tensor | None, int, int]] = {}
         self.windows: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
         self.targets: dict[int, Tensor] = {}
 
@@ -81,66 +92,74 @@ class RowCache:
         return key_NKTD, value_NKTD
 
     def _store(self, layer: int, key_NKTD: Tensor, value_NKTD: Tensor) -> tuple[Tensor, Tensor]:
-        """Store the new keys and values; return views of all that the rows may look at, [N, K, L, D]."""
+        """Store the new keys and values; return views of all that the rows have room for, [N, K, C, D]."""
         if layer == len(self.keys):
-            _n, heads, _t, size = key_NKTD.shape
-            self.keys.append(key_NKTD.new_zeros(self.slots, heads, self.capacity, size))
-            self.values.append(value_NKTD.new_zeros(self.slots, heads, self.capacity, value_NKTD.shape[3]))
-        keys_SKCD, values_SKCD = self.keys[layer], self.values[layer]
+            for tensors, new in ((self.keys, key_NKTD), (self.values, value_NKTD)):
+                tensors.append(new.new_zeros(self.slots, new.shape[1], self.capacity, new.shape[3]))
+        if layer not in self.views:
+            self.views[layer] = self.keys[layer][self.lo : self.hi], self.values[layer][self.lo : self.hi]
+        keys_NKCD, values_NKCD = self.views[layer]
         if self.first == self.last:  # all rows at one position: a plain slice, several times cheaper than an index
-            keys_SKCD[self.lo : self.hi, :, self.first : self.length] = key_NKTD
-            values_SKCD[self.lo : self.hi, :, self.first : self.length] = value_NKTD
+            keys_NKCD.narrow(2, self.first, self.new).copy_(key_NKTD)
+            values_NKCD.narrow(2, self.first, self.new).copy_(value_NKTD)
         else:
-            target = self._target(key_NKTD.shape[1])
-            keys_SKCD.view(-1, keys_SKCD.shape[3]).index_copy_(0, target, key_NKTD.reshape(-1, key_NKTD.shape[3]))
-            values_SKCD.view(-1, values_SKCD.shape[3]).index_copy_(0, target, value_NKTD.reshape(-1, value_NKTD.shape[3]))
-        return keys_SKCD[self.lo : self.hi, :, : self.length], values_SKCD[self.lo : self.hi, :, : self.length]
+            target, d = self._target(key_NKTD.shape[1]), key_NKTD.shape[3]
+            keys_NKCD.view(-1, d).index_copy_(0, target, key_NKTD.reshape(-1, d))
+            values_NKCD.view(-1, value_NKTD.shape[3]).index_copy_(0, target, value_NKTD.reshape(-1, value_NKTD.shape[3]))
+        return keys_NKCD, values_NKCD
 
     def _target(self, heads: int) -> Tensor:
-        """Index of every new (row, head, position) in the storage flattened to [S·K·C, D]."""
+        """Index of every new (row, head, position) in what the rows have, flattened to [N·K·C, D]."""
         if heads not in self.targets:
             device = self.starts.device
-            row_N11 = torch.arange(self.lo, self.hi, device=device)[:, None, None]
+            row_N11 = torch.arange(self.hi - self.lo, device=device)[:, None, None]
             head_1K1 = torch.arange(heads, device=device)[None, :, None]
             position_N1T = self.starts[:, None, None] + torch.arange(self.new, device=device)
             self.targets[heads] = ((row_N11 * heads + head_1K1) * self.capacity + position_N1T).flatten()
         return self.targets[heads]
 
-    def mask(self, window: int | None, copies: int, dtype: torch.dtype) -> tuple[Tensor | None, int]:
-        """What may be seen, built once a forward: (additive mask or None when all may be, first visible position).
+    def mask(self, window: int | None, copies: int, dtype: torch.dtype) -> tuple[Tensor | None, int, int]:
+        """What may be seen, built once a forward: (additive mask or None when all may be, first of the L positions read, end).
 
         Query position p sees key position j when p - window < j <= p. Decode (T = 1): [N·copies, 1, L], each row's mask
-        repeated for its K heads. Prefill: [N, 1, copies·T, L], repeated for the G queries that share a key head.
+        repeated for its K heads. Prefill: [N, 1, copies·T, L], repeated for the G queries that share a key head. Where all rows see
+        the same, the first size is 1.
         """
         if (window, copies) not in self.masks:
             begin = max(0, self.first - window + 1) if window else 0
+            end = self.length if begin else self.read  # with a beginning left out there are gaps anyway
+            alike = self.first == self.last
             inside = not window or self.length <= window
-            if self.new == 1 and self.first == self.last:
-                mask = None  # every key in [begin, length) is visible to every row
+            if self.new == 1 and alike and end == self.length:
+                mask = None  # every key in [begin, end) is visible to every row
             elif self.new > 1 and self.last == 0 and inside:
                 mask = None  # plainly causal from position 0: SDPA has a kernel for that
             else:
                 device = self.starts.device
-                query_NT1 = (self.starts[:, None] + torch.arange(self.new, device=device))[:, :, None]
-                key_L = torch.arange(begin, self.length, device=device)
+                starts_N1 = self.starts[: 1 if alike else None, None]
+                query_NT1 = (starts_N1 + torch.arange(self.new, device=device))[:, :, None]
+                key_L = torch.arange(begin, end, device=device)
                 seen_NTL = key_L <= query_NT1
                 if window:
                     seen_NTL &= key_L > query_NT1 - window
-                mask_NTL = torch.zeros(seen_NTL.shape, dtype=dtype, device=device).masked_fill_(~seen_NTL, -torch.inf)
-                mask = mask_NTL.repeat_interleave(copies, 0) if self.new == 1 else mask_NTL.repeat(1, copies, 1)[:, None]
-            self.masks[window, copies] = mask, begin
+                mask = torch.zeros(seen_NTL.shape, dtype=dtype, device=device).masked_fill_(~seen_NTL, -torch.inf)
+                if self.new > 1:
+                    mask = mask.repeat(1, copies, 1)[:, None]
+                elif not alike:
+                    mask = mask.repeat_interleave(copies, 0)
+            self.masks[window, copies] = mask, begin, end
         return self.masks[window, copies]
 
     def window_of_each_row(self, window: int, heads: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """For decode: the last `window` positions of every row, each row's own, built once a forward.
 
-        Returns the additive mask [N·heads, 1, window] and the indices of what is seen in the storage flattened to [S·K·C, D].
+        Returns the additive mask [N·heads, 1, window] and the indices of what is seen in what the rows have, flattened to [N·K·C, D].
         """
         if (window, heads) not in self.windows:
             device = self.starts.device
             position_NW = self.starts[:, None] + torch.arange(1 - window, 1, device=device)
             mask_NW = torch.zeros(position_NW.shape, dtype=dtype, device=device).masked_fill_(position_NW < 0, -torch.inf)
-            row_N1 = torch.arange(self.lo, self.hi, device=device)[:, None]
+            row_N1 = torch.arange(self.hi - self.lo, device=device)[:, None]
             slot_NK1 = (row_N1 * heads + torch.arange(heads, device=device))[:, :, None]
             seen_NKW = slot_NK1 * self.capacity + position_NW.clamp(min=0)[:, None, :]
             self.windows[window, heads] = mask_NW.repeat_interleave(heads, 0)[:, None], seen_NKW.flatten()
@@ -154,29 +173,31 @@ class RowCache:
 
         Query heads are grouped under the key head they share, so K and V are never repeated.
         """
-        key_NKLD, value_NKLD = self._store(layer, key_NKTD, value_NKTD)
+        key_NKCD, value_NKCD = self._store(layer, key_NKTD, value_NKTD)
         n, h, t, d = query_NHTD.shape
-        k = key_NKLD.shape[1]
+        k, e = value_NKCD.shape[1], value_NKCD.shape[3]
         g = h // k
         if t == 1:
             query_BGD = query_NHTD.reshape(n * k, g, d)
             if window and 4 * window <= self.last - self.first:  # rows far apart: a slice would hold much that no row sees
                 mask, seen = self.window_of_each_row(window, k, query_NHTD.dtype)
-                key_BLD = self.keys[layer].view(-1, d).index_select(0, seen).view(n * k, window, d)
-                value_BLD = self.values[layer].view(-1, value_NKLD.shape[3]).index_select(0, seen).view(n * k, window, -1)
+                key_BLD = key_NKCD.view(-1, d).index_select(0, seen).view(n * k, window, d)
+                value_BLD = value_NKCD.view(-1, e).index_select(0, seen).view(n * k, window, e)
             else:
-                mask, begin = self.mask(window, k, query_NHTD.dtype)
-                key_BLD = key_NKLD.view(n * k, -1, d)[:, begin:]
-                value_BLD = value_NKLD.view(n * k, -1, value_NKLD.shape[3])[:, begin:]
+                mask, begin, end = self.mask(window, k, query_NHTD.dtype)
+                key_BLD = key_NKCD.view(n * k, -1, d)
+                value_BLD = value_NKCD.view(n * k, -1, e)
+                if end - begin < self.capacity:
+                    key_BLD, value_BLD = key_BLD[:, begin:end], value_BLD[:, begin:end]
             if mask is None:
                 scores_BGL = torch.bmm(query_BGD * scaling, key_BLD.transpose(1, 2))
             else:
                 scores_BGL = torch.baddbmm(mask, query_BGD, key_BLD.transpose(1, 2), alpha=scaling)
-            weights_BGL = torch.softmax(scores_BGL, -1, dtype=torch.float32).to(value_NKLD.dtype)
-            return torch.bmm(weights_BGL, value_BLD).view(n, 1, h, -1)
+            weights_BGL = torch.softmax(scores_BGL, -1, dtype=torch.float32).to(value_NKCD.dtype)
+            return torch.bmm(weights_BGL, value_BLD).view(n, 1, h, e)
 
-        mask, begin = self.mask(window, g, query_NHTD.dtype)
-        key_NKLD, value_NKLD = key_NKLD[:, :, begin:], value_NKLD[:, :, begin:]
+        mask, begin, end = self.mask(window, g, query_NHTD.dtype)
+        key_NKLD, value_NKLD = key_NKCD[:, :, begin:end], value_NKCD[:, :, begin:end]
         if mask is None:
             out_NHTD = F.scaled_dot_product_attention(query_NHTD, key_NKLD, value_NKLD, is_causal=True, scale=scaling, enable_gqa=g > 1)
         else:

@@ -393,8 +393,7 @@ class Sampler:
         size = min(self._max_rows, 1 << max(held + seatless - 1, 0).bit_length())
         longest = max(request.end for request in self._waiting)
         slots.reserve(size, 1 << (longest - 1).bit_length())
-        # Rows may be moved or copied before the next forward makes room. A CPU's memory is there: growing later would copy every row.
-        self._reserve_kv(longest if self._model.device.type == "cpu" else 1)
+        self._reserve_kv(1)  # rows may be moved or copied before the next forward makes room
         seated: list[_Request] = []
         for request in self._waiting:
             if request.session.slot == NOWHERE:
@@ -531,8 +530,11 @@ class Sampler:
             self._model.cache.move(sources, targets, length)
 
     def _reserve_kv(self, length: int) -> None:
-        if length > self._model.cache.capacity or len(self._slots.lengths) > self._model.cache.slots:
-            self._model.cache.reserve(len(self._slots.lengths), max(64, 1 << (length - 1).bit_length()))
+        """Room for `length` tokens in every slot: by a quarter at a time, as growing copies all, and no more, as a CPU reads all."""
+        cache = self._model.cache
+        if length > cache.capacity or len(self._slots.lengths) > cache.slots:
+            grown = (max(length, cache.capacity * 5 // 4) // 16 + 1) * 16
+            cache.reserve(len(self._slots.lengths), grown if length > cache.capacity else cache.capacity)
 
     def _reset(self) -> None:
         """Nothing is active and nothing is cached."""
