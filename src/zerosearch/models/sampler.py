@@ -22,12 +22,12 @@ from torch import Tensor
 
 from zerosearch.errors import GenerationFailed
 from zerosearch.models.drawing import draw, uniforms
-from zerosearch.models.kv import Ints, RowModel
+from zerosearch.models.kv import RowModel
+from zerosearch.models.slots import NOWHERE, Request, Session, Slots, common_prefix
 from zerosearch.models.stops import StopWatch, end_ids
 from zerosearch.types import Finish, Generation, Sampling
 
 SHARE_AT_LEAST = 8  # copying a row costs about as much as prefilling this many tokens
-NOWHERE = -1
 
 
 @dataclass(slots=True)
@@ -67,67 +67,6 @@ class Arbiter:
         return self._current is sampler
 
 
-@dataclass(eq=False, slots=True)
-class _Session:
-    """One conversation. `request` is set while a call waits or runs; `slot` is NOWHERE before the first and when evicted."""
-
-    name: str
-    slot: int = NOWHERE
-    request: _Request | None = None
-    evicted: Ints | None = None  # what was cached when it was evicted
-
-
-@dataclass(eq=False, slots=True)
-class _Request:
-    session: _Session
-    ids: Ints
-    begin: int  # where the continuation begins
-    end: int  # where it ends for want of room
-    sampling: Sampling
-    future: asyncio.Future[Generation]
-    arrived: int  # in ticks
-
-
-class _Slots:
-    """What the host knows of every slot, one entry or row each; entries change places together with the KV cache."""
-
-    def __init__(self) -> None:
-        self.owner = np.empty(0, object)
-        self.lengths = np.empty(0, np.int64)  # tokens whose keys and values are cached
-        self.used = np.empty(0, np.int64)  # tick of the last use
-        self.end = np.empty(0, np.int64)
-        self.watch = np.empty(0, np.int64)  # row of StopWatch.table
-        self.inverse_temperature = np.empty(0, np.float32)
-        self.greedy = np.empty(0, np.bool_)
-        self.top_p = np.empty(0, np.float32)
-        self.tokens = np.empty((0, 0), np.int64)
-        self.logprobs = np.empty((0, 0), np.float32)
-        self.values = np.empty((0, 0), np.float32)
-        self.uniforms = np.empty((0, 0), np.float32)
-
-    def reserve(self, slots: int, width: int) -> None:
-        old_slots, old_width = self.tokens.shape
-        if slots > old_slots or width > old_width:
-            slots, width = max(slots, old_slots), max(width, old_width)
-            for name, old in vars(self).items():
-                new = np.zeros((slots, width)[: old.ndim], old.dtype)
-                new[tuple(slice(size) for size in old.shape)] = old
-                setattr(self, name, new)
-            self.owner[old_slots:] = None
-
-    def swap(self, some: list[int], others: list[int]) -> None:
-        both, turned = some + others, others + some
-        for array in vars(self).values():
-            array[both] = array[turned]
-        for slot in both:
-            if self.owner[slot] is not None:
-                self.owner[slot].slot = slot
-
-    def overlap(self, ids: Ints, slot: int) -> int:
-        """How many leading tokens of `ids` the slot has cached; always less than all, as the last one's logits are needed."""
-        return common_prefix(ids[:-1], self.tokens[slot, : self.lengths[slot]])
-
-
 class Sampler:
     """The engine behind a local policy and a local simulator.
 
@@ -162,9 +101,9 @@ class Sampler:
         self._call_tokens = call_tokens or (128 if on_cpu else 4096)
         self._max_prefill = max_prefill or (1024 if on_cpu else 16384)
         self._watch = StopWatch(tokenizer, end_ids(model, tokenizer), self._model.vocabulary)
-        self._sessions: dict[str, _Session] = {}
-        self._waiting: list[_Request] = []
-        self._slots = _Slots()
+        self._sessions: dict[str, Session] = {}
+        self._waiting: list[Request] = []
+        self._slots = Slots()
         self._active = 0
         self._tick = 0
         self._task: asyncio.Task[None] | None = None
@@ -194,12 +133,12 @@ class Sampler:
             )
         if sampling.max_new_tokens < 1:
             return Generation((), (), Finish.LENGTH)
-        state = self._sessions.setdefault(session, _Session(session))
+        state = self._sessions.setdefault(session, Session(session))
         if state.request is not None:
             raise GenerationFailed(f"session '{session}' is already generating; one call at a time")
         end = len(ids) + min(room, sampling.max_new_tokens)
         future: asyncio.Future[Generation] = asyncio.get_running_loop().create_future()
-        state.request = request = _Request(state, ids, len(ids), end, sampling, future, self._tick)
+        state.request = request = Request(state, ids, len(ids), end, sampling, future, self._tick)
         self._waiting.append(request)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
@@ -225,7 +164,7 @@ class Sampler:
 
         With nothing in mid-sequence the sampler is as new: what it does next is what a sampler just made would do, bit by bit.
         """
-        resumed: list[_Request] = []
+        resumed: list[Request] = []
         for slot in range(self._active):
             request = self._slots.owner[slot].request
             request.ids = self._slots.tokens[slot, : self._slots.lengths[slot] + 1].copy()
@@ -235,7 +174,7 @@ class Sampler:
         if self._model.device.type != "cpu":  # a GPU's memory is wanted for training now
             self._model.cache.clear()
         if not self._sessions:
-            self._slots, self._tick = _Slots(), 0
+            self._slots, self._tick = Slots(), 0
             self._model.cache.clear()
         self._model.refresh()
 
@@ -329,7 +268,7 @@ class Sampler:
             request.future.set_result(Generation(tuple(ids), tuple(logprobs), finish, values=tuple(values)))
         return True
 
-    def _leave(self, leaving: list[_Session]) -> None:
+    def _leave(self, leaving: list[Session]) -> None:
         """Park rows, and close the gaps they leave among the active ones."""
         n = self._active = self._active - len(leaving)
         going = sorted(state.slot for state in leaving)
@@ -343,7 +282,7 @@ class Sampler:
                 self._slots.owner[state.slot] = None
 
     @torch.inference_mode()
-    def _withdraw(self, request: _Request) -> None:
+    def _withdraw(self, request: Request) -> None:
         """Take back a request that nobody waits for any more. Always between two steps: a step awaits nothing."""
         if request in self._waiting:
             self._waiting.remove(request)
@@ -355,8 +294,8 @@ class Sampler:
 
     def _admit(self) -> None:
         """Prefill what waits: one of each set of equal prompts, the rest by copying; then sample everybody's first token."""
-        leaders: dict[bytes, _Request] = {}
-        twins: list[tuple[_Request, _Request]] = []
+        leaders: dict[bytes, Request] = {}
+        twins: list[tuple[Request, Request]] = []
         for request in self._seat():
             leader = leaders.setdefault(request.ids.tobytes(), request)
             if leader is not request:
@@ -385,7 +324,7 @@ class Sampler:
         lo, self._active = self._active, top
         self._sample(logits_NV, states_NE, lo, top)
 
-    def _seat(self) -> list[_Request]:
+    def _seat(self) -> list[Request]:
         """Give as many waiting requests as possible a slot, first come first served, and take them off the queue."""
         slots, n = self._slots, self._active
         seatless = sum(request.session.slot == NOWHERE for request in self._waiting)
@@ -394,7 +333,7 @@ class Sampler:
         longest = max(request.end for request in self._waiting)
         slots.reserve(size, 1 << (longest - 1).bit_length())
         self._reserve_kv(1)  # rows may be moved or copied before the next forward makes room
-        seated: list[_Request] = []
+        seated: list[Request] = []
         for request in self._waiting:
             if request.session.slot == NOWHERE:
                 slot = self._free_slot(n)
@@ -421,9 +360,9 @@ class Sampler:
                 return slot
         return None
 
-    def _later(self, pending: list[_Request]) -> list[_Request]:
+    def _later(self, pending: list[Request]) -> list[Request]:
         """Requests that had better wait for another in `pending` with the same beginning (a shared template), then copy it."""
-        later: list[_Request] = []
+        later: list[Request] = []
         gain = 0
         ordered = sorted(pending, key=lambda request: request.ids.astype(">u4").tobytes())
         head = ordered[0]
@@ -436,7 +375,7 @@ class Sampler:
                 head = request
         return later if gain >= self._call_tokens else []
 
-    def _copy_prefixes(self, requests: list[_Request]) -> None:
+    def _copy_prefixes(self, requests: list[Request]) -> None:
         """Start every row from the longest beginning any slot has cached."""
         slots = self._slots
         starts: list[int] = []
@@ -462,7 +401,7 @@ class Sampler:
             ever = 0 if evicted is None else common_prefix(evicted, request.ids[:-1])
             self.stats.new += len(request.ids) - max(start, ever)
 
-    def _write(self, request: _Request, start: int) -> None:
+    def _write(self, request: Request, start: int) -> None:
         """Enter a request, whose first `start` tokens are cached, into the tables."""
         slots, slot, sampling = self._slots, request.session.slot, request.sampling
         slots.tokens[slot, : len(request.ids)] = request.ids
@@ -474,10 +413,10 @@ class Sampler:
         slots.top_p[slot] = sampling.top_p
         slots.uniforms[slot, request.begin : request.end] = uniforms(sampling.seed, request.end - request.begin)
 
-    def _buckets(self, requests: list[_Request]) -> Iterator[list[_Request]]:
+    def _buckets(self, requests: list[Request]) -> Iterator[list[Request]]:
         """Requests of similar length together, so that padding never costs more than another forward would."""
         lengths = {id(r): len(r.ids) - int(self._slots.lengths[r.session.slot]) for r in requests}
-        bucket: list[_Request] = []
+        bucket: list[Request] = []
         padding = 0
         for request in sorted(requests, key=lambda r: -lengths[id(r)]):
             longest = lengths[id(bucket[0] if bucket else request)]
@@ -489,7 +428,7 @@ class Sampler:
         if bucket:
             yield bucket
 
-    def _prefill(self, bucket: list[_Request], top: int) -> tuple[Tensor, Tensor]:
+    def _prefill(self, bucket: list[Request], top: int) -> tuple[Tensor, Tensor]:
         """Run a bucket's uncached tokens as rows top, top + 1, … and return logits [N, V] and states [N, E] after each prompt."""
         slots, n = self._slots, len(bucket)
         self._gather(bucket, top)
@@ -511,7 +450,7 @@ class Sampler:
 
     # ── moving rows ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _gather(self, requests: list[_Request], top: int) -> range:
+    def _gather(self, requests: list[Request], top: int) -> range:
         """Move the requests' rows to the slots from `top` on; returns these."""
         target = range(top, top + len(requests))
         mine = {request.session.slot for request in requests}
@@ -545,14 +484,7 @@ class Sampler:
                 self._slots.owner[slot] = None
 
 
-def common_prefix(a: Ints, b: Ints) -> int:
-    """Length of the longest common beginning."""
-    length = min(len(a), len(b))
-    differ = np.flatnonzero(a[:length] != b[:length])
-    return int(differ[0]) if len(differ) else length
-
-
-def _fail(request: _Request, message: str, cause: BaseException | None = None) -> None:
+def _fail(request: Request, message: str, cause: BaseException | None = None) -> None:
     if not request.future.done():
         error = GenerationFailed(message)
         error.__cause__ = cause
