@@ -164,14 +164,19 @@ def card(
     json_file: JsonOption = None,
 ) -> None:
     """A simulator's card: how often useful replies help, noisy ones do not, and a bad query stays a bad query."""
+    from zerosearch.config import make_engine
     from zerosearch.simulator.card_run import LABELS, CardWanted, card_page, make_card
+    from zerosearch.simulator.probes import probes_of
+    from zerosearch.simulator.searches import SearchesDirectory
     from zerosearch.simulator.tune import imitated_by
 
     remote = simulator.startswith(("http://", "https://"))
     engine = {"kind": "simulated", "k": k, "max_new_tokens": max_new_tokens, **imitated_by(tuning or f"{simulator}/tuning.json")}
     engine |= {"url": simulator, "model": endpoint_model} if remote else {"model": simulator}
     engine |= {"guarded": guarded} | ({"template": template} if template else {})
-    result = make_card(engine, CardWanted(searches, tuning, limit, guard_redraws, usd_per_hour, judge, judge_model, seed))
+    config = make_engine({**engine, "guard_redraws": 0})
+    probes = probes_of(SearchesDirectory(searches).read_searches(), limit, seed)
+    result = make_card(config, probes, searches, CardWanted(tuning, guard_redraws, usd_per_hour, judge, judge_model, seed))
     if html is not None:
         write_text(html, card_page(result))
     if json_file is None:

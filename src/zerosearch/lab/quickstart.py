@@ -44,7 +44,7 @@ from zerosearch.progress import Progress
 from zerosearch.rl.run import run_training
 from zerosearch.rundir import RunDirectory
 from zerosearch.search.corpus import BM25Engine
-from zerosearch.simulator.card_run import CardWanted, card_of, means_of
+from zerosearch.simulator.card_run import CardWanted, make_card, means_of
 from zerosearch.simulator.pairs import balanced
 from zerosearch.simulator.probes import Asked, Probes
 from zerosearch.simulator.tune import Show, TuneSettings, tune
@@ -254,7 +254,8 @@ class Lab:
         file = self.out / f"{name}.json"
         if not file.exists():
             config = engine_config or self.recipe("simulated", self.out).engine
-            card = card_of(config, self.probes(random.Random(f"card/{self.seed}")), CardWanted(self.out / "world", seed=self.seed))
+            probes = self.probes(random.Random(f"card/{self.seed}"))
+            card = make_card(config, probes, self.out / "world", CardWanted(seed=self.seed))
             with writing(file):
                 write_atomically(file, json.dumps(card, indent=2))
         return json.loads(file.read_text())

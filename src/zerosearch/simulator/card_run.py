@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from zerosearch.assemble import Device, load_chat
-from zerosearch.config import EngineConfig, make_engine
+from zerosearch.config import EngineConfig
 from zerosearch.errors import BadFile
 from zerosearch.models.chat import OpenAIChat
 from zerosearch.models.local import LocalModel
@@ -24,8 +24,8 @@ from zerosearch.search.registry import Surroundings, build_engine
 from zerosearch.search.simulated import SimulatedEngine
 from zerosearch.simulator.judge import Judge, Verdict, judge_all
 from zerosearch.simulator.measure import Reply, TimedChat, length_ratio, measure, share
-from zerosearch.simulator.probes import Probes, probes_of
-from zerosearch.simulator.searches import Found, SearchesDirectory
+from zerosearch.simulator.probes import Probes
+from zerosearch.simulator.searches import Found
 from zerosearch.types import Document, Quality, Question, Sampling
 
 EXAMPLES = 12  # that a card keeps
@@ -33,14 +33,9 @@ EXAMPLES = 12  # that a card keeps
 
 @dataclass(frozen=True, slots=True)
 class CardWanted:
-    """`searches` is where the real searches come from; `tuning` the tuning.json of an endpoint's model, a folder has its own.
+    """`tuning`: the tuning.json of an endpoint's model; a folder has its own. `guard_redraws`: say also what such a guard would do."""
 
-    With `guard_redraws` the card also says what a guard would do.
-    """
-
-    searches: Path
     tuning: str = ""
-    limit: int = 200
     guard_redraws: int = 0
     usd_per_hour: float = 0.0
     judge: str = ""
@@ -48,23 +43,27 @@ class CardWanted:
     seed: int = 0
 
 
-def make_card(engine: dict[str, Any], wanted: CardWanted) -> dict[str, Any]:
-    """The card of a simulator, an [engine] section, from collected searches.
+def make_card(config: EngineConfig, probes: Probes, searches: Path, wanted: CardWanted) -> dict[str, Any]:
+    """The card of a simulator, with the guard that is set in `config`; `searches` is where the probes are from.
 
-    Raises BadInput for searches or a simulator that cannot be used, SearchFailed when the simulator is out of reach.
+    Raises BadInput for a simulator that cannot be used, SearchFailed when it is out of reach.
     """
-    config = make_engine({**engine, "guard_redraws": 0})
-    return card_of(config, probes_of(SearchesDirectory(wanted.searches).read_searches(), wanted.limit, wanted.seed), wanted)
-
-
-def card_of(config: EngineConfig, probes: Probes, wanted: CardWanted) -> dict[str, Any]:
-    """The same from probes at hand, and with the guard that is set in `config`."""
     seen = _questions_tuned_on(wanted.tuning or (str(Path(config.model) / "tuning.json") if config.model and not config.url else ""))
     chat = load_chat(config, Device())
-    return asyncio.run(_card(wanted, config, probes, seen, chat))
+    about = {
+        "simulator": config.url or config.model,
+        "template": config.template,
+        "k": config.k,
+        "guard_redraws": config.guard_redraws,
+        "guarded": config.guarded,
+        "searches": str(searches),
+        "seed": wanted.seed,
+        "questions_tuned_on": len(seen),
+    }
+    return about | asyncio.run(_measured(wanted, config, probes, seen, chat))
 
 
-async def _card(wanted: CardWanted, config: EngineConfig, probes: Probes, seen: list[str], chat: Chat) -> dict[str, Any]:
+async def _measured(wanted: CardWanted, config: EngineConfig, probes: Probes, seen: list[str], chat: Chat) -> dict[str, Any]:
     pieces = Pieces()
     count = (lambda text: len(chat.encode(text))) if isinstance(chat, LocalModel) else (lambda text: len(pieces.encode(text)))
     timed = TimedChat(chat, count)
@@ -90,15 +89,7 @@ async def _card(wanted: CardWanted, config: EngineConfig, probes: Probes, seen: 
             measured["judge"] = await _judged(wanted, replies[: len(probes.right) * 2])
     finally:
         await close(chat)
-    about = {
-        "simulator": config.url or config.model,
-        "template": config.template,
-        "k": config.k,
-        "guard_redraws": config.guard_redraws,
-        "guarded": config.guarded,
-        "searches": str(wanted.searches),
-    }
-    return {**about, "seed": wanted.seed, "questions_tuned_on": len(seen), **measured}
+    return measured
 
 
 def means_of(card: dict[str, Any]) -> dict[str, float]:
