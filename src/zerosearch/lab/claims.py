@@ -41,7 +41,7 @@ INSTRUCTED = Sloppiness(searches=0.95, queries_well=0.95, second_hop=0.95, resta
 ARMS: dict[str, Arm] = {
     "grpo": Arm("the common recipe: GRPO, tuned simulator, noise 0 → .5, F1, documents masked"),
     "unmasked": Arm("documents carry gradient too", {"rl": {"mask_observations": False}}),
-    "reinforce-long": Arm("REINFORCE, the quickstart's budget", {"rl": {"algorithm": "reinforce"}}, long=True, seeds=3),
+    "reinforce-long": Arm("REINFORCE, the quickstart's budget", {"rl": {"algorithm": "reinforce"}}, long=True, seeds=5),
     "ppo-long": Arm("PPO, the quickstart's budget", {"rl": {"algorithm": "ppo"}}, long=True, seeds=3),
     "grpo-long": Arm("GRPO, the quickstart's budget", long=True, seeds=3),
     "real": Arm("the real engine in training (Search-R1's setting), no noise", {"engine": {"kind": "bm25"}, "curriculum": {"end": 0.0}}),
