@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-BLOCK = 64  # tokens; of a vocabulary a CPU can add up a block at a time, but running sums only one by one
+BLOCK = 64  # tokens; a CPU adds up a block many at a time, but takes running sums one by one
 
 
 def uniforms(seed: int, count: int) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -52,7 +52,7 @@ def _invert_cdf(p_NV: Tensor, uniform_N1: Tensor) -> Tensor:
     ends_NB = sums_NB.cumsum(-1)
     # u is at most 1 - 2^-24, so u · total rounds to less than the total: a block of probability 0 is never met
     goal_N1 = uniform_N1 * ends_NB[:, -1:]
-    block_N1 = torch.searchsorted(ends_NB, goal_N1, right=True).clamp_(max=ends_NB.shape[1] - 1)  # the most: for a row of NaN
+    block_N1 = torch.searchsorted(ends_NB, goal_N1, right=True).clamp_(max=ends_NB.shape[1] - 1)  # a row of NaN finds none
     ends_NW = p_NBW[torch.arange(n, device=p_NV.device), block_N1[:, 0]].cumsum(-1)
     goal_N1 = goal_N1 - (ends_NB.gather(1, block_N1) - sums_NB.gather(1, block_N1))
     # two sums of one block may differ by rounding: what is sought must lie within the second, or a token of probability 0 could be met

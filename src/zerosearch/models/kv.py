@@ -1,7 +1,7 @@
 """Keys and values of many sequences at once, and a Hugging Face causal LM that reads them in place.
 
 Tensor suffixes: S slots, N rows of one forward (a contiguous range of slots), K key/value heads, H query heads,
-G = H / K, T new tokens a row, L visible tokens, C capacity, D head size, V vocabulary, E size of a state.
+G = H / K, T new tokens a row, L tokens read, C capacity, D head size, V vocabulary, E size of a state.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class RowCache:
         self.slots = 0
         self.capacity = 0
         self.lo = self.hi = 0
-        self.views: dict[int, tuple[Tensor, Tensor]] = {}  # by layer: what rows lo … hi - 1 have stored, made once and kept
+        self.views: dict[int, tuple[Tensor, Tensor]] = {}  # by layer: rows lo … hi - 1; making views takes as long as some products
 
     def reserve(self, slots: int, capacity: int) -> None:
         """Make room; what is stored is kept."""
@@ -187,7 +187,7 @@ class RowCache:
                 mask, begin, end = self.mask(window, k, query_NHTD.dtype)
                 key_BLD = key_NKCD.view(n * k, -1, d)
                 value_BLD = value_NKCD.view(n * k, -1, e)
-                if end - begin < self.capacity:
+                if end - begin < self.capacity:  # a slice of everything is a call for nothing
                     key_BLD, value_BLD = key_BLD[:, begin:end], value_BLD[:, begin:end]
             if mask is None:
                 scores_BGL = torch.bmm(query_BGD * scaling, key_BLD.transpose(1, 2))
