@@ -27,8 +27,8 @@ from typing import Any
 import numpy as np
 
 from zerosearch.cli.options import write_json
+from zerosearch.core.types import Question, SearchRequest
 from zerosearch.search.corpus import BM25Engine
-from zerosearch.types import Question, SearchRequest
 
 K = 5
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from rich.console import Console
 
 from zerosearch.cli.options import write_json
+from zerosearch.core.types import Document, Finish, Generation, Question, Sampling, SearchRequest, SearchResult
 from zerosearch.evaluation.agents import AGENTS
 from zerosearch.evaluation.benchmarks import Benchmark
 from zerosearch.evaluation.cost import load_prices
@@ -29,7 +30,6 @@ from zerosearch.evaluation.run import evaluate_benchmark
 from zerosearch.models.remote import Pieces
 from zerosearch.prompts import SEARCH
 from zerosearch.rollout import RolloutSettings
-from zerosearch.types import Document, Finish, Generation, Question, Sampling, SearchRequest, SearchResult
 
 
 class Stopwatch:

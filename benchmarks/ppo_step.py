@@ -29,11 +29,11 @@ from updates import random_model, rollouts
 
 from zerosearch.cli.options import write_json
 from zerosearch.config import RLConfig
+from zerosearch.core.types import Author, Group, Sampling, Span, Trajectory
 from zerosearch.lab.language import make_tokenizer
 from zerosearch.models.causal import value_head
 from zerosearch.models.sampler import Sampler
 from zerosearch.rl.update import Learner
-from zerosearch.types import Author, Group, Sampling, Span, Trajectory
 
 
 def main() -> None:

@@ -19,12 +19,12 @@ from typing import Any
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from zerosearch.models.tokens import Tokens
+from zerosearch.core.renderers import Tokens
+from zerosearch.core.types import Document, Finish, Generation, Group, Question, Sampling, SearchResult
 from zerosearch.prompts import policy_prompt
 from zerosearch.rl.train import with_rewards
 from zerosearch.rollout import RolloutSettings, rollout
 from zerosearch.testing import ScriptedEngine
-from zerosearch.types import Document, Finish, Generation, Group, Question, Sampling, SearchResult
 
 THOUGHT = " ".join(["the director of the film was born in a city that the next search should name"] * 8)
 TURNS = (f"<think>{THOUGHT}</think><search>who directed it</search>",) * 2 + (f"<think>{THOUGHT}</think><answer>Rome</answer>",)

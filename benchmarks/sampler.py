@@ -24,8 +24,8 @@ from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from zerosearch.cli.options import write_json
+from zerosearch.core.types import Sampling
 from zerosearch.models.sampler import Sampler
-from zerosearch.types import Sampling
 
 REQUESTS, PROMPT, NEW, OBSERVATION, VOCABULARY = 64, 64, 100, 60, 2048
 

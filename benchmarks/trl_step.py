@@ -138,8 +138,8 @@ class Gate:
 
 
 def make_policy(folder: Path, work: Work) -> Any:
+    from zerosearch.core.types import Generation, Sampling
     from zerosearch.models.local import LocalModel, load_model
-    from zerosearch.types import Generation, Sampling
 
     class ForcedShapes(LocalModel):
         """Searches in the first of two turns, whatever the model would do, and never stops early."""
@@ -175,8 +175,8 @@ def make_policy(folder: Path, work: Work) -> Any:
 
 def observation_of(policy: Any, work: Work) -> Any:
     """A document whose `<information>` block has exactly `work.observation` tokens."""
+    from zerosearch.core.types import Document
     from zerosearch.tags import render_information
-    from zerosearch.types import Document
 
     for length in range(work.observation):
         document = Document(" ".join(f"w{i}" for i in range(length)))
@@ -191,11 +191,11 @@ def ours(folder: Path, work: Work, steps: int, gate: Any) -> dict[str, Any]:
     import transformers
 
     from zerosearch.config import RLConfig
+    from zerosearch.core.types import Group, Question, SearchResult
     from zerosearch.prompts import PolicyPrompt
     from zerosearch.rl.update import Learner
     from zerosearch.rollout import RolloutSettings, rollout_group
     from zerosearch.testing import ScriptedEngine
-    from zerosearch.types import Group, Question, SearchResult
 
     policy = make_policy(folder, work)
     searches = bool(work.observation)

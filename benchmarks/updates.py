@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from zerosearch.types import Author, Group, Question, Span, StopReason, Trajectory
+from zerosearch.core.types import Author, Group, Question, Span, StopReason, Trajectory
 
 QUESTION = Question("q", "?", ("a",))
 

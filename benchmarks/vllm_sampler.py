@@ -64,9 +64,9 @@ def ours(folder: Path, repeats: int, gate: Any, requests: int = REQUESTS) -> dic
     import torch
     import transformers
 
+    from zerosearch.core.types import Sampling
     from zerosearch.models.local import load_model
     from zerosearch.models.sampler import Sampler
-    from zerosearch.types import Sampling
 
     model, tokenizer = load_model(str(folder), "cpu")
     tokenizer.eos_token = model.config.eos_token_id = model.generation_config.eos_token_id = None  # nothing ends early

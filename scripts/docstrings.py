@@ -21,9 +21,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from zerosearch.core.types import Question, SearchRequest
 from zerosearch.search.corpus import BM25Engine
 from zerosearch.tags import render_information
-from zerosearch.types import Question, SearchRequest
 
 # modules that importing does nothing but define: no window is opened, no network is touched
 MODULES = (

@@ -10,9 +10,9 @@ from typing import Any
 
 from aiohttp import web
 
+from zerosearch.core.interfaces import Chat
+from zerosearch.core.types import Sampling
 from zerosearch.models.local import LocalModel
-from zerosearch.ports import Chat
-from zerosearch.types import Sampling
 
 Body = dict[str, Any]
 Reply = str | web.Response

@@ -11,11 +11,11 @@ from typing import Any
 import httpx
 import uvicorn
 
+from zerosearch.core.interfaces import SearchEngine
+from zerosearch.core.types import Document
 from zerosearch.listener import bind
-from zerosearch.ports import SearchEngine
 from zerosearch.server.app import make_app
 from zerosearch.server.service import Service
-from zerosearch.types import Document
 
 # one for all tests: to make one takes longer than most of them; no connection is kept, so none is left open
 HTTP = httpx.Client(limits=httpx.Limits(max_keepalive_connections=0), timeout=30)

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zerosearch.config import Recipe, load_recipe, make_recipe, to_toml
-from zerosearch.curriculum import SCHEDULES
-from zerosearch.errors import BadConfig, BadFile, BadInput
+from zerosearch.core.curriculum import SCHEDULES
+from zerosearch.core.errors import BadConfig, BadFile, BadInput
 from zerosearch.rl.algorithms import ALGORITHMS
 
 MINIMAL = """\

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from full_disk import files_no_larger_than
-from zerosearch.errors import RunFailed
+from zerosearch.core.errors import RunFailed
 from zerosearch.files import append_whole, new_directory, replace_directory, write_atomically, writing
 
 

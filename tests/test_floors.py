@@ -68,7 +68,7 @@ def faults(module: str, source: str, package: str) -> Iterator[str]:
         if name.split(".")[0] != "zerosearch":
             continue
         target = name.removeprefix("zerosearch.")
-        while target != "zerosearch" and target not in MODULES:  # `zerosearch.types.Question` is in `types`
+        while target != "zerosearch" and target not in MODULES:  # `zerosearch.core.types.Question` is in `types`
             target = target.rpartition(".")[0] or "zerosearch"
         other = floor(target)
         if other is not None and other > own:
@@ -86,7 +86,7 @@ def test_imports_point_down(module: str) -> None:
 @pytest.mark.parametrize(
     ("module", "source", "fault"),
     [
-        ("tags", "from zerosearch.types import Document", ""),
+        ("tags", "from zerosearch.core.types import Document", ""),
         ("tags", "from zerosearch import __version__", ""),
         ("rl.losses", "import torch", ""),
         ("types", "from zerosearch.tags import parse_turn", "up from words to rules"),

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from zerosearch.errors import BadConfig
+from zerosearch.core.errors import BadConfig
 from zerosearch.listener import bind
 
 

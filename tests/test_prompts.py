@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from zerosearch.errors import BadConfig, BadFile
+from zerosearch.core.errors import BadConfig, BadFile
 from zerosearch.prompts import MICRO, POLICY_PROMPTS, SEARCH, SIMULATOR_PROMPTS, fill, policy_prompt, simulator_prompt
 
 

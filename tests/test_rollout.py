@@ -8,11 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zerosearch.errors import BadConfig, GenerationFailed, SearchFailed
-from zerosearch.prompts import PolicyPrompt
-from zerosearch.rollout import RolloutSettings, fit_documents, rollout, rollout_group
-from zerosearch.testing import ScriptedEngine, ScriptedPolicy
-from zerosearch.types import (
+from zerosearch.core.errors import BadConfig, GenerationFailed, SearchFailed
+from zerosearch.core.types import (
     Author,
     Document,
     Finish,
@@ -26,6 +23,9 @@ from zerosearch.types import (
     StopReason,
     Trajectory,
 )
+from zerosearch.prompts import PolicyPrompt
+from zerosearch.rollout import RolloutSettings, fit_documents, rollout, rollout_group
+from zerosearch.testing import ScriptedEngine, ScriptedPolicy
 
 QUESTION = Question("q1", "Where is Lima?", ("Peru",))
 SETTINGS = RolloutSettings(PolicyPrompt(task="Q: {question}\n", malformed="[say it again]"), seed=3)

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from zerosearch.config import make_recipe
-from zerosearch.errors import BadConfig, BadFile, RunFailed
-from zerosearch.rundir import RunDirectory, trajectory_row
-from zerosearch.types import (
+from zerosearch.core.errors import BadConfig, BadFile, RunFailed
+from zerosearch.core.types import (
     Author,
     Document,
     Group,
@@ -25,6 +24,7 @@ from zerosearch.types import (
     StopReason,
     Trajectory,
 )
+from zerosearch.rundir import RunDirectory, trajectory_row
 
 QUESTION = Question("q1", "Where is Lima?", ("Peru",), {"type": "country"})
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zerosearch.core.types import Document
 from zerosearch.tags import TAGS, Answer, Malformed, Search, defuse, parse_turn, render_document, render_information
-from zerosearch.types import Document
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from micro import micro_recipe
 from zerosearch.config import TRACKER_NAMES, Recipe, load_recipe
-from zerosearch.errors import BadConfig
+from zerosearch.core.errors import BadConfig
 from zerosearch.rundir import RunDirectory
 from zerosearch.tracking import TRACKERS, flat, tracked
 

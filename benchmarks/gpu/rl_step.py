@@ -104,9 +104,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 def sample(model: Any, trajectories: list[Any]) -> None:
     """Two turns a rollout with a document in between, by our sampler. An end token, 1 in 151,936, may end a turn a little early."""
+    from zerosearch.core.types import Sampling
     from zerosearch.lab.language import make_tokenizer
     from zerosearch.models.sampler import Sampler
-    from zerosearch.types import Sampling
 
     sampler = Sampler(model, make_tokenizer())
 

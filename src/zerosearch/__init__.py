@@ -1,12 +1,12 @@
 """Teach a language model to search by reinforcement learning against a simulated search engine.
 
-The nouns and the errors are here; everything that does something lives in its own module (`zerosearch.rollout`, `zerosearch.scoring`, …),
+The nouns and the errors are here; everything that does something lives in its own module (`zerosearch.rollout`, `zerosearch.core.scoring`, …),
 so that `import zerosearch` stays free of torch. Each is fetched when it is named: the command minds Ctrl-C before it imports anything.
 """
 
 TYPE_CHECKING = False  # as `typing` has it, without its import
 if TYPE_CHECKING:
-    from zerosearch.errors import (
+    from zerosearch.core.errors import (
         BadConfig,
         BadFile,
         BadInput,
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
         SearchFailed,
         ZeroSearchError,
     )
-    from zerosearch.types import (
+    from zerosearch.core.types import (
         Author,
         Document,
         Finish,

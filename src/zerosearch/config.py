@@ -12,11 +12,11 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, PlainValidator, ValidationError, model_validator
 
-from zerosearch.curriculum import SCHEDULES, NoiseCurriculum
+from zerosearch.core.curriculum import SCHEDULES, NoiseCurriculum
+from zerosearch.core.errors import BadConfig, BadFile, one_of
+from zerosearch.core.rewards import reward_weights
 from zerosearch.engine_config import EngineConfig, Name, Natural, Positive, Rate, Section
-from zerosearch.errors import BadConfig, BadFile, one_of
 from zerosearch.prompts import policy_prompt, simulator_prompt
-from zerosearch.rewards import reward_weights
 from zerosearch.rl.algorithms import ALGORITHMS
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from zerosearch.errors import BadFile, RunFailed, ZeroSearchError
+from zerosearch.core.errors import BadFile, RunFailed, ZeroSearchError
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from urllib.parse import quote, quote_plus, urljoin, urlsplit
 
 import aiohttp
 
-from zerosearch.errors import BadConfig, ZeroSearchError
+from zerosearch.core.errors import BadConfig, ZeroSearchError
 
 T = TypeVar("T")
 

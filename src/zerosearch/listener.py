@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 
-from zerosearch.errors import BadConfig
+from zerosearch.core.errors import BadConfig
 
 _PORTS_TRIED = 20  # after the one that is wanted
 _HIGHEST = 65535

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from zerosearch.errors import BadConfig, BadFile, one_of
-from zerosearch.types import Quality, Question
+from zerosearch.core.errors import BadConfig, BadFile, one_of
+from zerosearch.core.types import Quality, Question
 
 
 def fill(template: str, values: Mapping[str, object]) -> str:

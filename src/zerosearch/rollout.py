@@ -10,11 +10,9 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import count
 
-from zerosearch.errors import BadConfig, GenerationFailed, SearchFailed
-from zerosearch.ports import Policy, SearchEngine
-from zerosearch.prompts import PolicyPrompt, fill
-from zerosearch.tags import STOP_TAGS, Answer, Search, parse_turn, render_information
-from zerosearch.types import (
+from zerosearch.core.errors import BadConfig, GenerationFailed, SearchFailed
+from zerosearch.core.interfaces import Policy, SearchEngine
+from zerosearch.core.types import (
     Author,
     Document,
     Group,
@@ -26,6 +24,8 @@ from zerosearch.types import (
     StopReason,
     Trajectory,
 )
+from zerosearch.prompts import PolicyPrompt, fill
+from zerosearch.tags import STOP_TAGS, Answer, Search, parse_turn, render_information
 
 _CALLS = count()
 

@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from zerosearch.config import Recipe, load_recipe, to_toml
-from zerosearch.errors import BadConfig, BadFile, RunFailed
+from zerosearch.core.errors import BadConfig, BadFile, RunFailed
+from zerosearch.core.types import Author, Group, Trajectory
 from zerosearch.files import append_whole, require_writable, write_atomically, writing
-from zerosearch.types import Author, Group, Trajectory
 
 
 class RunDirectory:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from zerosearch.types import Document
+from zerosearch.core.types import Document
 
 TAGS = ("<think>", "</think>", "<search>", "</search>", "<information>", "</information>", "<answer>", "</answer>")
 STOP_TAGS = ("</search>", "</answer>")

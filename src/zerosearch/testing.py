@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from zerosearch.errors import GenerationFailed
-from zerosearch.types import Document, Finish, Generation, Sampling, SearchRequest, SearchResult
+from zerosearch.core.errors import GenerationFailed
+from zerosearch.core.types import Document, Finish, Generation, Sampling, SearchRequest, SearchResult
 
 
 class ScriptedPolicy:

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from rich.console import Console
 
 from zerosearch.config import Recipe
-from zerosearch.errors import BadConfig
+from zerosearch.core.errors import BadConfig
 from zerosearch.rundir import RunDirectory
 
 Row = Mapping[str, Any]

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from zerosearch.errors import GenerationFailed, SearchFailed
+from zerosearch.core.errors import GenerationFailed, SearchFailed
+from zerosearch.core.types import Author, Document, Question, SearchRequest, SearchResult, StopReason, Trajectory
 from zerosearch.evaluation.agents import AGENTS, Agent
 from zerosearch.prompts import POLICY_PROMPTS
 from zerosearch.rollout import RolloutSettings
 from zerosearch.testing import ScriptedEngine, ScriptedPolicy
-from zerosearch.types import Author, Document, Question, SearchRequest, SearchResult, StopReason, Trajectory
 
 QUESTION = Question("q1", "Who directed the film Silent Harbor?", ("Ann Lee",))
 LONG = "Silent Harbor is a film of 1962 about a lighthouse keeper and his two sons, directed by Ann Lee."

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from zerosearch.errors import BadFile
+from zerosearch.core.errors import BadFile
 from zerosearch.evaluation.bill import as_markdown, bill
 from zerosearch.evaluation.cost import Work, cost_of, load_prices, training_work
 from zerosearch.search.registry import ENGINES

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from zerosearch.errors import BadConfig, GenerationFailed, RunFailed, SearchFailed
+from zerosearch.core.errors import BadConfig, GenerationFailed, RunFailed, SearchFailed
+from zerosearch.core.types import Document, Question, SearchRequest, SearchResult, StopReason, Usage
 from zerosearch.evaluation.evaluate import Evaluation, evaluate
 from zerosearch.prompts import MICRO
 from zerosearch.rollout import RolloutSettings
 from zerosearch.testing import ScriptedEngine, ScriptedPolicy
-from zerosearch.types import Document, Question, SearchRequest, SearchResult, StopReason, Usage
 
 SETTINGS = RolloutSettings(MICRO, max_turns=2, temperature=0.0)
 QUESTIONS = [Question(f"q{i}", f"Question {i}?", ("Rome",), {"type": "odd" if i % 2 else "even"}) for i in range(6)]

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from zerosearch.core.types import Document, Question, SearchRequest, SearchResult
 from zerosearch.evaluation.gap import as_markdown, gap
 from zerosearch.evaluation.parts import AtNoiseRate
-from zerosearch.types import Document, Question, SearchRequest, SearchResult
 
 
 def row(i: int, em: float, query: str, *documents: str) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from zerosearch.errors import BadFile, BadInput
+from zerosearch.core.errors import BadFile, BadInput
+from zerosearch.core.types import Question
 from zerosearch.evaluation.questions import load_questions
-from zerosearch.types import Question
 
 ROME: dict[str, Any] = {"id": "q1", "question": "Capital of Italy?", "golden_answers": ["Rome", "Roma"], "source": "pencil"}
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from zerosearch.errors import BadConfig, SearchFailed
+from zerosearch.core.errors import BadConfig, SearchFailed
+from zerosearch.core.types import Document, Question, SearchRequest, SearchResult
 from zerosearch.evaluation.questions import load_questions
 from zerosearch.evaluation.recall import Recall, first_hit, recall
 from zerosearch.search.corpus import BM25Engine
 from zerosearch.testing import ScriptedEngine
-from zerosearch.types import Document, Question, SearchRequest, SearchResult
 
 PAGES = {
     "first": ["Rome it is.", "noise", "noise"],

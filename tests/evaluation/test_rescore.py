@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from zerosearch.errors import BadFile
+from zerosearch.core.errors import BadFile
+from zerosearch.core.scoring import score
 from zerosearch.evaluation.rescore import count_searches, last_answer, policy_text, rescore
-from zerosearch.scoring import score
 
 DOCS = "\n\n<information>Doc 1(Title: Rome) Rome.</information>\n\n"
 

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from zerosearch.evaluation.statistics import Estimate
+from zerosearch.core.statistics import Estimate
 from zerosearch.lab.claims import CLAIMS, Beats, Follows, Moves, RarelyCollapses, Reaches
 from zerosearch.lab.findings import DOES_NOT, NOT_RUN, OPEN, REPLICATES, change_of, correlation, decide, finding
 from zerosearch.lab.study_page import commits, pages, whole

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from zerosearch.core.types import Document
 from zerosearch.lab.language import (
     CLAUSES,
     KEYWORDS,
@@ -22,7 +23,6 @@ from zerosearch.lab.language import (
 )
 from zerosearch.prompts import MICRO, SIMULATE_MICRO, fill
 from zerosearch.tags import TAGS, Answer, Search, parse_turn, render_information
-from zerosearch.types import Document
 
 ALL = [Entity(type, a, b) for type, (first, second, _) in PIECES.items() for a, b in itertools.product(first, second)]
 

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from zerosearch.cli import run
-from zerosearch.errors import BadConfig, BadFile
+from zerosearch.core.errors import BadConfig, BadFile
 from zerosearch.lab.quickstart import Scale, quickstart
 
 TINY = Scale(
@@ -88,7 +88,7 @@ STOPPED = """
 import os, re, signal, sys
 from pathlib import Path
 from rich.console import Console
-from zerosearch.errors import RunFailed
+from zerosearch.core.errors import RunFailed
 from zerosearch.lab.quickstart import Scale, quickstart
 
 class Deadly(Console):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from zerosearch.core.types import Document, Quality
 from zerosearch.lab.language import KEYWORDS, Names
 from zerosearch.lab.searches import ScriptedPair, collect_pairs, off_target_query, on_target_query, write_searches
 from zerosearch.lab.world import Hop, World, write_corpus
@@ -15,7 +16,6 @@ from zerosearch.search.corpus import BM25Engine
 from zerosearch.simulator.label import read_labelled
 from zerosearch.simulator.pairs import SearchPair
 from zerosearch.simulator.searches import SearchesDirectory
-from zerosearch.types import Document, Quality
 
 COUNT = 400
 

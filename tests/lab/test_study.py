@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from zerosearch.cli import run
-from zerosearch.errors import BadConfig, RunFailed
+from zerosearch.core.errors import BadConfig, RunFailed
 from zerosearch.lab.claims import ARMS, CLAIMS, arms_of
 from zerosearch.lab.findings import collect, findings
 from zerosearch.lab.quickstart import Scale

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from zerosearch.errors import BadConfig, GenerationFailed
+from zerosearch.core.errors import BadConfig, GenerationFailed
+from zerosearch.core.types import Sampling
 from zerosearch.models.chat import OpenAIChat
-from zerosearch.types import Sampling
 
 SAMPLING = Sampling(max_new_tokens=20, temperature=0.8, top_p=0.9, stop=("</information>",), seed=3)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -229,9 +229,9 @@ def test_one_client_outlives_a_loop() -> None:
 
 KEY_SCRIPT = """
 import asyncio, sys
-from zerosearch.errors import GenerationFailed
+from zerosearch.core.errors import GenerationFailed
 from zerosearch.models.chat import OpenAIChat
-from zerosearch.types import Sampling
+from zerosearch.core.types import Sampling
 async def main():
     async with OpenAIChat(sys.argv[1], "m", api_key_env="TEST_KEY") as chat:
         try:

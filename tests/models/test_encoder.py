@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tiny_encoder import write_encoder
-from zerosearch.errors import BadConfig, ModelNotUsable
+from zerosearch.core.errors import BadConfig, ModelNotUsable
 from zerosearch.models.encoder import Encoder, pool
 
 WORDS = "paris is the capital of france lyon a city river rome italy query passage :".split()

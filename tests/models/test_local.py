@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from zerosearch.errors import ModelNotUsable
+from zerosearch.core.errors import ModelNotUsable
+from zerosearch.core.interfaces import Chat, Policy
+from zerosearch.core.types import Sampling
 from zerosearch.models.local import LocalModel
-from zerosearch.ports import Chat, Policy
-from zerosearch.types import Sampling
 
 
 def test_it_is_a_policy_and_a_chat(micro: Path) -> None:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from micro import micro_recipe
 from zerosearch.config import RLConfig, load_recipe
-from zerosearch.errors import BadConfig
+from zerosearch.core.errors import BadConfig
 from zerosearch.lab.base_model import build_model
 from zerosearch.models.causal import token_logprobs
 from zerosearch.models.local import LocalModel

@@ -9,9 +9,9 @@ from aiohttp import web
 
 from zerosearch.assemble import Device, load_chat
 from zerosearch.config import make_engine
-from zerosearch.errors import BadConfig, GenerationFailed
+from zerosearch.core.errors import BadConfig, GenerationFailed
+from zerosearch.core.types import Sampling
 from zerosearch.models.pool import EndpointPool, addresses
-from zerosearch.types import Sampling
 
 SAMPLING = Sampling(max_new_tokens=20)
 FAST = {"model": "m", "first_wait_s": 0.01, "rest_s": 0.05}

@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from endpoint import Body, serving, speaking
-from zerosearch.errors import BadConfig, GenerationFailed
+from zerosearch.core.errors import BadConfig, GenerationFailed
+from zerosearch.core.interfaces import Policy
+from zerosearch.core.types import Finish, Question, Sampling, StopReason, Trajectory, Usage
 from zerosearch.models.local import LocalModel
 from zerosearch.models.remote import Pieces, RemotePolicy, close_tag
-from zerosearch.ports import Policy
 from zerosearch.prompts import MICRO, SEARCH
 from zerosearch.rollout import RolloutSettings, rollout
 from zerosearch.testing import ScriptedEngine
-from zerosearch.types import Finish, Question, Sampling, StopReason, Trajectory, Usage
 
 STOP = ("</search>", "</answer>")
 QUESTION = Question("q1", "Capital of Italy?", ("Rome",))

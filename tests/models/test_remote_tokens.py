@@ -9,13 +9,13 @@ import pytest
 from aiohttp import web
 
 from endpoint import Body, speaking
+from zerosearch.core.interfaces import Policy
+from zerosearch.core.types import Finish, Generation, Question, Sampling, StopReason, Trajectory
 from zerosearch.models.local import LocalModel, load_tokenizer
 from zerosearch.models.remote_tokens import RemoteTokenPolicy
-from zerosearch.ports import Policy
 from zerosearch.prompts import MICRO
 from zerosearch.rollout import RolloutSettings, rollout
 from zerosearch.testing import ScriptedEngine
-from zerosearch.types import Finish, Generation, Question, Sampling, StopReason, Trajectory
 
 QUESTION = Question("q", "where was Zurzan Garhan born?", ("x",))
 SETTINGS = RolloutSettings(MICRO, max_turns=3, max_turn_tokens=24, max_observation_tokens=60, max_tokens=200, temperature=0.0)

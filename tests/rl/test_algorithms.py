@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from zerosearch.config import RLConfig
+from zerosearch.core.types import Author, Group, Question, Span, StopReason, Trajectory
 from zerosearch.lab.base_model import build_model
 from zerosearch.models.causal import token_logprobs
 from zerosearch.rl.algorithms import ALGORITHMS, fixed_length, sequence_mean, token_mean
 from zerosearch.rl.batch import make_batch
 from zerosearch.rl.lessons import Appraisal, make_lessons
 from zerosearch.rl.update import Learner
-from zerosearch.types import Author, Group, Question, Span, StopReason, Trajectory
 
 VOCABULARY = 40
 QUESTION = Question("q", "?", ("a",))

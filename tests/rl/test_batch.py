@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from zerosearch.core.types import Author, Question, Span, StopReason, Trajectory
 from zerosearch.rl.batch import Lesson, make_batch, microbatches, minibatches, teaches, trained_token_count
-from zerosearch.types import Author, Question, Span, StopReason, Trajectory
 
 QUESTION = Question("q", "?", ("a",))
 PAD = 9

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from zerosearch.config import GuardsConfig
-from zerosearch.errors import RunFailed
+from zerosearch.core.errors import RunFailed
 from zerosearch.rl.guards import Guards
 
 FINE = {"loss": 0.1, "grad_norm": 1.0, "kl": 0.01, "entropy": 1.0, "policy_tokens": 50.0, "logprob_mismatch": 1e-6, "reward": 0.5}

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from zerosearch.config import RLConfig
-from zerosearch.errors import BadConfig
+from zerosearch.core.errors import BadConfig
 from zerosearch.lab.base_model import build_model
 from zerosearch.models.causal import token_logprobs
 from zerosearch.models.memory import checkpointed

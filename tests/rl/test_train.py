@@ -16,13 +16,8 @@ from endpoint import serving
 from full_disk import files_no_larger_than
 from micro import micro_recipe
 from zerosearch.config import Recipe, RLConfig, load_recipe
-from zerosearch.errors import BadConfig, BadInput, RunFailed
-from zerosearch.rl.checkpoint import finished_checkpoints
-from zerosearch.rl.lessons import Appraisal, make_lessons
-from zerosearch.rl.run import run_training
-from zerosearch.rl.train import answers_in_documents, questions_of_step, with_rewards
-from zerosearch.rundir import RunDirectory
-from zerosearch.types import (
+from zerosearch.core.errors import BadConfig, BadInput, RunFailed
+from zerosearch.core.types import (
     Author,
     Document,
     Group,
@@ -35,6 +30,11 @@ from zerosearch.types import (
     StopReason,
     Trajectory,
 )
+from zerosearch.rl.checkpoint import finished_checkpoints
+from zerosearch.rl.lessons import Appraisal, make_lessons
+from zerosearch.rl.run import run_training
+from zerosearch.rl.train import answers_in_documents, questions_of_step, with_rewards
+from zerosearch.rundir import RunDirectory
 
 QUIET = Console(quiet=True)
 

@@ -13,6 +13,7 @@ import torch
 from models.tiny import model as tiny_model
 from models.tiny import word_level
 from zerosearch.config import RLConfig
+from zerosearch.core.types import Author, Question, Span, StopReason, Trajectory
 from zerosearch.lab.base_model import build_model
 from zerosearch.models.local import LocalModel
 from zerosearch.prompts import PolicyPrompt
@@ -22,7 +23,6 @@ from zerosearch.rl.losses import clipped_policy_loss, kl_k3
 from zerosearch.rl.update import Learner
 from zerosearch.rollout import RolloutSettings, rollout_group
 from zerosearch.testing import ScriptedEngine
-from zerosearch.types import Author, Question, Span, StopReason, Trajectory
 
 VOCABULARY = 40
 QUESTION = Question("q", "?", ("a",))

@@ -10,7 +10,7 @@ from pyarrow import parquet
 from micro import micro_recipe
 from zerosearch.cli import run as zerosearch
 from zerosearch.config import Recipe, load_recipe, make_recipe
-from zerosearch.errors import BadConfig, BadFile, BadInput
+from zerosearch.core.errors import BadConfig, BadFile, BadInput
 from zerosearch.evaluation.questions import load_questions
 from zerosearch.rundir import RunDirectory
 from zerosearch.scaling.gpus import require_gpus

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from zerosearch.cli import run as zerosearch
-from zerosearch.errors import BadConfig
+from zerosearch.core.errors import BadConfig
 from zerosearch.scaling.size import Assumed, Gpu, Model, Work, best_split, decode_step_s, least_gpus, rows_that_fit, search_s, step
 
 ROOT = Path(__file__).resolve().parents[2]

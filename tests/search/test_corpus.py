@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from zerosearch.errors import BadFile
+from zerosearch.core.errors import BadFile
+from zerosearch.core.types import Document, Question, SearchRequest
 from zerosearch.search.corpus import BM25Engine, _once_it_takes_long
-from zerosearch.types import Document, Question, SearchRequest
 
 PASSAGES = [
     {"id": "1", "title": "Paris", "text": "Paris is the capital of France."},

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from tiny_encoder import write_encoder
-from zerosearch.errors import BadConfig, BadFile
+from zerosearch.core.errors import BadConfig, BadFile
+from zerosearch.core.types import Question, SearchRequest, SearchResult
 from zerosearch.models.encoder import Encoder
 from zerosearch.search.dense import DenseEngine, DenseSettings
 from zerosearch.search.dense_build import build_dense_index
 from zerosearch.search.nearest import INDEX_KINDS, Nearest, build
 from zerosearch.search.passages import fingerprint
-from zerosearch.types import Question, SearchRequest, SearchResult
 
 WORDS = [f"w{i}" for i in range(300)]
 SETTINGS = DenseSettings("tiny")

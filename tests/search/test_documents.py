@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from zerosearch.core.types import Document
 from zerosearch.search.documents import parse_documents, render_documents
-from zerosearch.types import Document
 
 
 def texts(reply: str, k: int = 3) -> list[str]:

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from zerosearch.errors import SearchFailed
+from zerosearch.core.errors import SearchFailed
+from zerosearch.core.types import Document, Question, SearchRequest, SearchResult
 from zerosearch.search import real_engine
-from zerosearch.types import Document, Question, SearchRequest, SearchResult
 
 REQUEST = SearchRequest("capital of France", Question("q", "?", ("Paris",)), k=2, noise_rate=1.0)
 

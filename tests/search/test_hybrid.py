@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zerosearch.errors import SearchFailed
+from zerosearch.core.errors import SearchFailed
+from zerosearch.core.types import Document, Question, SearchRequest, SearchResult
 from zerosearch.search.hybrid import HybridEngine, reciprocal_rank_fusion
 from zerosearch.testing import ScriptedEngine
-from zerosearch.types import Document, Question, SearchRequest, SearchResult
 
 A, B, C, D = (Document(text, id=text) for text in "abcd")
 REQUEST = SearchRequest("q", Question("q", "?", ("x",)), k=3)

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from zerosearch.errors import BadConfig, SearchFailed, ZeroSearchError
+from zerosearch.core.errors import BadConfig, SearchFailed, ZeroSearchError
+from zerosearch.core.types import Document, Question, SearchRequest
 from zerosearch.search.mcp import MCPEngine, documents_of
-from zerosearch.types import Document, Question, SearchRequest
 
 pytest.importorskip("mcp", reason="needs the extra [mcp]")
 

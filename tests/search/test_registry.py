@@ -13,15 +13,15 @@ import pytest
 from search_server import HITS, SearchServer, serving
 from tiny_encoder import write_encoder
 from zerosearch.config import load_recipe, make_engine, to_toml
-from zerosearch.errors import BadConfig, BadInput, SearchFailed
+from zerosearch.core.errors import BadConfig, BadInput, SearchFailed
+from zerosearch.core.interfaces import Chat, SearchEngine
+from zerosearch.core.types import Document, Question, Sampling, SearchRequest
 from zerosearch.models.encoder import Encoder
-from zerosearch.ports import Chat, SearchEngine
 from zerosearch.search import close
 from zerosearch.search.dense import DenseSettings
 from zerosearch.search.dense_build import build_dense_index
 from zerosearch.search.registry import ENGINES, Surroundings, build_engine, identity
 from zerosearch.search.replay import RecordedEngine
-from zerosearch.types import Document, Question, Sampling, SearchRequest
 
 
 class Echo:
@@ -86,7 +86,7 @@ def test_a_simulated_engine() -> None:
 def test_an_engine_of_ones_own_needs_no_line_here(tmp_path: Path) -> None:
     """One file and one recipe line."""
     (tmp_path / "mine.py").write_text(
-        "from zerosearch.types import Document\nasync def search(query, k):\n    return [Document(f'{query} {i}') for i in range(k)]\n"
+        "from zerosearch.core.types import Document\nasync def search(query, k):\n    return [Document(f'{query} {i}') for i in range(k)]\n"
     )
     words = ["search", "hello", "--engine", "mine:search", "--k", "2", "--json", "-"]
     # -P: as the installed command runs, without the working directory on the path

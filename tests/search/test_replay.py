@@ -10,13 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from zerosearch.errors import BadConfig, BadFile, BudgetSpent, SearchFailed
-from zerosearch.ports import SearchEngine
+from zerosearch.core.errors import BadConfig, BadFile, BudgetSpent, SearchFailed
+from zerosearch.core.interfaces import SearchEngine
+from zerosearch.core.types import Document, Quality, Question, Sampling, SearchRequest, SearchResult
 from zerosearch.search.replay import Budget, RecordedEngine
 from zerosearch.search.simulated import SimulatedEngine
 from zerosearch.search.tape import Asked, Tape
 from zerosearch.testing import ScriptedEngine
-from zerosearch.types import Document, Quality, Question, Sampling, SearchRequest, SearchResult
 
 
 def request(query: str, k: int = 2, **rest: object) -> SearchRequest:
@@ -230,7 +230,7 @@ def test_hits_cost_nothing_and_failures_may(tmp_path: Path) -> None:
 SPEND = """
 import sys
 from pathlib import Path
-from zerosearch.errors import BudgetSpent
+from zerosearch.core.errors import BudgetSpent
 from zerosearch.search.replay import Budget
 budget, made = Budget(max_searches=50, ledger=Path(sys.argv[1])), 0
 try:

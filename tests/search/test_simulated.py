@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from zerosearch.errors import BadConfig, GenerationFailed, SearchFailed
+from zerosearch.core.errors import BadConfig, GenerationFailed, SearchFailed
+from zerosearch.core.types import Document, Quality, Question, Sampling, SearchRequest, SearchResult
 from zerosearch.prompts import SIMULATE_TUNED, SIMULATE_WEB, Imitated
 from zerosearch.search.simulated import Guard, SimulatedEngine, draw_quality
-from zerosearch.types import Document, Quality, Question, Sampling, SearchRequest, SearchResult
 
 TEMPLATE = "Question: {question} Answer: {golden_answers} Query: {query} Kind: {quality} Count: {k}"
 SAMPLING = Sampling(max_new_tokens=100, temperature=0.8, stop=("</information>",))

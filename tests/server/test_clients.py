@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from serving import DOCUMENTS, served
+from zerosearch.core.types import Question, SearchRequest, SearchResult
 from zerosearch.search.mcp import MCPEngine
 from zerosearch.server.limits import Keys, RateLimit
 from zerosearch.server.service import Service
 from zerosearch.testing import ScriptedEngine
-from zerosearch.types import Question, SearchRequest, SearchResult
 
 KEY = "k-1"
 TEXTS = [document.text for document in DOCUMENTS]

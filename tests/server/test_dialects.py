@@ -10,14 +10,14 @@ import httpx
 import pytest
 
 from serving import DOCUMENTS, HTTP, served
-from zerosearch.errors import SearchFailed
+from zerosearch.core.errors import SearchFailed
+from zerosearch.core.types import Document, Question, SearchRequest, SearchResult
 from zerosearch.search.web import WEB_APIS, WebEngine
 from zerosearch.server.examples import address
 from zerosearch.server.limits import Keys
 from zerosearch.server.native import DIALECTS
 from zerosearch.server.service import Bounds, Service
 from zerosearch.testing import ScriptedEngine
-from zerosearch.types import Document, Question, SearchRequest, SearchResult
 
 KEY = "k-1+2/3=="
 ENVIRONMENT = {f"{name}_API_KEY": KEY for name in ("SERPER", "SERPAPI", "TAVILY", "BRAVE")}

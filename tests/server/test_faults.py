@@ -7,11 +7,11 @@ import httpx
 import pytest
 
 from serving import DOCUMENTS, HTTP, served
-from zerosearch.errors import BadConfig
+from zerosearch.core.errors import BadConfig
+from zerosearch.core.types import Document, SearchResult
 from zerosearch.server.faults import FAULTS, Faults, Latency, Plan, parse_rates, spoiled
 from zerosearch.server.service import Bounds
 from zerosearch.testing import ScriptedEngine
-from zerosearch.types import Document, SearchResult
 
 
 def plan(*names: str) -> Plan:

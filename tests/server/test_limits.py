@@ -7,11 +7,11 @@ import httpx
 import pytest
 
 from serving import HTTP, served
+from zerosearch.core.types import Document
 from zerosearch.search import real_engine
 from zerosearch.server.limits import Keys, Places, RateLimit
 from zerosearch.server.service import Bounds
 from zerosearch.server.wire import Reason, Refused
-from zerosearch.types import Document
 
 
 def test_keys() -> None:

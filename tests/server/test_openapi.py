@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from serving import DOCUMENTS, HTTP, served
+from zerosearch.core.types import SearchResult
 from zerosearch.server.native import DIALECTS
 from zerosearch.server.service import Service
 from zerosearch.testing import ScriptedEngine
-from zerosearch.types import SearchResult
 
 EXAMPLES = 6
 

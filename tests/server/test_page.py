@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from serving import HTTP, served
+from zerosearch.core.types import Document, Quality, SearchRequest, SearchResult
 from zerosearch.server.demo import DemoEngine
 from zerosearch.server.limits import Keys
 from zerosearch.testing import ScriptedEngine
-from zerosearch.types import Document, Quality, SearchRequest, SearchResult
 
 EVIL = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script></pre>{{ 7*7 }}'
 

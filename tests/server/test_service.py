@@ -8,8 +8,9 @@ import httpx
 import pytest
 
 from serving import HTTP, served
-from zerosearch.curriculum import NoiseCurriculum
-from zerosearch.errors import BadConfig
+from zerosearch.core.curriculum import NoiseCurriculum
+from zerosearch.core.errors import BadConfig
+from zerosearch.core.types import Question, Sampling, SearchRequest, SearchResult
 from zerosearch.prompts import SIMULATE_WEB
 from zerosearch.search.replay import RecordedEngine
 from zerosearch.search.simulated import SimulatedEngine
@@ -19,7 +20,6 @@ from zerosearch.server.limits import Keys
 from zerosearch.server.service import Service
 from zerosearch.server.sessions import Sessions
 from zerosearch.testing import ScriptedEngine
-from zerosearch.types import Question, Sampling, SearchRequest, SearchResult
 
 GOLD = "Ouagadougou"
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from zerosearch.cli import run
+from zerosearch.core.types import Quality
 from zerosearch.simulator.label import read_labelled
 from zerosearch.simulator.probes import probes_of
 from zerosearch.simulator.searches import SearchesDirectory
-from zerosearch.types import Quality
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "docstrings.py"
 

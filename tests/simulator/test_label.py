@@ -13,11 +13,11 @@ import pytest
 
 from endpoint import Body, said, speaking
 from zerosearch.cli import run
+from zerosearch.core.types import Document, Quality, Question
 from zerosearch.simulator.agreement import cohens_kappa
 from zerosearch.simulator.judge import read_verdict
 from zerosearch.simulator.label import by_answer, by_outcome, combine, read_labelled
 from zerosearch.simulator.searches import Found, SearchesDirectory
-from zerosearch.types import Document, Quality, Question
 
 
 def found(name: str, text: str, golds: tuple[str, ...] = ("Peru",), em: float | None = 0.0) -> Found:

@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.tiny import model, word_level
-from zerosearch.models.tokens import Tokens
+from zerosearch.core.renderers import Tokens
+from zerosearch.core.types import Document, Quality, Question
 from zerosearch.prompts import SIMULATE_TUNED, WEB
 from zerosearch.simulator.packing import IGNORED, Example, batch_of_rows, encode_pairs, pack
 from zerosearch.simulator.pairs import SearchPair
-from zerosearch.types import Document, Quality, Question
 
 
 def test_pack_by_pencil() -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from zerosearch.errors import BadFile
-from zerosearch.scoring import normalise
+from zerosearch.core.errors import BadFile
+from zerosearch.core.scoring import normalise
+from zerosearch.core.types import Document
 from zerosearch.simulator.transcripts import read_transcripts, searches_of
-from zerosearch.types import Document
 
 
 def test_searches_of() -> None:

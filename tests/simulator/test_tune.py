@@ -17,12 +17,12 @@ from rich.console import Console
 from endpoint import Body, said, serving, speaking
 from models.tiny import byte_level, model
 from zerosearch.cli import run
-from zerosearch.errors import BadConfig
+from zerosearch.core.errors import BadConfig
+from zerosearch.core.types import Document, Question
 from zerosearch.models.local import LocalModel
 from zerosearch.simulator.label import by_answer, combine, write_labels
 from zerosearch.simulator.searches import Found, SearchesDirectory
 from zerosearch.simulator.tune import Show, TuneSettings, tune
-from zerosearch.types import Document, Question
 
 CITIES = {"Italy": "Rome", "France": "Paris", "Spain": "Madrid", "Peru": "Lima", "Chile": "Santiago", "Japan": "Tokyo"}
 

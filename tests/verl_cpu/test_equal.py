@@ -18,16 +18,16 @@ import torch
 
 from models.tiny import byte_level
 from zerosearch.config import RLConfig, load_recipe
-from zerosearch.errors import GenerationFailed
+from zerosearch.core.errors import GenerationFailed
+from zerosearch.core.renderers import Tokens
+from zerosearch.core.types import Finish, Generation, Group, Sampling, Trajectory
 from zerosearch.evaluation.questions import load_questions
-from zerosearch.models.tokens import Tokens
 from zerosearch.rl.batch import make_batch
 from zerosearch.rl.lessons import Appraisal, make_lessons
 from zerosearch.rl.train import with_rewards
 from zerosearch.rollout import rollout
 from zerosearch.rundir import RunDirectory
 from zerosearch.scaling.verl.files import prepare
-from zerosearch.types import Finish, Generation, Group, Sampling, Trajectory
 
 pytestmark = [
     pytest.mark.skipif(find_spec("verl") is None, reason="verl is not installed; `make test-verl` brings it"),

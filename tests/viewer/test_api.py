@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from zerosearch.errors import BadFile, BadInput
+from zerosearch.core.errors import BadFile, BadInput
 from zerosearch.viewer.api import Api
 from zerosearch.viewer.conversations import conversation, spell
 from zerosearch.viewer.runs import find, open_runs

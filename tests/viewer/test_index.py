@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from zerosearch.errors import BadConfig
+from zerosearch.core.errors import BadConfig
 from zerosearch.viewer.filters import Filter
 from zerosearch.viewer.index import Index, cache_file
 

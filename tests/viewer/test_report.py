@@ -13,7 +13,7 @@ import pytest
 from attack import ATTACK, attacked
 
 import zerosearch.viewer
-from zerosearch.errors import BadFile
+from zerosearch.core.errors import BadFile
 from zerosearch.viewer.report import write_report
 from zerosearch.viewer.sample import choose, spread
 from zerosearch.viewer.tables import Figure, summary_view

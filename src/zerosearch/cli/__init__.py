@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import typer
 
 from zerosearch.cli import cluster, engines, evaluation, serving, simulator, training, viewer
-from zerosearch.errors import ZeroSearchError
+from zerosearch.core.errors import ZeroSearchError
 from zerosearch.interrupts import ignore_interrupts, interrupt_on_terminate
 
 # typer brings a click of its own and shows only some of its names; this is the parent of all complaints about the words typed

@@ -10,7 +10,7 @@ import typer
 
 from zerosearch.cli.options import JsonOption, console, to_folder, write_json
 from zerosearch.config import load_recipe
-from zerosearch.errors import BadInput
+from zerosearch.core.errors import BadInput
 
 export = typer.Typer(help="What others read: verl's files, a Hugging Face folder.", no_args_is_help=True)
 
@@ -64,7 +64,7 @@ def size(
     """On paper: how to split GPUs between trainer and simulator, searches and tokens a second, what becomes the limit."""
     from rich.table import Table
 
-    from zerosearch.errors import one_of
+    from zerosearch.core.errors import one_of
     from zerosearch.scaling.size import GPUS, MODELS, Work, best_split
 
     sizes = [MODELS[one_of("size", name.lower(), MODELS)] for name in (policy, simulator)]

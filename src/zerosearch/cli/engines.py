@@ -22,8 +22,8 @@ from zerosearch.cli.options import (
     takes_engine,
     write_json,
 )
-from zerosearch.errors import BadConfig, RunFailed, one_of
-from zerosearch.ports import SearchEngine
+from zerosearch.core.errors import BadConfig, RunFailed, one_of
+from zerosearch.core.interfaces import SearchEngine
 
 
 def index(
@@ -63,8 +63,8 @@ def search(
     json_file: JsonOption = None,
 ) -> None:
     """Search once, and look at what comes back."""
+    from zerosearch.core.types import Question, SearchRequest, SearchResult
     from zerosearch.search import close
-    from zerosearch.types import Question, SearchRequest, SearchResult
 
     engine = _engine(source, k, seed)
     request = SearchRequest(query, Question("search", query, ()), k=k, noise_rate=noise_rate, seed=seed)
@@ -133,7 +133,7 @@ def _engine(source: dict[str, Any], k: int, seed: int) -> SearchEngine:
     if not source:
         raise BadConfig("say what to search: --engine bm25 --corpus FILE, or any other --engine.")
     from zerosearch.config import EngineConfig, make_engine
-    from zerosearch.ports import Chat
+    from zerosearch.core.interfaces import Chat
     from zerosearch.search.registry import Surroundings, build_engine
 
     def chat(config: EngineConfig) -> Chat:

@@ -29,7 +29,7 @@ from zerosearch.cli.options import (
     to_folder,
     write_json,
 )
-from zerosearch.errors import RunFailed
+from zerosearch.core.errors import RunFailed
 
 StyleOption = Annotated[
     str, typer.Option("--policy-style", help="How to talk to an endpoint: chat, completions (raw text), or by token ids: vllm, sglang.")

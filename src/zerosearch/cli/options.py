@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 from rich.console import Console
 
-from zerosearch.errors import BadConfig, RunFailed
+from zerosearch.core.errors import BadConfig, RunFailed
 from zerosearch.files import require_writable
 
 T = TypeVar("T")

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from zerosearch.cli.options import SeedOption, console, takes_engine
-from zerosearch.errors import BadConfig, BadFile
+from zerosearch.core.errors import BadConfig, BadFile
 
 _PORT = 8080
 _KEYS_VARIABLE = "ZEROSEARCH_API_KEYS"
@@ -79,7 +79,7 @@ def serve(
     except ImportError as error:
         raise BadConfig(f"serve needs the package {error.name}; install it: pip install 'zerosearch[serve]'.") from error
     del fastapi, prometheus_client, uvicorn
-    from zerosearch.curriculum import NoiseCurriculum
+    from zerosearch.core.curriculum import NoiseCurriculum
     from zerosearch.server.dial import Dial, parse_curriculum
     from zerosearch.server.events import Events
     from zerosearch.server.faults import Faults, Latency, parse_rates
@@ -147,8 +147,8 @@ def _serve_http(service: Any, host: str, port: int | None, drain: float, public_
 def _engine(source: dict[str, Any], demo: bool, k: int, seed: int, remember: int, scratch: Path) -> tuple[Any, str]:
     """The engine, and a query to try it with."""
     from zerosearch.config import EngineConfig, make_engine
+    from zerosearch.core.interfaces import Chat
     from zerosearch.models.chat import OpenAIChat
-    from zerosearch.ports import Chat
     from zerosearch.search.registry import Surroundings, build_engine
 
     def chat(config: EngineConfig) -> Chat:

@@ -19,7 +19,7 @@ from zerosearch.cli.options import (
     write_json,
     write_text,
 )
-from zerosearch.errors import BadConfig
+from zerosearch.core.errors import BadConfig
 
 DirectoryArgument = Annotated[Path, typer.Argument(help="A directory that collect --out wrote.", metavar="DIR")]
 

@@ -9,7 +9,7 @@ import typer
 
 from zerosearch.cli.options import JsonOption, SeedOption, console, to_folder, write_json
 from zerosearch.config import Recipe, load_recipe
-from zerosearch.errors import BadConfig, RunFailed
+from zerosearch.core.errors import BadConfig, RunFailed
 
 
 def quickstart(

@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from zerosearch.cli.options import console, to_file
-from zerosearch.errors import BadConfig, BadFile
+from zerosearch.core.errors import BadConfig, BadFile
 from zerosearch.listener import bind
 
 

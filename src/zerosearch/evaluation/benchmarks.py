@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
-from zerosearch.errors import BadFile, one_of
+from zerosearch.core.errors import BadFile, one_of
+from zerosearch.core.types import Question
 from zerosearch.evaluation.questions import load_questions
-from zerosearch.types import Question
 
 HUB_REPOSITORY = "RUC-NLPIR/FlashRAG_datasets"
 HUB_FILES = {

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from zerosearch.errors import BadFile
+from zerosearch.core.errors import BadFile
 from zerosearch.evaluation.cost import Prices, Work, compute_cost, cost_of, training_work
 from zerosearch.evaluation.directory import EvaluationDirectory
 from zerosearch.rundir import RunDirectory

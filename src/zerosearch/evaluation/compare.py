@@ -11,12 +11,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from zerosearch.errors import BadFile, BadInput
+from zerosearch.core.errors import BadFile, BadInput
+from zerosearch.core.statistics import paired_bootstrap
 from zerosearch.evaluation.bill import work_of
 from zerosearch.evaluation.cost import Prices, cost_of
 from zerosearch.evaluation.directory import EvaluationDirectory
 from zerosearch.evaluation.outcomes import SCORES, Outcome, figures
-from zerosearch.evaluation.statistics import paired_bootstrap
 from zerosearch.rundir import RunDirectory
 
 

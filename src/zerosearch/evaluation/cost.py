@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from zerosearch.errors import BadFile
+from zerosearch.core.errors import BadFile
 
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from zerosearch.errors import BadConfig, BadFile, RunFailed
+from zerosearch.core.errors import BadConfig, BadFile, RunFailed
 from zerosearch.evaluation.outcomes import Outcome
 from zerosearch.files import write_atomically
 from zerosearch.viewer.run_files import Notes, read_trajectories

@@ -8,16 +8,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from zerosearch.errors import BadInput, RunFailed, ZeroSearchError
+from zerosearch.core.errors import BadInput, RunFailed, ZeroSearchError
+from zerosearch.core.interfaces import Policy, SearchEngine
+from zerosearch.core.scoring import score
+from zerosearch.core.statistics import Estimate, bootstrap_interval
+from zerosearch.core.types import Question, Scores, StopReason, Trajectory, Usage
 from zerosearch.evaluation.agents import AGENTS, Agent
 from zerosearch.evaluation.metered import MeteredPolicy
 from zerosearch.evaluation.outcomes import Outcome, figures
-from zerosearch.evaluation.statistics import Estimate, bootstrap_interval
-from zerosearch.ports import Policy, SearchEngine
 from zerosearch.rollout import RolloutSettings
-from zerosearch.scoring import score
 from zerosearch.search import close
-from zerosearch.types import Question, Scores, StopReason, Trajectory, Usage
 
 _HOPELESS = 20  # so many failures with nothing that went right: the policy or the engine is dead
 

@@ -15,10 +15,10 @@ from itertools import combinations
 from statistics import fmean
 from typing import Any
 
+from zerosearch.core.scoring import cover_match, normalise
+from zerosearch.core.statistics import bootstrap_interval, paired_bootstrap
 from zerosearch.evaluation.directory import Row
 from zerosearch.evaluation.outcomes import Outcome, figures
-from zerosearch.evaluation.statistics import bootstrap_interval, paired_bootstrap
-from zerosearch.scoring import cover_match, normalise
 
 Reply = Sequence[str]  # the texts of one reply's documents
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from zerosearch.ports import Policy
-from zerosearch.types import Generation, Sampling, Usage
+from zerosearch.core.interfaces import Policy
+from zerosearch.core.types import Generation, Sampling, Usage
 
 
 class MeteredPolicy:

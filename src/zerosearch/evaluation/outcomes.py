@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, replace
 from statistics import fmean
 from typing import Any
 
-from zerosearch.evaluation.statistics import Estimate, bootstrap_interval
+from zerosearch.core.statistics import Estimate, bootstrap_interval
+from zerosearch.core.types import Scores, Span, Trajectory, Usage
 from zerosearch.rundir import trajectory_row
-from zerosearch.types import Scores, Span, Trajectory, Usage
 
 SCORES = ("em", "cover_em", "f1")
 

@@ -13,21 +13,21 @@ from pydantic import ValidationError
 
 from zerosearch.assemble import Device, load_engine, load_policy, rollout_settings
 from zerosearch.config import EngineConfig, PolicyConfig, Recipe, RolloutConfig, load_recipe
-from zerosearch.errors import BadConfig, SearchFailed, one_of
+from zerosearch.core.errors import BadConfig, SearchFailed, one_of
+from zerosearch.core.interfaces import Policy, SearchEngine
+from zerosearch.core.types import SearchRequest, SearchResult
 from zerosearch.evaluation.agents import AGENTS, Agent
 from zerosearch.models.chat import PATHS
 from zerosearch.models.local import LocalModel, load_tokenizer
 from zerosearch.models.remote import RemotePolicy
 from zerosearch.models.remote_tokens import DIALECTS, RemoteTokenPolicy
 from zerosearch.models.sampler import Arbiter
-from zerosearch.ports import Policy, SearchEngine
 from zerosearch.prompts import POLICY_PROMPTS, distil_prompt, policy_prompt
 from zerosearch.rl.checkpoint import finished_checkpoints
 from zerosearch.rollout import RolloutSettings
 from zerosearch.rundir import RunDirectory
 from zerosearch.search import close
 from zerosearch.search.registry import deciding
-from zerosearch.types import SearchRequest, SearchResult
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from zerosearch.errors import BadFile, BadInput
-from zerosearch.scoring import usable_golds
-from zerosearch.types import Question
+from zerosearch.core.errors import BadFile, BadInput
+from zerosearch.core.scoring import usable_golds
+from zerosearch.core.types import Question
 
 _GZIP_MAGIC = b"\x1f\x8b"
 

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zerosearch.errors import BadConfig, SearchFailed
-from zerosearch.evaluation.statistics import Estimate, bootstrap_interval
-from zerosearch.ports import SearchEngine
-from zerosearch.scoring import holds_answer, normalise
+from zerosearch.core.errors import BadConfig, SearchFailed
+from zerosearch.core.interfaces import SearchEngine
+from zerosearch.core.scoring import holds_answer, normalise
+from zerosearch.core.statistics import Estimate, bootstrap_interval
+from zerosearch.core.types import Document, Question, SearchRequest
 from zerosearch.search import close
-from zerosearch.types import Document, Question, SearchRequest
 
 _AT_A_TIME = 64
 

@@ -14,7 +14,8 @@ from uuid import uuid4
 from rich.console import Console
 from rich.text import Text
 
-from zerosearch.errors import RunFailed
+from zerosearch.core.errors import RunFailed
+from zerosearch.core.types import Author, Question, Trajectory
 from zerosearch.evaluation.benchmarks import Benchmark
 from zerosearch.evaluation.cost import Prices, Work, cost_of, load_prices
 from zerosearch.evaluation.directory import EvaluationDirectory, Row, Spent
@@ -25,7 +26,6 @@ from zerosearch.evaluation.parts import Parts, Wanted, assemble
 from zerosearch.progress import Progress
 from zerosearch.search import close
 from zerosearch.search.replay import RecordedEngine
-from zerosearch.types import Author, Question, Trajectory
 
 
 @dataclass(slots=True)

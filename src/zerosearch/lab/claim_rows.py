@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from zerosearch.evaluation.statistics import t_interval
+from zerosearch.core.statistics import t_interval
 from zerosearch.lab.claims import CLAIMS, Beats, Claim, Follows, Moves, RarelyCollapses, arms_of
 from zerosearch.lab.findings import NOT_RUN, Figures, Finding, faithfulness_points
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from zerosearch.evaluation.statistics import Estimate, t_interval
+from zerosearch.core.statistics import Estimate, t_interval
 from zerosearch.lab.claims import ARMS, CLAIMS, Beats, Claim, Follows, Moves, RarelyCollapses, Reaches, Test
 from zerosearch.lab.study import NOISE_END, TUNED_SHARE, Study
 from zerosearch.rundir import RunDirectory

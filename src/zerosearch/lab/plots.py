@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from math import ceil, floor
 
-from zerosearch.evaluation.statistics import Estimate
+from zerosearch.core.statistics import Estimate
 
 _COLOURS = {"replicates": "#1a7f37", "does not": "#b42318"}
 _GREY, _INK = "#8a8f98", "#24292f"

@@ -29,8 +29,9 @@ import torch
 from rich.console import Console
 
 from zerosearch.config import Recipe, make_recipe
+from zerosearch.core.errors import BadConfig, RunFailed, ZeroSearchError
+from zerosearch.core.types import Document
 from zerosearch.engine_config import EngineConfig
-from zerosearch.errors import BadConfig, RunFailed, ZeroSearchError
 from zerosearch.files import new_directory, write_atomically, writing
 from zerosearch.interrupts import end_with_parent, start_quietly
 from zerosearch.lab.base_model import build_model, demonstration_batch, pretraining_batch
@@ -48,7 +49,6 @@ from zerosearch.simulator.card_run import CardWanted, make_card, means_of
 from zerosearch.simulator.pairs import balanced
 from zerosearch.simulator.probes import Asked, Probes
 from zerosearch.simulator.tune import Show, TuneSettings, tune
-from zerosearch.types import Document
 
 OnStep = Callable[[int, float, float], None]  # steps done, loss, share of looked-up tokens right
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zerosearch.core.types import Document, Quality
 from zerosearch.files import new_directory, writing
 from zerosearch.lab.language import KEYWORDS, Entity, Names, query_for
 from zerosearch.lab.world import Hop, World, WorldQuestion
@@ -19,7 +20,6 @@ from zerosearch.simulator.judge import Verdict
 from zerosearch.simulator.label import Labelling, write_labels
 from zerosearch.simulator.pairs import SearchPair
 from zerosearch.simulator.searches import Found, SearchesDirectory
-from zerosearch.types import Document, Quality
 
 Retrieve = Callable[[str, int], Sequence[Document]]
 

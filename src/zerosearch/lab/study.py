@@ -31,7 +31,7 @@ from rich.console import Console
 
 from zerosearch.assemble import load_ingredients
 from zerosearch.config import Recipe, make_recipe
-from zerosearch.errors import RunFailed, ZeroSearchError, one_of
+from zerosearch.core.errors import RunFailed, ZeroSearchError, one_of
 from zerosearch.evaluation.agents import AGENTS
 from zerosearch.evaluation.evaluate import evaluate
 from zerosearch.files import write_atomically

@@ -14,7 +14,7 @@ from statistics import fmean
 from textwrap import fill
 from typing import Any
 
-from zerosearch.evaluation.statistics import t_interval
+from zerosearch.core.statistics import t_interval
 from zerosearch.files import write_atomically, writing
 from zerosearch.lab.claim_rows import claim_rows
 from zerosearch.lab.claims import ARMS, CLAIMS, OURS, Beats, Moves

@@ -11,8 +11,8 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from zerosearch.core.types import Document, Question
 from zerosearch.lab.language import ONE_HOP, RELATIONS, RELATIONS_OF, TWO_HOP, Entity, Names, clause
-from zerosearch.types import Document, Question
 
 TRAIN_SIZES = {"person": 240, "city": 60, "country": 20, "film": 120, "company": 60}
 TEST_SIZES = {"person": 120, "city": 36, "country": 14, "film": 60, "company": 36}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from zerosearch.errors import one_of
+from zerosearch.core.errors import one_of
+from zerosearch.core.types import Sampling
 from zerosearch.http import Trouble
 from zerosearch.models.endpoint import Endpoint
-from zerosearch.types import Sampling
 
 PATHS = {"chat": "chat/completions", "completions": "completions"}
 

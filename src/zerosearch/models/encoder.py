@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zerosearch.errors import BadConfig, one_of
+from zerosearch.core.errors import BadConfig, one_of
 from zerosearch.models.local import load_model
 
 POOLINGS = ("mean", "cls", "last")

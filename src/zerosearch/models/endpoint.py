@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from zerosearch.errors import GenerationFailed
+from zerosearch.core.coalesce import Coalesced
+from zerosearch.core.errors import GenerationFailed
 from zerosearch.http import Advice, Call, JsonClient, Trouble, key_from
-from zerosearch.search.coalesce import Coalesced
 
 _NOT_THERE = "check base_url (it usually ends in /v1) and model."
 _ADVICE = Advice(

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import AttentionInterface
 
-from zerosearch.errors import ModelNotUsable
+from zerosearch.core.errors import ModelNotUsable
 from zerosearch.models.recording import record
 
 log = logging.getLogger(__name__)

@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 
-from zerosearch.errors import BadConfig, ModelNotUsable
+from zerosearch.core.errors import BadConfig, ModelNotUsable
+from zerosearch.core.renderers import Tokens
+from zerosearch.core.types import Generation, Sampling
 from zerosearch.models.sampler import Arbiter, Sampler
 from zerosearch.models.stops import end_ids
-from zerosearch.models.tokens import Tokens
-from zerosearch.types import Generation, Sampling
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from zerosearch.errors import BadConfig
+from zerosearch.core.errors import BadConfig
 
 FILE = "adapter_model.safetensors"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from zerosearch.errors import ModelNotUsable
+from zerosearch.core.errors import ModelNotUsable
 
 
 @contextmanager

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zerosearch.errors import GenerationFailed
+from zerosearch.core.errors import GenerationFailed
+from zerosearch.core.types import Sampling
 from zerosearch.models.chat import OpenAIChat
-from zerosearch.types import Sampling
 
 
 def addresses(url: str) -> list[str]:

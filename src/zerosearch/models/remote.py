@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, cast
 
-from zerosearch.errors import one_of
+from zerosearch.core.errors import one_of
+from zerosearch.core.types import Finish, Generation, Sampling, Usage
 from zerosearch.models.chat import PATHS, sampling_body, text_of
 from zerosearch.models.endpoint import Endpoint
-from zerosearch.types import Finish, Generation, Sampling, Usage
 
 _PIECE = re.compile(r"\s*\w{1,8}|\s*[^\w\s]|\s+")
 _ID_BITS = 53  # whole numbers that JSON readers keep exact

@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zerosearch.errors import one_of
+from zerosearch.core.errors import one_of
+from zerosearch.core.renderers import Tokens
+from zerosearch.core.types import Finish, Generation, Sampling, Usage
 from zerosearch.http import Trouble
 from zerosearch.models.chat import sampling_body
 from zerosearch.models.endpoint import Endpoint
-from zerosearch.models.tokens import Tokens
-from zerosearch.types import Finish, Generation, Sampling, Usage
 
 _SEED_BITS = 31  # the largest seed that every server takes
 

@@ -20,12 +20,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zerosearch.errors import GenerationFailed
+from zerosearch.core.errors import GenerationFailed
+from zerosearch.core.types import Finish, Generation, Sampling
 from zerosearch.models.drawing import draw, uniforms
 from zerosearch.models.kv import RowModel
 from zerosearch.models.slots import NOWHERE, Request, Session, Slots, common_prefix
 from zerosearch.models.stops import StopWatch, end_ids
-from zerosearch.types import Finish, Generation, Sampling
 
 SHARE_AT_LEAST = 8  # copying a row costs about as much as prefilling this many tokens
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from zerosearch.types import Finish
+from zerosearch.core.types import Finish
 
 
 class StopWatch:

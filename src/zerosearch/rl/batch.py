@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import torch
 
+from zerosearch.core.types import Author, Trajectory
 from zerosearch.models.sft import parts_of_like_length
-from zerosearch.types import Author, Trajectory
 
 # B trajectories, T tokens of the longest of them
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from zerosearch.errors import RunFailed
+from zerosearch.core.errors import RunFailed
 from zerosearch.files import new_directory
 from zerosearch.models.lora import has_adapter, load_adapter
 from zerosearch.rl.update import Learner

@@ -14,7 +14,7 @@ from statistics import fmean
 from typing import Any
 
 from zerosearch.config import GuardsConfig
-from zerosearch.errors import RunFailed
+from zerosearch.core.errors import RunFailed
 
 GRAVITY = ("warn", "skip", "rollback", "stop")
 

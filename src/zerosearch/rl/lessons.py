@@ -9,11 +9,11 @@ from statistics import fmean
 import torch
 
 from zerosearch.config import RLConfig
+from zerosearch.core.types import Group, Trajectory
 from zerosearch.rl.advantages import explained_variance, gae, whitened
 from zerosearch.rl.algorithms import ALGORITHMS
 from zerosearch.rl.batch import Lesson, teaches, trained_token_count
 from zerosearch.rl.losses import KL_ESTIMATORS
-from zerosearch.types import Group, Trajectory
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from zerosearch.config import RLConfig
-from zerosearch.errors import BadConfig
+from zerosearch.core.errors import BadConfig
 
 
 def constant(progress: float) -> float:

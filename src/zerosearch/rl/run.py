@@ -16,13 +16,14 @@ from rich.console import Console
 from zerosearch import __version__
 from zerosearch.assemble import Device, load_engine, load_ingredients, rollout_settings
 from zerosearch.config import Recipe
-from zerosearch.errors import BadInput, RunFailed, SearchFailed
+from zerosearch.core.errors import BadInput, RunFailed, SearchFailed
+from zerosearch.core.interfaces import SearchEngine
+from zerosearch.core.types import SearchRequest
 from zerosearch.evaluation.cost import cost_of, load_prices, training_work
 from zerosearch.evaluation.evaluate import Evaluation, evaluate
 from zerosearch.interrupts import StopRequest
 from zerosearch.models.local import LocalModel
 from zerosearch.models.sampler import Arbiter
-from zerosearch.ports import SearchEngine
 from zerosearch.progress import Progress
 from zerosearch.rl.crew import Crew, Member, crew_size
 from zerosearch.rl.train import Ingredients, go_back, train
@@ -31,7 +32,6 @@ from zerosearch.rollout import RolloutSettings
 from zerosearch.rundir import RunDirectory
 from zerosearch.search import close
 from zerosearch.tracking import require_installed, tracked
-from zerosearch.types import SearchRequest
 from zerosearch.viewer.report import write_report
 
 

@@ -9,21 +9,21 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 from zerosearch.config import Recipe
-from zerosearch.errors import RunFailed
+from zerosearch.core.errors import RunFailed
+from zerosearch.core.interfaces import SearchEngine
+from zerosearch.core.rewards import reward_of
+from zerosearch.core.scoring import holds_answer, is_closed, score
+from zerosearch.core.types import Group, Quality, Question, StopReason, Trajectory
 from zerosearch.evaluation.evaluate import evaluate
 from zerosearch.interrupts import StopRequest
 from zerosearch.models.local import LocalModel
-from zerosearch.ports import SearchEngine
 from zerosearch.progress import Progress
-from zerosearch.rewards import reward_of
 from zerosearch.rl.checkpoint import finished_checkpoints, restore, save_checkpoint
 from zerosearch.rl.crew import Crew
 from zerosearch.rl.guards import Guards
 from zerosearch.rl.update import Learner
 from zerosearch.rollout import RolloutSettings
 from zerosearch.rundir import RunDirectory
-from zerosearch.scoring import holds_answer, is_closed, score
-from zerosearch.types import Group, Quality, Question, StopReason, Trajectory
 
 
 @dataclass(frozen=True, slots=True)

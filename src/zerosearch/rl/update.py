@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from zerosearch.config import RLConfig
+from zerosearch.core.types import Group, Trajectory
 from zerosearch.models.causal import predictions, token_logprobs, token_states, value_head
 from zerosearch.models.memory import checkpointed
 from zerosearch.rl.algorithms import ALGORITHMS, loss_function
@@ -17,7 +18,6 @@ from zerosearch.rl.batch import Lesson, TrainingBatch, make_batch, microbatches,
 from zerosearch.rl.lessons import Appraisal, appraisable, make_lessons, sampled_values
 from zerosearch.rl.losses import KL_ESTIMATORS, value_loss
 from zerosearch.rl.optimizers import Trained, make_optimizer, rate_factor
-from zerosearch.types import Group, Trajectory
 
 # M trained tokens of a microbatch
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zerosearch.config import ClusterConfig
-from zerosearch.errors import BadConfig
+from zerosearch.core.errors import BadConfig
 
 
 def require_gpus(cluster: ClusterConfig, found: Sequence[float]) -> None:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from zerosearch.errors import BadConfig
+from zerosearch.core.errors import BadConfig
 
 
 @dataclass(frozen=True, slots=True)

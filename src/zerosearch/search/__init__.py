@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, runtime_checkable
 
-from zerosearch.errors import SearchFailed, ZeroSearchError
-from zerosearch.types import Document, SearchRequest, SearchResult
+from zerosearch.core.errors import SearchFailed, ZeroSearchError
+from zerosearch.core.types import Document, SearchRequest, SearchResult
 
 Retrieve = Callable[[str, int], Awaitable[Sequence[Document]]]
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from zerosearch.errors import BadFile
+from zerosearch.core.errors import BadFile
 from zerosearch.models.encoder import Encoder
 from zerosearch.search.dense import (
     INDEX,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from zerosearch.types import Document
+from zerosearch.core.types import Document
 
 
 @dataclass(frozen=True, slots=True)

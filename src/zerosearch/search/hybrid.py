@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
-from zerosearch.ports import SearchEngine
+from zerosearch.core.interfaces import SearchEngine
+from zerosearch.core.types import Document, SearchRequest, SearchResult
 from zerosearch.search import close
-from zerosearch.types import Document, SearchRequest, SearchResult
 
 
 def reciprocal_rank_fusion(rankings: Sequence[Sequence[Document]], constant: int = 60) -> list[tuple[Document, float]]:

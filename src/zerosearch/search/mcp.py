@@ -12,11 +12,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import IO, Any
 
-from zerosearch.errors import BadConfig, SearchFailed, one_of
+from zerosearch.core.errors import BadConfig, SearchFailed, one_of
+from zerosearch.core.types import Document, SearchRequest, SearchResult
 from zerosearch.http import is_url, one_line, shown_url
 from zerosearch.search import real_engine
 from zerosearch.search.documents import parse_documents
-from zerosearch.types import Document, SearchRequest, SearchResult
 
 _MAX_REPLY_CHARACTERS = 8 * 2**20
 _CONNECTION_CLOSED = -32000  # the SDK's own code

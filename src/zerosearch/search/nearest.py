@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zerosearch.errors import BadConfig
+from zerosearch.core.errors import BadConfig
 
 Advance = Callable[[int], None]
 

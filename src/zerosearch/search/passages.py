@@ -21,8 +21,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from zerosearch.errors import BadFile
-from zerosearch.types import Document
+from zerosearch.core.errors import BadFile
+from zerosearch.core.types import Document
 
 STORE_FILES = _LINES, _OFFSETS = ("corpus.jsonl", "offsets.npy")
 _ENDS_BYTES = 2**20

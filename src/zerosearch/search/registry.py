@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from zerosearch.config import EngineConfig
-from zerosearch.errors import BadConfig, BadFile, one_of
+from zerosearch.core.errors import BadConfig, BadFile, one_of
+from zerosearch.core.interfaces import Chat, SearchEngine
+from zerosearch.core.types import Quality, Sampling
 from zerosearch.http import from_environment, shown_url
 from zerosearch.models.pool import addresses
-from zerosearch.ports import Chat, SearchEngine
 from zerosearch.prompts import Imitated, simulator_prompt
 from zerosearch.search import real_engine
 from zerosearch.search.corpus import BM25Engine
@@ -23,7 +24,6 @@ from zerosearch.search.replay import Budget, RecordedEngine
 from zerosearch.search.simulated import SimulatedEngine
 from zerosearch.search.tape import Tape
 from zerosearch.search.web import WEB_APIS, WebApi, WebEngine
-from zerosearch.types import Quality, Sampling
 
 
 @dataclass(frozen=True, slots=True)

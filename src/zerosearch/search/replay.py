@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from zerosearch.errors import BadConfig, BadFile, BudgetSpent, SearchFailed
-from zerosearch.ports import SearchEngine
+from zerosearch.core.coalesce import Coalesced
+from zerosearch.core.errors import BadConfig, BadFile, BudgetSpent, SearchFailed
+from zerosearch.core.interfaces import SearchEngine
+from zerosearch.core.types import SearchRequest, SearchResult
 from zerosearch.search import close
-from zerosearch.search.coalesce import Coalesced
 from zerosearch.search.tape import Asked, Tape
-from zerosearch.types import SearchRequest, SearchResult
 
 
 @runtime_checkable

@@ -7,14 +7,14 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
-from zerosearch.errors import BadConfig, GenerationFailed, SearchFailed
-from zerosearch.ports import Chat
+from zerosearch.core.coalesce import Coalesced
+from zerosearch.core.errors import BadConfig, GenerationFailed, SearchFailed
+from zerosearch.core.interfaces import Chat
+from zerosearch.core.scoring import cover_match, is_closed
+from zerosearch.core.types import Quality, Sampling, SearchRequest, SearchResult
 from zerosearch.prompts import WEB, Imitated, simulator_text
-from zerosearch.scoring import cover_match, is_closed
 from zerosearch.search import close
-from zerosearch.search.coalesce import Coalesced
 from zerosearch.search.documents import ParsedReply, parse_documents
-from zerosearch.types import Quality, Sampling, SearchRequest, SearchResult
 
 _REQUIRED = ("query", "quality")
 

@@ -19,8 +19,8 @@ from io import BufferedRandom, BufferedReader
 from pathlib import Path
 from typing import Any
 
-from zerosearch.errors import BadFile
-from zerosearch.types import Document, Quality, SearchResult
+from zerosearch.core.errors import BadFile
+from zerosearch.core.types import Document, Quality, SearchResult
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from html import unescape
 from typing import Any
 
-from zerosearch.errors import BadConfig, SearchFailed
+from zerosearch.core.errors import BadConfig, SearchFailed
+from zerosearch.core.types import Document, SearchRequest, SearchResult
 from zerosearch.http import Advice, Call, JsonClient, Trouble, key_from
 from zerosearch.search import real_engine
 from zerosearch.search.passages import document_of
-from zerosearch.types import Document, SearchRequest, SearchResult
 
 Read = Callable[[Any], "list[Document] | None"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from random import Random
 
+from zerosearch.core.types import Quality, SearchRequest, SearchResult
 from zerosearch.lab.world import make_worlds, write_corpus
 from zerosearch.search.corpus import BM25Engine
 from zerosearch.search.simulated import draw_quality
-from zerosearch.types import Quality, SearchRequest, SearchResult
 
 
 class DemoEngine:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from zerosearch.curriculum import NoiseCurriculum
-from zerosearch.errors import BadConfig
+from zerosearch.core.curriculum import NoiseCurriculum
+from zerosearch.core.errors import BadConfig
 
 
 class Dial:

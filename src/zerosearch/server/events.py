@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from zerosearch.errors import one_of
+from zerosearch.core.errors import one_of
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from random import Random
 
-from zerosearch.errors import BadConfig, one_of
-from zerosearch.types import Document
+from zerosearch.core.errors import BadConfig, one_of
+from zerosearch.core.types import Document
 
 # the order in which they are drawn: the first of a kind that strikes is the one
 FAULTS = ("latency", "timeout", "rate-limit", "server-error", "empty", "truncated", "stale", "contradictory")

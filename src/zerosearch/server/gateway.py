@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from zerosearch.errors import BadConfig
+from zerosearch.core.errors import BadConfig
 from zerosearch.server.dialects import Dialect, Search, Served, bearer
 from zerosearch.server.faults import parse_rates, truncated
 from zerosearch.server.limits import key_digest

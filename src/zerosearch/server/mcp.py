@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from zerosearch.errors import BadConfig
+from zerosearch.core.errors import BadConfig
 from zerosearch.server.dialects import Search, bearer
 from zerosearch.server.gateway import asker_of
 from zerosearch.server.limits import key_digest

@@ -12,7 +12,7 @@ from typing import Any
 
 import uvicorn
 
-from zerosearch.errors import BadInput
+from zerosearch.core.errors import BadInput
 from zerosearch.server.app import make_app
 from zerosearch.server.service import Service
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from zerosearch.errors import BadInput, BudgetSpent, SearchFailed
-from zerosearch.ports import SearchEngine
+from zerosearch.core.errors import BadInput, BudgetSpent, SearchFailed
+from zerosearch.core.interfaces import SearchEngine
+from zerosearch.core.types import Question, SearchRequest, SearchResult
 from zerosearch.search import close
 from zerosearch.search.replay import RecordedEngine
 from zerosearch.search.simulated import SimulatedEngine
@@ -21,7 +22,6 @@ from zerosearch.server.limits import Keys, Places, RateLimit
 from zerosearch.server.metrics import Meters
 from zerosearch.server.sessions import Sessions
 from zerosearch.server.wire import Reason, Refused
-from zerosearch.types import Question, SearchRequest, SearchResult
 
 T = TypeVar("T")
 

@@ -7,8 +7,8 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from zerosearch.core.types import Question
 from zerosearch.server.wire import Reason, Refused
-from zerosearch.types import Question
 
 
 @dataclass(frozen=True, slots=True)

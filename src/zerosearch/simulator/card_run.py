@@ -13,11 +13,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from zerosearch.assemble import Device, load_chat
 from zerosearch.config import EngineConfig
-from zerosearch.errors import BadFile
+from zerosearch.core.errors import BadFile
+from zerosearch.core.interfaces import Chat, SearchEngine
+from zerosearch.core.types import Document, Quality, Question, Sampling
 from zerosearch.models.chat import OpenAIChat
 from zerosearch.models.local import LocalModel
 from zerosearch.models.remote import Pieces
-from zerosearch.ports import Chat, SearchEngine
 from zerosearch.prompts import judge_prompt
 from zerosearch.search import close
 from zerosearch.search.registry import Surroundings, build_engine
@@ -26,7 +27,6 @@ from zerosearch.simulator.judge import Judge, Verdict, judge_all
 from zerosearch.simulator.measure import Reply, TimedChat, length_ratio, measure, share
 from zerosearch.simulator.probes import Probes
 from zerosearch.simulator.searches import Found
-from zerosearch.types import Document, Quality, Question, Sampling
 
 EXAMPLES = 12  # that a card keeps
 

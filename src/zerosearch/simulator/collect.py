@@ -15,18 +15,18 @@ from typing import Any
 
 from rich.console import Console
 
-from zerosearch.errors import BadConfig, BadInput, BudgetSpent, RunFailed
+from zerosearch.core.errors import BadConfig, BadInput, BudgetSpent, RunFailed
+from zerosearch.core.interfaces import SearchEngine
+from zerosearch.core.types import Question, SearchRequest, SearchResult
 from zerosearch.evaluation.benchmarks import Benchmark
 from zerosearch.evaluation.directory import EvaluationDirectory, Row
 from zerosearch.evaluation.evaluate import Answered, evaluate
 from zerosearch.evaluation.outcomes import row_of
 from zerosearch.evaluation.parts import Parts, Wanted, assemble
-from zerosearch.ports import SearchEngine
 from zerosearch.progress import Progress
 from zerosearch.search import close
 from zerosearch.simulator.searches import SearchesDirectory
 from zerosearch.simulator.transcripts import read_transcripts, searches_in_row
-from zerosearch.types import Question, SearchRequest, SearchResult
 
 # how much may be spent is not what was asked of whom: it may be raised, and the work goes on
 _BUDGET = ("max_searches", "max_usd", "usd_per_search")

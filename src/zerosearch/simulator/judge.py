@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
 
-from zerosearch.errors import ZeroSearchError
-from zerosearch.ports import Chat
+from zerosearch.core.errors import ZeroSearchError
+from zerosearch.core.interfaces import Chat
+from zerosearch.core.types import Quality, Sampling
 from zerosearch.prompts import fill
 from zerosearch.search import close
 from zerosearch.search.documents import render_documents
 from zerosearch.simulator.searches import Found
-from zerosearch.types import Quality, Sampling
 
 _OBJECT = re.compile(r"\{[^{}]*\}")
 

@@ -9,15 +9,15 @@ from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
 
-from zerosearch.errors import BadConfig, BadFile, one_of
+from zerosearch.core.errors import BadConfig, BadFile, one_of
+from zerosearch.core.scoring import cover_match, is_closed
+from zerosearch.core.types import Document, Quality
 from zerosearch.evaluation.questions import read_objects
 from zerosearch.files import append_whole, write_atomically, writing
-from zerosearch.scoring import cover_match, is_closed
 from zerosearch.simulator.agreement import cohens_kappa
 from zerosearch.simulator.judge import Verdict
 from zerosearch.simulator.pairs import SearchPair
 from zerosearch.simulator.searches import Found, SearchesDirectory
-from zerosearch.types import Document, Quality
 
 Labels = dict[str, Verdict]  # by the search's id
 

@@ -10,14 +10,14 @@ from typing import Any
 
 from rich.console import Console
 
-from zerosearch.errors import BadConfig, GenerationFailed, RunFailed
+from zerosearch.core.errors import BadConfig, GenerationFailed, RunFailed
+from zerosearch.core.types import Sampling
 from zerosearch.models.chat import OpenAIChat
 from zerosearch.progress import Progress
 from zerosearch.prompts import judge_prompt
 from zerosearch.simulator.judge import Judge, Verdict, judge_all
 from zerosearch.simulator.label import RULES, JudgeJournal, Labels, combine, labellers_of, write_labels
 from zerosearch.simulator.searches import Found, SearchesDirectory
-from zerosearch.types import Sampling
 
 
 @dataclass(frozen=True, slots=True)

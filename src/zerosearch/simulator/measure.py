@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zerosearch.errors import GenerationFailed, SearchFailed
-from zerosearch.evaluation.statistics import bootstrap_interval
-from zerosearch.ports import Chat, SearchEngine
+from zerosearch.core.errors import GenerationFailed, SearchFailed
+from zerosearch.core.interfaces import Chat, SearchEngine
+from zerosearch.core.statistics import bootstrap_interval
+from zerosearch.core.types import Document, Sampling, SearchRequest, SearchResult
 from zerosearch.simulator.label import answer_stands_in
 from zerosearch.simulator.probes import Asked, Probes
 from zerosearch.simulator.style import near_duplicates, self_bleu, vocabulary_overlap
-from zerosearch.types import Document, Sampling, SearchRequest, SearchResult
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from zerosearch.models.tokens import Tokens
+from zerosearch.core.renderers import Tokens
 from zerosearch.prompts import Imitated
 from zerosearch.simulator.pairs import SearchPair, tuning_text
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from zerosearch.core.types import Document, Quality, Question
 from zerosearch.prompts import WEB, Imitated, simulator_text
 from zerosearch.tags import render_document
-from zerosearch.types import Document, Quality, Question
 
 
 @dataclass(frozen=True, slots=True)

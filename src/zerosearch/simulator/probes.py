@@ -7,11 +7,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from zerosearch.errors import BadFile
-from zerosearch.scoring import is_closed
+from zerosearch.core.errors import BadFile
+from zerosearch.core.scoring import is_closed
+from zerosearch.core.types import Document, Question
 from zerosearch.simulator.label import answer_stands_in
 from zerosearch.simulator.searches import Found
-from zerosearch.types import Document, Question
 
 Real = tuple[Document, ...]
 

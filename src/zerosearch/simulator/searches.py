@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zerosearch.errors import BadConfig, BadFile
+from zerosearch.core.errors import BadConfig, BadFile
+from zerosearch.core.types import Document, Question
 from zerosearch.evaluation.questions import read_objects
 from zerosearch.files import write_atomically
-from zerosearch.types import Document, Question
 
 
 @dataclass(frozen=True, slots=True)

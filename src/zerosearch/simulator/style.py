@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from statistics import fmean
 
-from zerosearch.scoring import normalise
+from zerosearch.core.scoring import normalise
 
 
 def words_of(text: str) -> list[str]:

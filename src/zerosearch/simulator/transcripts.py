@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from zerosearch.errors import BadFile, BadInput
+from zerosearch.core.errors import BadFile, BadInput
+from zerosearch.core.scoring import score
+from zerosearch.core.types import Document, Question, Scores
 from zerosearch.evaluation.questions import golds_field, read_objects, text_field
 from zerosearch.evaluation.rescore import last_answer, policy_text
-from zerosearch.scoring import score
 from zerosearch.search.documents import parse_documents
 from zerosearch.simulator.searches import Found
-from zerosearch.types import Document, Question, Scores
 
 # a search and what the environment appended right after it; punctuation may ride on the token that closed the search. A search
 # without a reply found nothing, and a block that was cut off is not what the engine returned.

@@ -20,12 +20,12 @@ from typing import Any
 
 from rich.console import Console
 
-from zerosearch.errors import BadConfig, ModelNotUsable, RunFailed, one_of
+from zerosearch.core.errors import BadConfig, ModelNotUsable, RunFailed, one_of
+from zerosearch.core.renderers import Tokens
 from zerosearch.files import new_directory, write_atomically, writing
 from zerosearch.models.local import DTYPES, load_model
 from zerosearch.models.lora import wrap
 from zerosearch.models.sft import Schedule, WeightedText, fit, mean_loss, micro_optimizers
-from zerosearch.models.tokens import Tokens
 from zerosearch.progress import Progress
 from zerosearch.prompts import WEB, Imitated, simulator_prompt
 from zerosearch.simulator.label import check_both_sides, read_labelled

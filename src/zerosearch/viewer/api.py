@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from zerosearch.errors import BadConfig, BadInput
+from zerosearch.core.errors import BadConfig, BadInput
 from zerosearch.viewer.comparison import compare
 from zerosearch.viewer.conversations import conversation
 from zerosearch.viewer.filters import Filter

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
-from zerosearch.scoring import normalise
+from zerosearch.core.scoring import normalise
 from zerosearch.viewer.run_files import Record, mapping, mappings, number_or_none, text_of, texts
 
 _TAG = r"</?(?:think|search|information|answer)>"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from zerosearch.errors import BadConfig
+from zerosearch.core.errors import BadConfig
 
 SORTS = ("n", "step", "question", "em", "reward", "advantage", "searches", "tokens")
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from zerosearch.errors import BadConfig
+from zerosearch.core.errors import BadConfig
 from zerosearch.viewer.archive import Archive, Point
 from zerosearch.viewer.filters import SORTS, Filter
 from zerosearch.viewer.rows import COLUMNS, parsed, row_of

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from zerosearch.config import make_recipe
-from zerosearch.errors import BadFile, ZeroSearchError
+from zerosearch.core.errors import BadFile, ZeroSearchError
 from zerosearch.viewer.index import Index, cache_file
 from zerosearch.viewer.run_files import Notes, Record, mapping, read_json, read_metrics, text_of
 

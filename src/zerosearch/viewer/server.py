@@ -12,7 +12,7 @@ import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
-from zerosearch.errors import BadInput
+from zerosearch.core.errors import BadInput
 from zerosearch.viewer.api import Api
 
 PAGE = Path(__file__).parent / "page"

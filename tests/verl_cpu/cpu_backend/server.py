@@ -14,8 +14,8 @@ import torch
 from verl.workers.rollout.base import BaseRollout
 from verl.workers.rollout.replica import RolloutReplica, TokenOutput
 
+from zerosearch.core.types import Sampling
 from zerosearch.models.local import LocalModel
-from zerosearch.types import Sampling
 
 
 def _name(rank: int) -> str:

@@ -16,13 +16,13 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
+from zerosearch.core.interfaces import Policy, SearchEngine
+from zerosearch.core.types import Question, Trajectory
 from zerosearch.evaluation.agents.one_turn import OneTurn
 from zerosearch.evaluation.agents.ra_agent import RetrievalAgent
 from zerosearch.evaluation.agents.rag import SearchOnce
 from zerosearch.evaluation.agents.search_o1 import SearchO1
-from zerosearch.ports import Policy, SearchEngine
 from zerosearch.rollout import RolloutSettings, rollout
-from zerosearch.types import Question, Trajectory
 
 
 @runtime_checkable

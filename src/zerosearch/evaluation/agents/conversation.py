@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
 
-from zerosearch.errors import GenerationFailed, SearchFailed
-from zerosearch.ports import Policy, SearchEngine
+from zerosearch.core.errors import GenerationFailed, SearchFailed
+from zerosearch.core.interfaces import Policy, SearchEngine
+from zerosearch.core.types import Author, Document, Question, SearchRecord, SearchRequest, Span, StopReason, Trajectory
 from zerosearch.rollout import RolloutSettings, turn_sampling
-from zerosearch.types import Author, Document, Question, SearchRecord, SearchRequest, Span, StopReason, Trajectory
 
 _CALLS = count()
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from zerosearch.ports import Policy, SearchEngine
+from zerosearch.core.interfaces import Policy, SearchEngine
+from zerosearch.core.types import Question, Trajectory
 from zerosearch.rollout import RolloutSettings, rollout
-from zerosearch.types import Question, Trajectory
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
+from zerosearch.core.interfaces import Policy, SearchEngine
+from zerosearch.core.types import Document, Question, Trajectory
 from zerosearch.evaluation.agents.conversation import Conversation, OutOfRoom
-from zerosearch.ports import Policy, SearchEngine
 from zerosearch.prompts import fill
 from zerosearch.rollout import RolloutSettings, fit_documents
 from zerosearch.tags import STOP_TAGS, Answer, Read, Search, parse_turn, render_information
-from zerosearch.types import Document, Question, Trajectory
 
 _ACTIONS = (*STOP_TAGS, "</read>")
 _FIRST_WORDS = 12

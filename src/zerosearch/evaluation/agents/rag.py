@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from zerosearch.core.interfaces import Policy, SearchEngine
+from zerosearch.core.types import Question, Trajectory
 from zerosearch.evaluation.agents.conversation import Conversation, OutOfRoom
-from zerosearch.ports import Policy, SearchEngine
 from zerosearch.prompts import fill
 from zerosearch.rollout import RolloutSettings, fit_documents
 from zerosearch.tags import Answer, parse_turn
-from zerosearch.types import Question, Trajectory
 
 
 class SearchOnce:

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from zerosearch.config import Recipe
-from zerosearch.errors import BadConfig
+from zerosearch.core.errors import BadConfig
+from zerosearch.core.types import Question
 from zerosearch.evaluation.questions import load_questions
 from zerosearch.files import new_directory
 from zerosearch.prompts import fill, policy_prompt
 from zerosearch.rundir import RunDirectory
-from zerosearch.types import Question
 
 
 def prepare(recipe: Recipe, run: RunDirectory) -> None:

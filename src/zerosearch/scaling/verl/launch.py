@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from zerosearch.config import Recipe
-from zerosearch.errors import BadConfig, BadFile, BadInput, RunFailed
+from zerosearch.core.errors import BadConfig, BadFile, BadInput, RunFailed
 from zerosearch.interrupts import run_child
 from zerosearch.rundir import RunDirectory
 from zerosearch.scaling.gpus import gpus_of_nodes, require_gpus

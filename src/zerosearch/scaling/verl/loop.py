@@ -16,13 +16,13 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopMetr
 
 from zerosearch.assemble import Device, load_engine, rollout_settings
 from zerosearch.config import Recipe
-from zerosearch.errors import GenerationFailed
-from zerosearch.models.tokens import Tokens
-from zerosearch.ports import SearchEngine
+from zerosearch.core.errors import GenerationFailed
+from zerosearch.core.interfaces import SearchEngine
+from zerosearch.core.renderers import Tokens
+from zerosearch.core.types import Author, Finish, Generation, Group, Question, Sampling, StopReason, Trajectory
 from zerosearch.rl.train import with_rewards
 from zerosearch.rollout import RolloutSettings, rollout
 from zerosearch.rundir import RunDirectory
-from zerosearch.types import Author, Finish, Generation, Group, Question, Sampling, StopReason, Trajectory
 
 # what makes each server keep the closing tag a turn ends with
 KEEP_STOP = {"vllm": {"include_stop_str_in_output": True}, "sglang": {"no_stop_trim": True}}

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from zerosearch.config import GuardsConfig, Recipe
-from zerosearch.errors import BadConfig
+from zerosearch.core.errors import BadConfig
 from zerosearch.rl.algorithms import ALGORITHMS, Aggregation, fixed_length, sequence_mean, token_mean
 from zerosearch.scaling.hydra import flat
 

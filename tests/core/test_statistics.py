@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from zerosearch.errors import BadInput
-from zerosearch.evaluation.statistics import Difference, Estimate, bootstrap_interval, paired_bootstrap, t_interval
+from zerosearch.core.errors import BadInput
+from zerosearch.core.statistics import Difference, Estimate, bootstrap_interval, paired_bootstrap, t_interval
 
 
 def test_equal_values_have_no_width() -> None:

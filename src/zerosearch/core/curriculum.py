@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from zerosearch.errors import BadConfig, one_of
+from zerosearch.core.errors import BadConfig, one_of
 
 
 @dataclass(frozen=True, slots=True)

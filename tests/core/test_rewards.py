@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from zerosearch.errors import BadConfig
-from zerosearch.rewards import REWARDS, reward_of, reward_weights
-from zerosearch.types import Author, Question, Scores, SearchRecord, SearchResult, Span, StopReason, Trajectory
+from zerosearch.core.errors import BadConfig
+from zerosearch.core.rewards import REWARDS, reward_of, reward_weights
+from zerosearch.core.types import Author, Question, Scores, SearchRecord, SearchResult, Span, StopReason, Trajectory
 
 QUESTION = Question("q7", "?", ("Rome",))
 SPANS = (Span(Author.PROMPT, (1,) * 9, ""), Span(Author.POLICY, (2,) * 40, "", (-1.0,) * 40), Span(Author.ENVIRONMENT, (3,) * 900, ""))

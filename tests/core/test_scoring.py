@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zerosearch.errors import BadInput
-from zerosearch.scoring import cover_match, exact_match, holds_answer, normalise, score, token_f1, usable_golds
-from zerosearch.types import Scores
+from zerosearch.core.errors import BadInput
+from zerosearch.core.scoring import cover_match, exact_match, holds_answer, normalise, score, token_f1, usable_golds
+from zerosearch.core.types import Scores
 
 
 @pytest.mark.parametrize(

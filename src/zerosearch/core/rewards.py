@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from zerosearch.errors import BadConfig, one_of
-from zerosearch.types import Trajectory
+from zerosearch.core.errors import BadConfig, one_of
+from zerosearch.core.types import Trajectory
 
 MOST_SEARCHES = 10
 MOST_TOKENS = 1000

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from zerosearch.search.coalesce import Coalesced
+from zerosearch.core.coalesce import Coalesced
 
 
 class Doubling:

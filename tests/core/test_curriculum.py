@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from zerosearch.curriculum import SCHEDULES, NoiseCurriculum
-from zerosearch.errors import BadConfig
+from zerosearch.core.curriculum import SCHEDULES, NoiseCurriculum
+from zerosearch.core.errors import BadConfig
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 import numpy as np
 from numpy.typing import NDArray
 
-from zerosearch.errors import BadInput
+from zerosearch.core.errors import BadInput
 
 _CONFIDENCE = 0.95
 _CHUNK = 2_000_000  # draws held in memory at once

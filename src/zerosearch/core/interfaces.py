@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from zerosearch.types import Generation, Sampling, SearchRequest, SearchResult
+from zerosearch.core.types import Generation, Sampling, SearchRequest, SearchResult
 
 
 @runtime_checkable

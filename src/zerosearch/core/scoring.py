@@ -17,8 +17,8 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
-from zerosearch.errors import BadInput
-from zerosearch.types import Scores
+from zerosearch.core.errors import BadInput
+from zerosearch.core.types import Scores
 
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _CLOSED = frozenset({"yes", "no", "noanswer"})
