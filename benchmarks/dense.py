@@ -27,8 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zerosearch.cli.options import write_json
+from zerosearch.data.passages import indexed_text, read_passages
 from zerosearch.search.nearest import INDEX_KINDS, Nearest, build
-from zerosearch.search.passages import indexed_text, read_passages
 
 K = 10
 EFFORTS = {"flat": (0,), "hnsw": (32, 0, 512), "ivfpq": (8, 0, 256)}  # 0: the default

@@ -22,8 +22,8 @@ from rich.console import Console
 
 from zerosearch.cli.options import write_json
 from zerosearch.core.types import Document, Finish, Generation, Question, Sampling, SearchRequest, SearchResult
+from zerosearch.data.benchmarks import Benchmark
 from zerosearch.evaluation.agents import AGENTS
-from zerosearch.evaluation.benchmarks import Benchmark
 from zerosearch.evaluation.cost import load_prices
 from zerosearch.evaluation.parts import Parts
 from zerosearch.evaluation.run import evaluate_benchmark

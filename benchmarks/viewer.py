@@ -30,10 +30,10 @@ from statistics import median
 from typing import Any
 
 from zerosearch.cli.options import write_json
+from zerosearch.data.run_files import Notes, read_trajectories
 from zerosearch.viewer.filters import Filter
 from zerosearch.viewer.index import Index
 from zerosearch.viewer.report import write_report
-from zerosearch.viewer.run_files import Notes, read_trajectories
 
 PACE_S = 5.0  # a step of the quickstart
 MUST = {"first_paint_s": 1.0, "filter_and_page_ms": 100, "live_lag_s": 2.0, "cpu_share": 0.05, "report_mb": 5}

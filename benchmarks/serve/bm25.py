@@ -18,7 +18,7 @@ import bm25s
 import Stemmer
 from load import Failures, closed_loop, cpu_seconds, options, post, report, serve
 
-from zerosearch.evaluation.questions import load_questions
+from zerosearch.data.questions import load_questions
 from zerosearch.search.corpus import BM25Engine
 
 

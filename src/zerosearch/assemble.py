@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from zerosearch.config import EngineConfig, PolicyConfig, Recipe, RolloutConfig
 from zerosearch.core.interfaces import Chat, SearchEngine
-from zerosearch.evaluation.questions import load_questions
+from zerosearch.data.questions import load_questions
 from zerosearch.models.chat import OpenAIChat
 from zerosearch.models.local import LocalModel
 from zerosearch.models.lora import attach

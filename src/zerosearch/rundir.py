@@ -25,7 +25,7 @@ from typing import Any
 from zerosearch.config import Recipe, load_recipe, to_toml
 from zerosearch.core.errors import BadConfig, BadFile, RunFailed
 from zerosearch.core.types import Author, Group, Trajectory
-from zerosearch.files import append_whole, require_writable, write_atomically, writing
+from zerosearch.data.files import append_whole, require_writable, write_atomically, writing
 
 
 class RunDirectory:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from zerosearch.evaluation.questions import load_questions
+from zerosearch.data.questions import load_questions
 from zerosearch.lab.language import CLAUSES, ONE_HOP, RELATIONS, RELATIONS_OF, TWO_HOP, Entity
 from zerosearch.lab.world import TEST_SIZES, TRAIN_SIZES, World, make_worlds, passage, write_corpus, write_questions
 

@@ -11,7 +11,7 @@ from micro import micro_recipe
 from zerosearch.cli import run as zerosearch
 from zerosearch.config import Recipe, load_recipe, make_recipe
 from zerosearch.core.errors import BadConfig, BadFile, BadInput
-from zerosearch.evaluation.questions import load_questions
+from zerosearch.data.questions import load_questions
 from zerosearch.rundir import RunDirectory
 from zerosearch.scaling.gpus import require_gpus
 from zerosearch.scaling.places import placed

@@ -15,11 +15,11 @@ import pytest
 from tiny_encoder import write_encoder
 from zerosearch.core.errors import BadConfig, BadFile
 from zerosearch.core.types import Question, SearchRequest, SearchResult
+from zerosearch.data.passages import fingerprint
 from zerosearch.models.encoder import Encoder
 from zerosearch.search.dense import DenseEngine, DenseSettings
 from zerosearch.search.dense_build import build_dense_index
 from zerosearch.search.nearest import INDEX_KINDS, Nearest, build
-from zerosearch.search.passages import fingerprint
 
 WORDS = [f"w{i}" for i in range(300)]
 SETTINGS = DenseSettings("tiny")

@@ -21,7 +21,7 @@ from zerosearch.config import RLConfig, load_recipe
 from zerosearch.core.errors import GenerationFailed
 from zerosearch.core.renderers import Tokens
 from zerosearch.core.types import Finish, Generation, Group, Sampling, Trajectory
-from zerosearch.evaluation.questions import load_questions
+from zerosearch.data.questions import load_questions
 from zerosearch.rl.batch import make_batch
 from zerosearch.rl.lessons import Appraisal, make_lessons
 from zerosearch.rl.train import with_rewards

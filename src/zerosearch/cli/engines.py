@@ -96,7 +96,7 @@ def recall(
     json_file: JsonOption = None,
 ) -> None:
     """How often an engine finds the answer: share of questions with a gold answer in the top k, with a 95% interval."""
-    from zerosearch.evaluation.benchmarks import load_benchmark
+    from zerosearch.data.benchmarks import load_benchmark
     from zerosearch.evaluation.recall import recall
     from zerosearch.progress import Progress
 

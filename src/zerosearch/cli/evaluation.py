@@ -69,7 +69,7 @@ def evaluate(
     json_file: JsonOption = None,
 ) -> None:
     """Answer every question of a benchmark with a policy, an agent and an engine; exact match with an interval, and what it cost."""
-    from zerosearch.evaluation.benchmarks import load_benchmark
+    from zerosearch.data.benchmarks import load_benchmark
     from zerosearch.evaluation.cost import load_prices
     from zerosearch.evaluation.parts import Wanted, assemble
     from zerosearch.evaluation.run import evaluate_benchmark
@@ -197,7 +197,7 @@ def gap(
     json_file: JsonOption = None,
 ) -> None:
     """The same questions against the simulated engine and a real one: documents, answers, and how exact match moves."""
-    from zerosearch.evaluation.benchmarks import load_benchmark
+    from zerosearch.data.benchmarks import load_benchmark
     from zerosearch.evaluation.gap import as_markdown
     from zerosearch.evaluation.parts import Wanted
     from zerosearch.evaluation.run import evaluate_both

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from zerosearch.core.errors import BadConfig, RunFailed
-from zerosearch.files import require_writable
+from zerosearch.data.files import require_writable
 
 T = TypeVar("T")
 

@@ -103,7 +103,7 @@ def serve(
         "seed": seed,
     }
     if questions:
-        from zerosearch.evaluation.questions import load_questions
+        from zerosearch.data.questions import load_questions
 
         parts["sessions"] = Sessions(load_questions(questions))
     with tempfile.TemporaryDirectory(prefix="zerosearch-demo-") as scratch:

@@ -48,7 +48,7 @@ def collect(
     json_file: JsonOption = None,
 ) -> None:
     """Real searches, kept: a policy works through questions against a real engine, or the searches of stored transcripts."""
-    from zerosearch.evaluation.benchmarks import load_benchmark
+    from zerosearch.data.benchmarks import load_benchmark
     from zerosearch.evaluation.parts import Wanted
     from zerosearch.simulator.collect import collect, collect_from
 

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from zerosearch.core.errors import BadConfig, BadFile, RunFailed
+from zerosearch.data.files import write_atomically
+from zerosearch.data.run_files import Notes, read_trajectories
 from zerosearch.evaluation.outcomes import Outcome
-from zerosearch.files import write_atomically
-from zerosearch.viewer.run_files import Notes, read_trajectories
 
 Row = dict[str, Any]
 

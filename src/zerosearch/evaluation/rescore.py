@@ -14,7 +14,7 @@ from zerosearch.core.errors import BadFile, BadInput
 from zerosearch.core.scoring import score
 from zerosearch.core.statistics import bootstrap_interval
 from zerosearch.core.types import Scores
-from zerosearch.evaluation.questions import golds_field, read_objects, text_field
+from zerosearch.data.questions import golds_field, read_objects, text_field
 
 # what an environment appends: a block right after a search. Punctuation may ride on the token that closed the search.
 _REPLY = re.compile(r"(</search>)[^\w<]*<information>.*?(?:</information>|\Z)", re.DOTALL)

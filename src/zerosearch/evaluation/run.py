@@ -16,7 +16,7 @@ from rich.text import Text
 
 from zerosearch.core.errors import RunFailed
 from zerosearch.core.types import Author, Question, Trajectory
-from zerosearch.evaluation.benchmarks import Benchmark
+from zerosearch.data.benchmarks import Benchmark
 from zerosearch.evaluation.cost import Prices, Work, cost_of, load_prices
 from zerosearch.evaluation.directory import EvaluationDirectory, Row, Spent
 from zerosearch.evaluation.evaluate import Answered, evaluate

@@ -31,8 +31,8 @@ from rich.console import Console
 from zerosearch.config import Recipe, make_recipe
 from zerosearch.core.errors import BadConfig, RunFailed, ZeroSearchError
 from zerosearch.core.types import Document
+from zerosearch.data.files import new_directory, write_atomically, writing
 from zerosearch.engine_config import EngineConfig
-from zerosearch.files import new_directory, write_atomically, writing
 from zerosearch.interrupts import end_with_parent, start_quietly
 from zerosearch.lab.base_model import build_model, demonstration_batch, pretraining_batch
 from zerosearch.lab.language import Entity, Names, make_tokenizer

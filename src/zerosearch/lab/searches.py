@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from zerosearch.core.types import Document, Quality
-from zerosearch.files import new_directory, writing
+from zerosearch.data.files import new_directory, writing
 from zerosearch.lab.language import KEYWORDS, Entity, Names, query_for
 from zerosearch.lab.world import Hop, World, WorldQuestion
 from zerosearch.simulator.judge import Verdict

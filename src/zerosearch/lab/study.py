@@ -32,9 +32,9 @@ from rich.console import Console
 from zerosearch.assemble import load_ingredients
 from zerosearch.config import Recipe, make_recipe
 from zerosearch.core.errors import RunFailed, ZeroSearchError, one_of
+from zerosearch.data.files import write_atomically
 from zerosearch.evaluation.agents import AGENTS
 from zerosearch.evaluation.evaluate import evaluate
-from zerosearch.files import write_atomically
 from zerosearch.interrupts import end_with_parent, start_quietly
 from zerosearch.lab.claims import ARMS, CLAIMS, INSTRUCTED, SMALL_WIDTH, TUNED_SHARE, RarelyCollapses, arms_of
 from zerosearch.lab.quickstart import Lab, Scale

@@ -15,7 +15,7 @@ from textwrap import fill
 from typing import Any
 
 from zerosearch.core.statistics import t_interval
-from zerosearch.files import write_atomically, writing
+from zerosearch.data.files import write_atomically, writing
 from zerosearch.lab.claim_rows import claim_rows
 from zerosearch.lab.claims import ARMS, CLAIMS, OURS, Beats, Moves
 from zerosearch.lab.findings import SMALLEST_EFFECT, Finding, all_findings

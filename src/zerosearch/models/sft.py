@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from zerosearch.files import writing
+from zerosearch.data.files import writing
 
 PART_TOKENS = 1024  # that go through the model together, padding counted
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from zerosearch.core.errors import RunFailed
-from zerosearch.files import new_directory
+from zerosearch.data.files import new_directory
 from zerosearch.models.lora import has_adapter, load_adapter
 from zerosearch.rl.update import Learner
 from zerosearch.rundir import RunDirectory

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from zerosearch.config import EngineConfig
 from zerosearch.core.errors import BadFile, SearchFailed, one_of
 from zerosearch.core.types import Document, SearchRequest, SearchResult
+from zerosearch.data.passages import PassageStore, existing, fingerprint, in_cache
 from zerosearch.models.encoder import Encoder
 from zerosearch.search import real_engine
 from zerosearch.search.nearest import INDEX_KINDS, Nearest, faiss
-from zerosearch.search.passages import PassageStore, existing, fingerprint, in_cache
 
 MANIFEST, INDEX, PROBE = "manifest.json", "index.faiss", "probe.npy"
 FORMAT = "zerosearch dense index 1"

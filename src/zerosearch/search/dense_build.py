@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from zerosearch.core.errors import BadFile
+from zerosearch.data.passages import STORE_FILES, PassageStore, existing, indexed_text, store_passages
 from zerosearch.models.encoder import Encoder
 from zerosearch.search.dense import (
     INDEX,
@@ -34,7 +35,6 @@ from zerosearch.search.dense import (
     same_probe,
 )
 from zerosearch.search.nearest import build, faiss
-from zerosearch.search.passages import STORE_FILES, PassageStore, existing, indexed_text, store_passages
 
 Report = Callable[[str, int, int], None]
 """Called with the phase, how much of it is done, and how much there is (0: nobody knows)."""

@@ -26,9 +26,9 @@ def _bm25(config: EngineConfig, device: str, console: Console) -> dict[str, Any]
 
 
 def _dense(config: EngineConfig, device: str, console: Console) -> dict[str, Any]:
+    from zerosearch.data.passages import PassageStore
     from zerosearch.search.dense import encoder_and_settings
     from zerosearch.search.dense_build import build_dense_index
-    from zerosearch.search.passages import PassageStore
 
     encoder, settings = encoder_and_settings(config, device)
     started = time.perf_counter()

@@ -14,9 +14,9 @@ from typing import Any
 
 from zerosearch.core.errors import BadConfig, SearchFailed
 from zerosearch.core.types import Document, SearchRequest, SearchResult
+from zerosearch.data.passages import document_of
 from zerosearch.http import Advice, Call, JsonClient, Trouble, key_from
 from zerosearch.search import real_engine
-from zerosearch.search.passages import document_of
 
 Read = Callable[[Any], "list[Document] | None"]
 

@@ -18,7 +18,7 @@ from rich.console import Console
 from zerosearch.core.errors import BadConfig, BadInput, BudgetSpent, RunFailed
 from zerosearch.core.interfaces import SearchEngine
 from zerosearch.core.types import Question, SearchRequest, SearchResult
-from zerosearch.evaluation.benchmarks import Benchmark
+from zerosearch.data.benchmarks import Benchmark
 from zerosearch.evaluation.directory import EvaluationDirectory, Row
 from zerosearch.evaluation.evaluate import Answered, evaluate
 from zerosearch.evaluation.outcomes import row_of

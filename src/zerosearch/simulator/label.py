@@ -12,8 +12,8 @@ from typing import Any
 from zerosearch.core.errors import BadConfig, BadFile, one_of
 from zerosearch.core.scoring import cover_match, is_closed
 from zerosearch.core.types import Document, Quality
-from zerosearch.evaluation.questions import read_objects
-from zerosearch.files import append_whole, write_atomically, writing
+from zerosearch.data.files import append_whole, write_atomically, writing
+from zerosearch.data.questions import read_objects
 from zerosearch.simulator.agreement import cohens_kappa
 from zerosearch.simulator.judge import Verdict
 from zerosearch.simulator.pairs import SearchPair

@@ -23,8 +23,8 @@ from typing import Any
 
 from zerosearch.core.errors import BadConfig, BadFile
 from zerosearch.core.types import Document, Question
-from zerosearch.evaluation.questions import read_objects
-from zerosearch.files import write_atomically
+from zerosearch.data.files import write_atomically
+from zerosearch.data.questions import read_objects
 
 
 @dataclass(frozen=True, slots=True)

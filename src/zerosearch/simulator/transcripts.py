@@ -11,7 +11,7 @@ from typing import Any
 from zerosearch.core.errors import BadFile, BadInput
 from zerosearch.core.scoring import score
 from zerosearch.core.types import Document, Question, Scores
-from zerosearch.evaluation.questions import golds_field, read_objects, text_field
+from zerosearch.data.questions import golds_field, read_objects, text_field
 from zerosearch.evaluation.rescore import last_answer, policy_text
 from zerosearch.search.documents import parse_documents
 from zerosearch.simulator.searches import Found

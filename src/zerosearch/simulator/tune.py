@@ -22,7 +22,7 @@ from rich.console import Console
 
 from zerosearch.core.errors import BadConfig, ModelNotUsable, RunFailed, one_of
 from zerosearch.core.renderers import Tokens
-from zerosearch.files import new_directory, write_atomically, writing
+from zerosearch.data.files import new_directory, write_atomically, writing
 from zerosearch.models.local import DTYPES, load_model
 from zerosearch.models.lora import wrap
 from zerosearch.models.sft import Schedule, WeightedText, fit, mean_loss, micro_optimizers

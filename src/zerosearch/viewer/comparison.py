@@ -10,7 +10,7 @@ from math import hypot
 from typing import Any
 
 from zerosearch.core.statistics import bootstrap_interval, paired_bootstrap
-from zerosearch.viewer.run_files import Record, number_or_none
+from zerosearch.data.run_files import Record, number_or_none
 from zerosearch.viewer.runs import Run
 from zerosearch.viewer.tables import Figure, figure_in, label
 

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from zerosearch.files import write_atomically, writing
+from zerosearch.data.files import write_atomically, writing
 from zerosearch.viewer.api import Api, shown
 from zerosearch.viewer.runs import Run, find, open_runs
 from zerosearch.viewer.sample import choose

@@ -12,8 +12,8 @@ from typing import Any
 
 from zerosearch.config import make_recipe
 from zerosearch.core.errors import BadFile, ZeroSearchError
+from zerosearch.data.run_files import Notes, Record, mapping, read_json, read_metrics, text_of
 from zerosearch.viewer.index import Index, cache_file
-from zerosearch.viewer.run_files import Notes, Record, mapping, read_json, read_metrics, text_of
 
 _DEPTH = 3  # folders below the one that was named
 _MAX_RUNS = 50

@@ -9,8 +9,8 @@ from pathlib import Path
 from zerosearch.config import Recipe
 from zerosearch.core.errors import BadConfig
 from zerosearch.core.types import Question
-from zerosearch.evaluation.questions import load_questions
-from zerosearch.files import new_directory
+from zerosearch.data.files import new_directory
+from zerosearch.data.questions import load_questions
 from zerosearch.prompts import fill, policy_prompt
 from zerosearch.rundir import RunDirectory
 

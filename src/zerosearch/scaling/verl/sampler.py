@@ -19,9 +19,9 @@ from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 import zerosearch.scaling.verl.estimators  # noqa: F401  (registers them)
 from zerosearch.core.errors import RunFailed
 from zerosearch.core.types import Group, Trajectory, Usage
+from zerosearch.data.files import write_atomically
+from zerosearch.data.questions import load_questions
 from zerosearch.evaluation import outcomes
-from zerosearch.evaluation.questions import load_questions
-from zerosearch.files import write_atomically
 from zerosearch.rl.train import rollout_metrics, stop_if_too_many_failed
 from zerosearch.rundir import RunDirectory
 

@@ -6,7 +6,7 @@ import pytest
 
 from full_disk import files_no_larger_than
 from zerosearch.core.errors import RunFailed
-from zerosearch.files import append_whole, new_directory, replace_directory, write_atomically, writing
+from zerosearch.data.files import append_whole, new_directory, replace_directory, write_atomically, writing
 
 
 def test_write_atomically(tmp_path: Path) -> None:

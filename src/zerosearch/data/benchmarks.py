@@ -15,7 +15,7 @@ from pathlib import Path
 
 from zerosearch.core.errors import BadFile, one_of
 from zerosearch.core.types import Question
-from zerosearch.evaluation.questions import load_questions
+from zerosearch.data.questions import load_questions
 
 HUB_REPOSITORY = "RUC-NLPIR/FlashRAG_datasets"
 HUB_FILES = {

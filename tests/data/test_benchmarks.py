@@ -9,7 +9,7 @@ import pytest
 
 from zerosearch.core.errors import BadConfig, BadFile
 from zerosearch.core.scoring import exact_match, usable_golds
-from zerosearch.evaluation.benchmarks import HUB_FILES, load_benchmark
+from zerosearch.data.benchmarks import HUB_FILES, load_benchmark
 
 
 def row(i: int, golds: object = ("Rome",)) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 
 from zerosearch.core.errors import BadFile, BadInput
 from zerosearch.core.types import Question
-from zerosearch.evaluation.questions import load_questions
+from zerosearch.data.questions import load_questions
 
 ROME: dict[str, Any] = {"id": "q1", "question": "Capital of Italy?", "golden_answers": ["Rome", "Roma"], "source": "pencil"}
 
