@@ -27,7 +27,7 @@ from zerosearch.evaluation.agents import AGENTS
 from zerosearch.evaluation.cost import load_prices
 from zerosearch.evaluation.parts import Parts
 from zerosearch.evaluation.run import evaluate_benchmark
-from zerosearch.models.remote import Pieces
+from zerosearch.net.remote_policy import Pieces
 from zerosearch.prompts import SEARCH
 from zerosearch.rollout import RolloutSettings
 

@@ -23,7 +23,7 @@ from aiohttp import web
 
 from zerosearch.cli.options import write_json
 from zerosearch.core.types import Question, Sampling, SearchRequest
-from zerosearch.models.chat import OpenAIChat
+from zerosearch.net.chat import OpenAIChat
 from zerosearch.prompts import SIMULATE_WEB
 from zerosearch.search.simulated import SimulatedEngine
 

@@ -13,7 +13,7 @@ import uvicorn
 
 from zerosearch.core.interfaces import SearchEngine
 from zerosearch.core.types import Document
-from zerosearch.listener import bind
+from zerosearch.net.listener import bind
 from zerosearch.server.app import make_app
 from zerosearch.server.service import Service
 

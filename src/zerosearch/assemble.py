@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from zerosearch.config import EngineConfig, PolicyConfig, Recipe, RolloutConfig
 from zerosearch.core.interfaces import Chat, SearchEngine
 from zerosearch.data.questions import load_questions
-from zerosearch.models.chat import OpenAIChat
 from zerosearch.models.local import LocalModel
 from zerosearch.models.lora import attach
-from zerosearch.models.pool import EndpointPool, addresses
 from zerosearch.models.sampler import Arbiter
+from zerosearch.net.chat import OpenAIChat
+from zerosearch.net.pool import EndpointPool, addresses
 from zerosearch.prompts import policy_prompt
 from zerosearch.rl.train import Ingredients
 from zerosearch.rollout import RolloutSettings

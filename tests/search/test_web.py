@@ -246,7 +246,7 @@ def test_what_is_missing_is_named_before_anything_is_asked(name: str, url: str, 
 
 
 def test_an_api_of_ones_own_is_a_few_lines(server: SearchServer) -> None:
-    from zerosearch.http import Call
+    from zerosearch.net.http import Call
 
     mine = WebApi(
         "mine",

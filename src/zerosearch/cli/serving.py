@@ -126,7 +126,7 @@ def _serve_mcp(service: Any) -> None:
 
 
 def _serve_http(service: Any, host: str, port: int | None, drain: float, public_url: str, query: str, check: bool) -> None:
-    from zerosearch.listener import bind
+    from zerosearch.net.listener import bind
     from zerosearch.server.examples import examples
     from zerosearch.server.run import serve
 
@@ -148,7 +148,7 @@ def _engine(source: dict[str, Any], demo: bool, k: int, seed: int, remember: int
     """The engine, and a query to try it with."""
     from zerosearch.config import EngineConfig, make_engine
     from zerosearch.core.interfaces import Chat
-    from zerosearch.models.chat import OpenAIChat
+    from zerosearch.net.chat import OpenAIChat
     from zerosearch.search.registry import Surroundings, build_engine
 
     def chat(config: EngineConfig) -> Chat:

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from zerosearch.cli.options import console, to_file
 from zerosearch.core.errors import BadConfig, BadFile
-from zerosearch.listener import bind
+from zerosearch.net.listener import bind
 
 
 def view(

@@ -17,11 +17,11 @@ from zerosearch.core.errors import BadConfig, SearchFailed, one_of
 from zerosearch.core.interfaces import Policy, SearchEngine
 from zerosearch.core.types import SearchRequest, SearchResult
 from zerosearch.evaluation.agents import AGENTS, Agent
-from zerosearch.models.chat import PATHS
 from zerosearch.models.local import LocalModel, load_tokenizer
-from zerosearch.models.remote import RemotePolicy
-from zerosearch.models.remote_tokens import DIALECTS, RemoteTokenPolicy
 from zerosearch.models.sampler import Arbiter
+from zerosearch.net.chat import PATHS
+from zerosearch.net.remote_policy import RemotePolicy
+from zerosearch.net.remote_token_policy import DIALECTS, RemoteTokenPolicy
 from zerosearch.prompts import POLICY_PROMPTS, distil_prompt, policy_prompt
 from zerosearch.rl.checkpoint import finished_checkpoints
 from zerosearch.rollout import RolloutSettings

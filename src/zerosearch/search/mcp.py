@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from zerosearch.core.errors import BadConfig, SearchFailed, one_of
 from zerosearch.core.types import Document, SearchRequest, SearchResult
-from zerosearch.http import is_url, one_line, shown_url
+from zerosearch.net.http import is_url, one_line, shown_url
 from zerosearch.search import real_engine
 from zerosearch.search.documents import parse_documents
 

@@ -14,8 +14,8 @@ from zerosearch.config import EngineConfig
 from zerosearch.core.errors import BadConfig, BadFile, one_of
 from zerosearch.core.interfaces import Chat, SearchEngine
 from zerosearch.core.types import Quality, Sampling
-from zerosearch.http import from_environment, shown_url
-from zerosearch.models.pool import addresses
+from zerosearch.net.http import from_environment, shown_url
+from zerosearch.net.pool import addresses
 from zerosearch.prompts import Imitated, simulator_prompt
 from zerosearch.search import real_engine
 from zerosearch.search.corpus import BM25Engine

@@ -15,7 +15,7 @@ from typing import Any
 from zerosearch.core.errors import BadConfig, SearchFailed
 from zerosearch.core.types import Document, SearchRequest, SearchResult
 from zerosearch.data.passages import document_of
-from zerosearch.http import Advice, Call, JsonClient, Trouble, key_from
+from zerosearch.net.http import Advice, Call, JsonClient, Trouble, key_from
 from zerosearch.search import real_engine
 
 Read = Callable[[Any], "list[Document] | None"]

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from zerosearch.http import Call
+from zerosearch.net.http import Call
 from zerosearch.server.library import Hit, Library
 from zerosearch.server.wire import Reason, Refused, Wire
 

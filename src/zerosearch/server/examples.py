@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 import orjson
 
-from zerosearch.http import Call
+from zerosearch.net.http import Call
 from zerosearch.server.dialects import Dialect
 from zerosearch.server.native import DIALECTS
 

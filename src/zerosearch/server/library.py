@@ -8,7 +8,7 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from zerosearch.core.types import Document
-from zerosearch.http import is_url
+from zerosearch.net.http import is_url
 
 _TITLE_WORDS = 8
 _MORE = " …"

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from zerosearch.http import Call
+from zerosearch.net.http import Call
 from zerosearch.server.dialects import Dialect, Search
 from zerosearch.server.retrievers import RETRIEVERS
 from zerosearch.server.web_dialects import WEB_DIALECTS

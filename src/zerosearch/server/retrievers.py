@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from zerosearch.http import Call
+from zerosearch.net.http import Call
 from zerosearch.search.web import WEB_APIS
 from zerosearch.server.dialects import Dialect, Search, Served
 from zerosearch.server.library import Hit

@@ -16,9 +16,9 @@ from zerosearch.config import EngineConfig
 from zerosearch.core.errors import BadFile
 from zerosearch.core.interfaces import Chat, SearchEngine
 from zerosearch.core.types import Document, Quality, Question, Sampling
-from zerosearch.models.chat import OpenAIChat
 from zerosearch.models.local import LocalModel
-from zerosearch.models.remote import Pieces
+from zerosearch.net.chat import OpenAIChat
+from zerosearch.net.remote_policy import Pieces
 from zerosearch.prompts import judge_prompt
 from zerosearch.search import close
 from zerosearch.search.registry import Surroundings, build_engine

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from zerosearch.core.errors import BadConfig, GenerationFailed, RunFailed
 from zerosearch.core.types import Sampling
-from zerosearch.models.chat import OpenAIChat
+from zerosearch.net.chat import OpenAIChat
 from zerosearch.progress import Progress
 from zerosearch.prompts import judge_prompt
 from zerosearch.simulator.judge import Judge, Verdict, judge_all

@@ -16,8 +16,8 @@ from typing import Any, cast
 
 from zerosearch.core.errors import one_of
 from zerosearch.core.types import Finish, Generation, Sampling, Usage
-from zerosearch.models.chat import PATHS, sampling_body, text_of
-from zerosearch.models.endpoint import Endpoint
+from zerosearch.net.chat import PATHS, sampling_body, text_of
+from zerosearch.net.endpoint import Endpoint
 
 _PIECE = re.compile(r"\s*\w{1,8}|\s*[^\w\s]|\s+")
 _ID_BITS = 53  # whole numbers that JSON readers keep exact

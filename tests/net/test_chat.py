@@ -15,7 +15,7 @@ from aiohttp import web
 
 from zerosearch.core.errors import BadConfig, GenerationFailed
 from zerosearch.core.types import Sampling
-from zerosearch.models.chat import OpenAIChat
+from zerosearch.net.chat import OpenAIChat
 
 SAMPLING = Sampling(max_new_tokens=20, temperature=0.8, top_p=0.9, stop=("</information>",), seed=3)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -230,7 +230,7 @@ def test_one_client_outlives_a_loop() -> None:
 KEY_SCRIPT = """
 import asyncio, sys
 from zerosearch.core.errors import GenerationFailed
-from zerosearch.models.chat import OpenAIChat
+from zerosearch.net.chat import OpenAIChat
 from zerosearch.core.types import Sampling
 async def main():
     async with OpenAIChat(sys.argv[1], "m", api_key_env="TEST_KEY") as chat:

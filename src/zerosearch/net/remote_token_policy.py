@@ -13,9 +13,9 @@ from typing import Any
 from zerosearch.core.errors import one_of
 from zerosearch.core.renderers import Tokens
 from zerosearch.core.types import Finish, Generation, Sampling, Usage
-from zerosearch.http import Trouble
-from zerosearch.models.chat import sampling_body
-from zerosearch.models.endpoint import Endpoint
+from zerosearch.net.chat import sampling_body
+from zerosearch.net.endpoint import Endpoint
+from zerosearch.net.http import Trouble
 
 _SEED_BITS = 31  # the largest seed that every server takes
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from zerosearch.core.errors import one_of
 from zerosearch.core.types import Sampling
-from zerosearch.http import Trouble
-from zerosearch.models.endpoint import Endpoint
+from zerosearch.net.endpoint import Endpoint
+from zerosearch.net.http import Trouble
 
 PATHS = {"chat": "chat/completions", "completions": "completions"}
 

@@ -12,7 +12,7 @@ from endpoint import Body, speaking
 from zerosearch.core.interfaces import Policy
 from zerosearch.core.types import Finish, Generation, Question, Sampling, StopReason, Trajectory
 from zerosearch.models.local import LocalModel, load_tokenizer
-from zerosearch.models.remote_tokens import RemoteTokenPolicy
+from zerosearch.net.remote_token_policy import RemoteTokenPolicy
 from zerosearch.prompts import MICRO
 from zerosearch.rollout import RolloutSettings, rollout
 from zerosearch.testing import ScriptedEngine

@@ -11,7 +11,7 @@ from typing import Any
 
 from zerosearch.core.errors import GenerationFailed
 from zerosearch.core.types import Sampling
-from zerosearch.models.chat import OpenAIChat
+from zerosearch.net.chat import OpenAIChat
 
 
 def addresses(url: str) -> list[str]:

@@ -16,7 +16,7 @@ from zerosearch.core.errors import BadConfig, GenerationFailed
 from zerosearch.core.interfaces import Policy
 from zerosearch.core.types import Finish, Question, Sampling, StopReason, Trajectory, Usage
 from zerosearch.models.local import LocalModel
-from zerosearch.models.remote import Pieces, RemotePolicy, close_tag
+from zerosearch.net.remote_policy import Pieces, RemotePolicy, close_tag
 from zerosearch.prompts import MICRO, SEARCH
 from zerosearch.rollout import RolloutSettings, rollout
 from zerosearch.testing import ScriptedEngine

@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from zerosearch.core.errors import BadConfig
-from zerosearch.listener import bind
+from zerosearch.net.listener import bind
 
 
 def test_a_port_that_is_taken() -> None:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from zerosearch.core.coalesce import Coalesced
 from zerosearch.core.errors import GenerationFailed
-from zerosearch.http import Advice, Call, JsonClient, Trouble, key_from
+from zerosearch.net.http import Advice, Call, JsonClient, Trouble, key_from
 
 _NOT_THERE = "check base_url (it usually ends in /v1) and model."
 _ADVICE = Advice(

@@ -11,7 +11,7 @@ from zerosearch.assemble import Device, load_chat
 from zerosearch.config import make_engine
 from zerosearch.core.errors import BadConfig, GenerationFailed
 from zerosearch.core.types import Sampling
-from zerosearch.models.pool import EndpointPool, addresses
+from zerosearch.net.pool import EndpointPool, addresses
 
 SAMPLING = Sampling(max_new_tokens=20)
 FAST = {"model": "m", "first_wait_s": 0.01, "rest_s": 0.05}
