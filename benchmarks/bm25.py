@@ -28,7 +28,7 @@ import numpy as np
 
 from zerosearch.cli.options import write_json
 from zerosearch.core.types import Question, SearchRequest
-from zerosearch.search.corpus import BM25Engine
+from zerosearch.engines.bm25 import BM25Engine
 
 K = 5
 

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from zerosearch.cli.options import write_json
 from zerosearch.data.passages import indexed_text, read_passages
-from zerosearch.search.nearest import INDEX_KINDS, Nearest, build
+from zerosearch.engines.nearest import INDEX_KINDS, Nearest, build
 
 K = 10
 EFFORTS = {"flat": (0,), "hnsw": (32, 0, 512), "ivfpq": (8, 0, 256)}  # 0: the default
@@ -80,7 +80,7 @@ def resident_mb(file: Path, kind: str) -> float:
 import sys
 import numpy as np
 from pathlib import Path
-from zerosearch.search.nearest import Nearest, faiss
+from zerosearch.engines.nearest import Nearest, faiss
 def resident():
     return next(int(l.split()[1]) / 1024 for l in open("/proc/self/status") if l.startswith("VmRSS"))
 faiss()

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from zerosearch.core.types import Question, SearchRequest
-from zerosearch.search.corpus import BM25Engine
+from zerosearch.engines.bm25 import BM25Engine
 from zerosearch.tags import render_information
 
 # modules that importing does nothing but define: no window is opened, no network is touched

@@ -19,7 +19,7 @@ import Stemmer
 from load import Failures, closed_loop, cpu_seconds, options, post, report, serve
 
 from zerosearch.data.questions import load_questions
-from zerosearch.search.corpus import BM25Engine
+from zerosearch.engines.bm25 import BM25Engine
 
 
 def main() -> None:

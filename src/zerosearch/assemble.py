@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from zerosearch.config import EngineConfig, PolicyConfig, Recipe, RolloutConfig
 from zerosearch.core.interfaces import Chat, SearchEngine
 from zerosearch.data.questions import load_questions
+from zerosearch.engines.registry import Surroundings, build_engine, builder_of
 from zerosearch.models.local import LocalModel
 from zerosearch.models.lora import attach
 from zerosearch.models.sampler import Arbiter
@@ -15,7 +16,6 @@ from zerosearch.net.pool import EndpointPool, addresses
 from zerosearch.prompts import policy_prompt
 from zerosearch.rl.train import Ingredients
 from zerosearch.rollout import RolloutSettings
-from zerosearch.search.registry import Surroundings, build_engine, builder_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from pydantic import Field, PlainValidator, ValidationError, model_validator
 from zerosearch.core.curriculum import SCHEDULES, NoiseCurriculum
 from zerosearch.core.errors import BadConfig, BadFile, one_of
 from zerosearch.core.rewards import reward_weights
-from zerosearch.engine_config import EngineConfig, Name, Natural, Positive, Rate, Section
+from zerosearch.engines.settings import EngineConfig, Name, Natural, Positive, Rate, Section
 from zerosearch.prompts import policy_prompt, simulator_prompt
 from zerosearch.rl.algorithms import ALGORITHMS
 

@@ -8,8 +8,8 @@ import pytest
 from zerosearch.core.errors import BadConfig, SearchFailed
 from zerosearch.core.types import Document, Question, SearchRequest, SearchResult
 from zerosearch.data.questions import load_questions
+from zerosearch.engines.bm25 import BM25Engine
 from zerosearch.evaluation.recall import Recall, first_hit, recall
-from zerosearch.search.corpus import BM25Engine
 from zerosearch.testing import ScriptedEngine
 
 PAGES = {

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from zerosearch.core.types import Document, Quality
+from zerosearch.engines.bm25 import BM25Engine
 from zerosearch.lab.language import KEYWORDS, Names
 from zerosearch.lab.searches import ScriptedPair, collect_pairs, off_target_query, on_target_query, write_searches
 from zerosearch.lab.world import Hop, World, write_corpus
-from zerosearch.search.corpus import BM25Engine
 from zerosearch.simulator.label import read_labelled
 from zerosearch.simulator.pairs import SearchPair
 from zerosearch.simulator.searches import SearchesDirectory

@@ -10,7 +10,7 @@ import pytest
 
 from serving import DOCUMENTS, served
 from zerosearch.core.types import Question, SearchRequest, SearchResult
-from zerosearch.search.mcp import MCPEngine
+from zerosearch.engines.mcp import MCPEngine
 from zerosearch.server.limits import Keys, RateLimit
 from zerosearch.server.service import Service
 from zerosearch.testing import ScriptedEngine

@@ -12,7 +12,7 @@ import pytest
 from serving import DOCUMENTS, HTTP, served
 from zerosearch.core.errors import SearchFailed
 from zerosearch.core.types import Document, Question, SearchRequest, SearchResult
-from zerosearch.search.web import WEB_APIS, WebEngine
+from zerosearch.engines.web import WEB_APIS, WebEngine
 from zerosearch.server.examples import address
 from zerosearch.server.limits import Keys
 from zerosearch.server.native import DIALECTS

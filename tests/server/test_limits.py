@@ -8,7 +8,7 @@ import pytest
 
 from serving import HTTP, served
 from zerosearch.core.types import Document
-from zerosearch.search import real_engine
+from zerosearch.engines.function import real_engine
 from zerosearch.server.limits import Keys, Places, RateLimit
 from zerosearch.server.service import Bounds
 from zerosearch.server.wire import Reason, Refused

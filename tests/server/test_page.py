@@ -82,7 +82,7 @@ def test_the_pages_are_whole_in_themselves() -> None:
 
 
 def test_a_demo_turns_noisy_without_a_model(tmp_path: Any) -> None:
-    from zerosearch.search.corpus import BM25Engine
+    from zerosearch.engines.bm25 import BM25Engine
     from zerosearch.server.demo import demo_corpus
 
     corpus, query = demo_corpus(tmp_path)

@@ -11,9 +11,9 @@ from serving import HTTP, served
 from zerosearch.core.curriculum import NoiseCurriculum
 from zerosearch.core.errors import BadConfig
 from zerosearch.core.types import Question, Sampling, SearchRequest, SearchResult
+from zerosearch.engines.replay import RecordedEngine
+from zerosearch.engines.simulated import SimulatedEngine
 from zerosearch.prompts import SIMULATE_WEB
-from zerosearch.search.replay import RecordedEngine
-from zerosearch.search.simulated import SimulatedEngine
 from zerosearch.server.dial import Dial, parse_curriculum
 from zerosearch.server.events import Events
 from zerosearch.server.limits import Keys

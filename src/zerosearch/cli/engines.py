@@ -39,7 +39,7 @@ def index(
 ) -> None:
     """Build the index of a corpus, or find it built. Killed, the same command goes on where it was."""
     from zerosearch.config import make_engine
-    from zerosearch.search.index import build_indices
+    from zerosearch.engines.index import build_indices
 
     one_of("kind", kind, ("bm25", "dense", "hybrid"))
     if kind != "bm25" and not encoder:
@@ -64,7 +64,7 @@ def search(
 ) -> None:
     """Search once, and look at what comes back."""
     from zerosearch.core.types import Question, SearchRequest, SearchResult
-    from zerosearch.search import close
+    from zerosearch.engines.function import close
 
     engine = _engine(source, k, seed)
     request = SearchRequest(query, Question("search", query, ()), k=k, noise_rate=noise_rate, seed=seed)
@@ -134,7 +134,7 @@ def _engine(source: dict[str, Any], k: int, seed: int) -> SearchEngine:
         raise BadConfig("say what to search: --engine bm25 --corpus FILE, or any other --engine.")
     from zerosearch.config import EngineConfig, make_engine
     from zerosearch.core.interfaces import Chat
-    from zerosearch.search.registry import Surroundings, build_engine
+    from zerosearch.engines.registry import Surroundings, build_engine
 
     def chat(config: EngineConfig) -> Chat:
         from zerosearch.assemble import Device, load_chat  # torch, for those who need it

@@ -127,8 +127,8 @@ def engine_table(
     """
     given = {name: value for name, value in locals().items() if value}
     from zerosearch.config import make_engine
-    from zerosearch.engine_config import ENGINE_NEEDS
-    from zerosearch.search.registry import builder_of
+    from zerosearch.engines.registry import builder_of
+    from zerosearch.engines.settings import ENGINE_NEEDS
 
     kind = given.pop("engine", "") or next((k for name, k in _MEANT_BY.items() if name in given), "simulated")
     builder_of(kind)

@@ -148,8 +148,8 @@ def _engine(source: dict[str, Any], demo: bool, k: int, seed: int, remember: int
     """The engine, and a query to try it with."""
     from zerosearch.config import EngineConfig, make_engine
     from zerosearch.core.interfaces import Chat
+    from zerosearch.engines.registry import Surroundings, build_engine
     from zerosearch.net.chat import OpenAIChat
-    from zerosearch.search.registry import Surroundings, build_engine
 
     def chat(config: EngineConfig) -> Chat:
         if config.url:  # the model is elsewhere: no torch here
@@ -162,8 +162,8 @@ def _engine(source: dict[str, Any], demo: bool, k: int, seed: int, remember: int
         return build_engine(make_engine({**source, "k": k}), Surroundings(chat, seed=seed), remember), ""
     if source["kind"] != "bm25":
         raise BadConfig(f"--demo is BM25 over a made-up world or over --corpus; leave --demo out to serve {source['kind']}.")
-    from zerosearch.search.corpus import BM25Engine
-    from zerosearch.search.replay import RecordedEngine
+    from zerosearch.engines.bm25 import BM25Engine
+    from zerosearch.engines.replay import RecordedEngine
     from zerosearch.server.demo import DemoEngine, demo_corpus
 
     corpus, query = (Path(source["corpus"]), "who wrote Faust?") if "corpus" in source else demo_corpus(scratch)

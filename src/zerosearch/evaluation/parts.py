@@ -16,6 +16,8 @@ from zerosearch.config import EngineConfig, PolicyConfig, Recipe, RolloutConfig,
 from zerosearch.core.errors import BadConfig, SearchFailed, one_of
 from zerosearch.core.interfaces import Policy, SearchEngine
 from zerosearch.core.types import SearchRequest, SearchResult
+from zerosearch.engines.function import close
+from zerosearch.engines.registry import deciding
 from zerosearch.evaluation.agents import AGENTS, Agent
 from zerosearch.models.local import LocalModel, load_tokenizer
 from zerosearch.models.sampler import Arbiter
@@ -26,8 +28,6 @@ from zerosearch.prompts import POLICY_PROMPTS, distil_prompt, policy_prompt
 from zerosearch.rl.checkpoint import finished_checkpoints
 from zerosearch.rollout import RolloutSettings
 from zerosearch.rundir import RunDirectory
-from zerosearch.search import close
-from zerosearch.search.registry import deciding
 
 
 @dataclass(frozen=True, slots=True)

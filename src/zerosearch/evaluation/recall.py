@@ -12,7 +12,7 @@ from zerosearch.core.interfaces import SearchEngine
 from zerosearch.core.scoring import holds_answer, normalise
 from zerosearch.core.statistics import Estimate, bootstrap_interval
 from zerosearch.core.types import Document, Question, SearchRequest
-from zerosearch.search import close
+from zerosearch.engines.function import close
 
 _AT_A_TIME = 64
 

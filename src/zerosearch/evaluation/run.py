@@ -17,6 +17,8 @@ from rich.text import Text
 from zerosearch.core.errors import RunFailed
 from zerosearch.core.types import Author, Question, Trajectory
 from zerosearch.data.benchmarks import Benchmark
+from zerosearch.engines.function import close
+from zerosearch.engines.replay import RecordedEngine
 from zerosearch.evaluation.cost import Prices, Work, cost_of, load_prices
 from zerosearch.evaluation.directory import EvaluationDirectory, Row, Spent
 from zerosearch.evaluation.evaluate import Answered, evaluate
@@ -24,8 +26,6 @@ from zerosearch.evaluation.gap import gap
 from zerosearch.evaluation.outcomes import Outcome, figures, row_of
 from zerosearch.evaluation.parts import Parts, Wanted, assemble
 from zerosearch.progress import Progress
-from zerosearch.search import close
-from zerosearch.search.replay import RecordedEngine
 
 
 @dataclass(slots=True)

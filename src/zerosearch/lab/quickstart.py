@@ -32,7 +32,8 @@ from zerosearch.config import Recipe, make_recipe
 from zerosearch.core.errors import BadConfig, RunFailed, ZeroSearchError
 from zerosearch.core.types import Document
 from zerosearch.data.files import new_directory, write_atomically, writing
-from zerosearch.engine_config import EngineConfig
+from zerosearch.engines.bm25 import BM25Engine
+from zerosearch.engines.settings import EngineConfig
 from zerosearch.interrupts import end_with_parent, start_quietly
 from zerosearch.lab.base_model import build_model, demonstration_batch, pretraining_batch
 from zerosearch.lab.language import Entity, Names, make_tokenizer
@@ -44,7 +45,6 @@ from zerosearch.models.sft import Schedule, fit, micro_optimizers
 from zerosearch.progress import Progress
 from zerosearch.rl.run import run_training
 from zerosearch.rundir import RunDirectory
-from zerosearch.search.corpus import BM25Engine
 from zerosearch.simulator.card_run import CardWanted, make_card, means_of
 from zerosearch.simulator.pairs import balanced
 from zerosearch.simulator.probes import Asked, Probes

@@ -19,6 +19,7 @@ from zerosearch.config import Recipe
 from zerosearch.core.errors import BadInput, RunFailed, SearchFailed
 from zerosearch.core.interfaces import SearchEngine
 from zerosearch.core.types import SearchRequest
+from zerosearch.engines.function import close
 from zerosearch.evaluation.cost import cost_of, load_prices, training_work
 from zerosearch.evaluation.evaluate import Evaluation, evaluate
 from zerosearch.interrupts import StopRequest
@@ -30,7 +31,6 @@ from zerosearch.rl.train import Ingredients, go_back, train
 from zerosearch.rl.update import Learner, make_reference
 from zerosearch.rollout import RolloutSettings
 from zerosearch.rundir import RunDirectory
-from zerosearch.search import close
 from zerosearch.tracking import require_installed, tracked
 from zerosearch.viewer.report import write_report
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from random import Random
 
 from zerosearch.core.types import Quality, SearchRequest, SearchResult
+from zerosearch.engines.bm25 import BM25Engine
+from zerosearch.engines.simulated import draw_quality
 from zerosearch.lab.world import make_worlds, write_corpus
-from zerosearch.search.corpus import BM25Engine
-from zerosearch.search.simulated import draw_quality
 
 
 class DemoEngine:

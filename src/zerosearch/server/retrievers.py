@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from zerosearch.engines.web import WEB_APIS
 from zerosearch.net.http import Call
-from zerosearch.search.web import WEB_APIS
 from zerosearch.server.dialects import Dialect, Search, Served
 from zerosearch.server.library import Hit
 from zerosearch.server.wire import Reason, Refused

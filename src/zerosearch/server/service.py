@@ -10,9 +10,9 @@ from typing import TypeVar
 from zerosearch.core.errors import BadInput, BudgetSpent, SearchFailed
 from zerosearch.core.interfaces import SearchEngine
 from zerosearch.core.types import Question, SearchRequest, SearchResult
-from zerosearch.search import close
-from zerosearch.search.replay import RecordedEngine
-from zerosearch.search.simulated import SimulatedEngine
+from zerosearch.engines.function import close
+from zerosearch.engines.replay import RecordedEngine
+from zerosearch.engines.simulated import SimulatedEngine
 from zerosearch.server.dial import Dial
 from zerosearch.server.dialects import Search
 from zerosearch.server.events import Events

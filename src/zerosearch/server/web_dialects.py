@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from zerosearch.search.web import WEB_APIS
+from zerosearch.engines.web import WEB_APIS
 from zerosearch.server.dialects import Dialect, Search, Served
 from zerosearch.server.library import Hit
 from zerosearch.server.wire import Reason, Refused, Wire

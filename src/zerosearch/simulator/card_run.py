@@ -16,13 +16,13 @@ from zerosearch.config import EngineConfig
 from zerosearch.core.errors import BadFile
 from zerosearch.core.interfaces import Chat, SearchEngine
 from zerosearch.core.types import Document, Quality, Question, Sampling
+from zerosearch.engines.function import close
+from zerosearch.engines.registry import Surroundings, build_engine
+from zerosearch.engines.simulated import SimulatedEngine
 from zerosearch.models.local import LocalModel
 from zerosearch.net.chat import OpenAIChat
 from zerosearch.net.remote_policy import Pieces
 from zerosearch.prompts import judge_prompt
-from zerosearch.search import close
-from zerosearch.search.registry import Surroundings, build_engine
-from zerosearch.search.simulated import SimulatedEngine
 from zerosearch.simulator.judge import Judge, Verdict, judge_all
 from zerosearch.simulator.measure import Reply, TimedChat, length_ratio, measure, share
 from zerosearch.simulator.probes import Probes

@@ -19,12 +19,12 @@ from zerosearch.core.errors import BadConfig, BadInput, BudgetSpent, RunFailed
 from zerosearch.core.interfaces import SearchEngine
 from zerosearch.core.types import Question, SearchRequest, SearchResult
 from zerosearch.data.benchmarks import Benchmark
+from zerosearch.engines.function import close
 from zerosearch.evaluation.directory import EvaluationDirectory, Row
 from zerosearch.evaluation.evaluate import Answered, evaluate
 from zerosearch.evaluation.outcomes import row_of
 from zerosearch.evaluation.parts import Parts, Wanted, assemble
 from zerosearch.progress import Progress
-from zerosearch.search import close
 from zerosearch.simulator.searches import SearchesDirectory
 from zerosearch.simulator.transcripts import read_transcripts, searches_in_row
 

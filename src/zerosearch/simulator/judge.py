@@ -13,9 +13,9 @@ from typing import Any
 from zerosearch.core.errors import ZeroSearchError
 from zerosearch.core.interfaces import Chat
 from zerosearch.core.types import Quality, Sampling
+from zerosearch.engines.documents import render_documents
+from zerosearch.engines.function import close
 from zerosearch.prompts import fill
-from zerosearch.search import close
-from zerosearch.search.documents import render_documents
 from zerosearch.simulator.searches import Found
 
 _OBJECT = re.compile(r"\{[^{}]*\}")

@@ -12,8 +12,8 @@ from zerosearch.core.errors import BadFile, BadInput
 from zerosearch.core.scoring import score
 from zerosearch.core.types import Document, Question, Scores
 from zerosearch.data.questions import golds_field, read_objects, text_field
+from zerosearch.engines.documents import parse_documents
 from zerosearch.evaluation.rescore import last_answer, policy_text
-from zerosearch.search.documents import parse_documents
 from zerosearch.simulator.searches import Found
 
 # a search and what the environment appended right after it; punctuation may ride on the token that closed the search. A search

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from zerosearch.core.interfaces import SearchEngine
 from zerosearch.core.types import Document, SearchRequest, SearchResult
-from zerosearch.search import close
+from zerosearch.engines.function import close
 
 
 def reciprocal_rank_fusion(rankings: Sequence[Sequence[Document]], constant: int = 60) -> list[tuple[Document, float]]:

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zerosearch.core.types import Document
-from zerosearch.search.documents import parse_documents, render_documents
+from zerosearch.engines.documents import parse_documents, render_documents
 
 
 def texts(reply: str, k: int = 3) -> list[str]:

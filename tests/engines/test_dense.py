@@ -16,10 +16,10 @@ from tiny_encoder import write_encoder
 from zerosearch.core.errors import BadConfig, BadFile
 from zerosearch.core.types import Question, SearchRequest, SearchResult
 from zerosearch.data.passages import fingerprint
+from zerosearch.engines.dense import DenseEngine, DenseSettings
+from zerosearch.engines.dense_build import build_dense_index
+from zerosearch.engines.nearest import INDEX_KINDS, Nearest, build
 from zerosearch.models.encoder import Encoder
-from zerosearch.search.dense import DenseEngine, DenseSettings
-from zerosearch.search.dense_build import build_dense_index
-from zerosearch.search.nearest import INDEX_KINDS, Nearest, build
 
 WORDS = [f"w{i}" for i in range(300)]
 SETTINGS = DenseSettings("tiny")
@@ -250,8 +250,8 @@ def test_what_was_encoded_is_not_encoded_again(encoder: Encoder, tmp_path: Path)
 BUILD = """
 import sys, time
 from zerosearch.models.encoder import Encoder
-from zerosearch.search.dense import DenseSettings
-from zerosearch.search.dense_build import build_dense_index
+from zerosearch.engines.dense import DenseSettings
+from zerosearch.engines.dense_build import build_dense_index
 def report(phase, done, total):
     print(phase, done, flush=True)
     time.sleep(0.05)

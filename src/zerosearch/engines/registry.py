@@ -14,16 +14,16 @@ from zerosearch.config import EngineConfig
 from zerosearch.core.errors import BadConfig, BadFile, one_of
 from zerosearch.core.interfaces import Chat, SearchEngine
 from zerosearch.core.types import Quality, Sampling
+from zerosearch.engines.bm25 import BM25Engine
+from zerosearch.engines.function import real_engine
+from zerosearch.engines.hybrid import HybridEngine
+from zerosearch.engines.replay import Budget, RecordedEngine
+from zerosearch.engines.search_log import Tape
+from zerosearch.engines.simulated import SimulatedEngine
+from zerosearch.engines.web import WEB_APIS, WebApi, WebEngine
 from zerosearch.net.http import from_environment, shown_url
 from zerosearch.net.pool import addresses
 from zerosearch.prompts import Imitated, simulator_prompt
-from zerosearch.search import real_engine
-from zerosearch.search.corpus import BM25Engine
-from zerosearch.search.hybrid import HybridEngine
-from zerosearch.search.replay import Budget, RecordedEngine
-from zerosearch.search.simulated import SimulatedEngine
-from zerosearch.search.tape import Tape
-from zerosearch.search.web import WEB_APIS, WebApi, WebEngine
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def _bm25(config: EngineConfig, around: Surroundings) -> SearchEngine:
 
 
 def _dense(config: EngineConfig, around: Surroundings) -> SearchEngine:
-    from zerosearch.search.dense import DenseEngine, encoder_and_settings  # torch, for those who need it
+    from zerosearch.engines.dense import DenseEngine, encoder_and_settings  # torch, for those who need it
 
     encoder, settings = encoder_and_settings(config, around.device)
     return DenseEngine.open(config.corpus, encoder, settings, config.index_dir or None, config.index_effort)
@@ -103,7 +103,7 @@ def engine_on(tape: str) -> str:
 
 
 def _mcp(config: EngineConfig, around: Surroundings) -> SearchEngine:
-    from zerosearch.search.mcp import MCPEngine
+    from zerosearch.engines.mcp import MCPEngine
 
     return MCPEngine(
         command=from_environment(config.command, "engine.command"),

@@ -17,7 +17,7 @@ import pytest
 
 from zerosearch.core.errors import BadFile
 from zerosearch.core.types import Document, Question, SearchRequest
-from zerosearch.search.corpus import BM25Engine, _once_it_takes_long
+from zerosearch.engines.bm25 import BM25Engine, _once_it_takes_long
 
 PASSAGES = [
     {"id": "1", "title": "Paris", "text": "Paris is the capital of France."},
@@ -144,7 +144,7 @@ def test_the_index_of_another_corpus_is_named_and_left_alone(corpus: Path, tmp_p
 
 def test_where_the_corpus_lies_may_be_out_of_bounds(corpus: Path, tmp_path: Path) -> None:
     corpus.with_name("corpus.jsonl.bm25").write_text("in the way")
-    script = f"from zerosearch.search.corpus import BM25Engine; print(BM25Engine.open({str(corpus)!r}).index_dir)"
+    script = f"from zerosearch.engines.bm25 import BM25Engine; print(BM25Engine.open({str(corpus)!r}).index_dir)"
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
     output = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True).stdout
     index_dir = Path(output.strip())

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from zerosearch.core.errors import BadConfig, BadFile, BudgetSpent, SearchFailed
 from zerosearch.core.interfaces import SearchEngine
 from zerosearch.core.types import Document, Quality, Question, Sampling, SearchRequest, SearchResult
-from zerosearch.search.replay import Budget, RecordedEngine
-from zerosearch.search.simulated import SimulatedEngine
-from zerosearch.search.tape import Asked, Tape
+from zerosearch.engines.replay import Budget, RecordedEngine
+from zerosearch.engines.search_log import Asked, Tape
+from zerosearch.engines.simulated import SimulatedEngine
 from zerosearch.testing import ScriptedEngine
 
 
@@ -231,7 +231,7 @@ SPEND = """
 import sys
 from pathlib import Path
 from zerosearch.core.errors import BudgetSpent
-from zerosearch.search.replay import Budget
+from zerosearch.engines.replay import Budget
 budget, made = Budget(max_searches=50, ledger=Path(sys.argv[1])), 0
 try:
     while True:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from zerosearch.core.errors import SearchFailed
 from zerosearch.core.types import Document, Question, SearchRequest, SearchResult
-from zerosearch.search.hybrid import HybridEngine, reciprocal_rank_fusion
+from zerosearch.engines.hybrid import HybridEngine, reciprocal_rank_fusion
 from zerosearch.testing import ScriptedEngine
 
 A, B, C, D = (Document(text, id=text) for text in "abcd")

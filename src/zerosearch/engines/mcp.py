@@ -14,9 +14,9 @@ from typing import IO, Any
 
 from zerosearch.core.errors import BadConfig, SearchFailed, one_of
 from zerosearch.core.types import Document, SearchRequest, SearchResult
+from zerosearch.engines.documents import parse_documents
+from zerosearch.engines.function import real_engine
 from zerosearch.net.http import is_url, one_line, shown_url
-from zerosearch.search import real_engine
-from zerosearch.search.documents import parse_documents
 
 _MAX_REPLY_CHARACTERS = 8 * 2**20
 _CONNECTION_CLOSED = -32000  # the SDK's own code

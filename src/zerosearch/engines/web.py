@@ -15,8 +15,8 @@ from typing import Any
 from zerosearch.core.errors import BadConfig, SearchFailed
 from zerosearch.core.types import Document, SearchRequest, SearchResult
 from zerosearch.data.passages import document_of
+from zerosearch.engines.function import real_engine
 from zerosearch.net.http import Advice, Call, JsonClient, Trouble, key_from
-from zerosearch.search import real_engine
 
 Read = Callable[[Any], "list[Document] | None"]
 

@@ -16,12 +16,12 @@ from zerosearch.config import load_recipe, make_engine, to_toml
 from zerosearch.core.errors import BadConfig, BadInput, SearchFailed
 from zerosearch.core.interfaces import Chat, SearchEngine
 from zerosearch.core.types import Document, Question, Sampling, SearchRequest
+from zerosearch.engines.dense import DenseSettings
+from zerosearch.engines.dense_build import build_dense_index
+from zerosearch.engines.function import close
+from zerosearch.engines.registry import ENGINES, Surroundings, build_engine, identity
+from zerosearch.engines.replay import RecordedEngine
 from zerosearch.models.encoder import Encoder
-from zerosearch.search import close
-from zerosearch.search.dense import DenseSettings
-from zerosearch.search.dense_build import build_dense_index
-from zerosearch.search.registry import ENGINES, Surroundings, build_engine, identity
-from zerosearch.search.replay import RecordedEngine
 
 
 class Echo:
@@ -187,6 +187,6 @@ def test_a_recipe_holds_no_secret_and_comes_back_whole(tmp_path: Path) -> None:
 
 
 def test_every_kind_that_needs_something_is_an_engine() -> None:
-    from zerosearch.engine_config import ENGINE_NEEDS
+    from zerosearch.engines.settings import ENGINE_NEEDS
 
     assert ENGINE_NEEDS.keys() <= ENGINES.keys()

@@ -12,9 +12,9 @@ from zerosearch.core.errors import BadConfig, GenerationFailed, SearchFailed
 from zerosearch.core.interfaces import Chat
 from zerosearch.core.scoring import cover_match, is_closed
 from zerosearch.core.types import Quality, Sampling, SearchRequest, SearchResult
+from zerosearch.engines.documents import ParsedReply, parse_documents
+from zerosearch.engines.function import close
 from zerosearch.prompts import WEB, Imitated, simulator_text
-from zerosearch.search import close
-from zerosearch.search.documents import ParsedReply, parse_documents
 
 _REQUIRED = ("query", "quality")
 

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from zerosearch.search.documents import parse_documents
+from zerosearch.engines.documents import parse_documents
 
 WORDS = "river treaty 1848 Lima engine (later) museum; film, O'Hara its 3.14 south-east founded the of was “Blue” novel and".split()
 MARKERS = (

@@ -22,9 +22,9 @@ from zerosearch.config import EngineConfig
 from zerosearch.core.errors import BadFile, SearchFailed, one_of
 from zerosearch.core.types import Document, SearchRequest, SearchResult
 from zerosearch.data.passages import PassageStore, existing, fingerprint, in_cache
+from zerosearch.engines.function import real_engine
+from zerosearch.engines.nearest import INDEX_KINDS, Nearest, faiss
 from zerosearch.models.encoder import Encoder
-from zerosearch.search import real_engine
-from zerosearch.search.nearest import INDEX_KINDS, Nearest, faiss
 
 MANIFEST, INDEX, PROBE = "manifest.json", "index.faiss", "probe.npy"
 FORMAT = "zerosearch dense index 1"

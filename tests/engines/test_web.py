@@ -13,7 +13,7 @@ from aiohttp import web
 from search_server import ENVIRONMENT, HITS, KEY, SearchServer, search_r1, serving
 from zerosearch.core.errors import BadConfig, SearchFailed
 from zerosearch.core.types import Document, Question, SearchRequest, SearchResult
-from zerosearch.search.web import WEB_APIS, WebApi, WebEngine
+from zerosearch.engines.web import WEB_APIS, WebApi, WebEngine
 from zerosearch.tags import render_information
 
 DOCUMENTS = tuple(Document(snippet, title, address) for title, snippet, address in HITS)

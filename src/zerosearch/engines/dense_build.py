@@ -21,8 +21,7 @@ import numpy as np
 
 from zerosearch.core.errors import BadFile
 from zerosearch.data.passages import STORE_FILES, PassageStore, existing, indexed_text, store_passages
-from zerosearch.models.encoder import Encoder
-from zerosearch.search.dense import (
+from zerosearch.engines.dense import (
     INDEX,
     MANIFEST,
     PROBE,
@@ -34,7 +33,8 @@ from zerosearch.search.dense import (
     read_manifest,
     same_probe,
 )
-from zerosearch.search.nearest import build, faiss
+from zerosearch.engines.nearest import build, faiss
+from zerosearch.models.encoder import Encoder
 
 Report = Callable[[str, int, int], None]
 """Called with the phase, how much of it is done, and how much there is (0: nobody knows)."""

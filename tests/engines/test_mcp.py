@@ -13,7 +13,7 @@ import pytest
 
 from zerosearch.core.errors import BadConfig, SearchFailed, ZeroSearchError
 from zerosearch.core.types import Document, Question, SearchRequest
-from zerosearch.search.mcp import MCPEngine, documents_of
+from zerosearch.engines.mcp import MCPEngine, documents_of
 
 pytest.importorskip("mcp", reason="needs the extra [mcp]")
 

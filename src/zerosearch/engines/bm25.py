@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from zerosearch.core.errors import BadFile
 from zerosearch.core.types import Document, SearchRequest, SearchResult
 from zerosearch.data.passages import PassageStore, existing, in_cache, indexed_text, store_passages
-from zerosearch.search import real_engine
+from zerosearch.engines.function import real_engine
 
 _BM25: Any = bm25s.BM25  # comes without types, like the stemmer
 _stem_word: Callable[[str], str] = cast(Any, Stemmer).Stemmer("english").stemWord

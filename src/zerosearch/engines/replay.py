@@ -18,8 +18,8 @@ from zerosearch.core.coalesce import Coalesced
 from zerosearch.core.errors import BadConfig, BadFile, BudgetSpent, SearchFailed
 from zerosearch.core.interfaces import SearchEngine
 from zerosearch.core.types import SearchRequest, SearchResult
-from zerosearch.search import close
-from zerosearch.search.tape import Asked, Tape
+from zerosearch.engines.function import close
+from zerosearch.engines.search_log import Asked, Tape
 
 
 @runtime_checkable

@@ -7,10 +7,10 @@ from typing import Any
 
 from rich.console import Console
 
-from zerosearch.engine_config import EngineConfig
+from zerosearch.engines.bm25 import BM25Engine
+from zerosearch.engines.registry import halves
+from zerosearch.engines.settings import EngineConfig
 from zerosearch.progress import Progress
-from zerosearch.search.corpus import BM25Engine
-from zerosearch.search.registry import halves
 
 
 def build_indices(config: EngineConfig, device: str, console: Console) -> dict[str, dict[str, Any]]:
@@ -27,8 +27,8 @@ def _bm25(config: EngineConfig, device: str, console: Console) -> dict[str, Any]
 
 def _dense(config: EngineConfig, device: str, console: Console) -> dict[str, Any]:
     from zerosearch.data.passages import PassageStore
-    from zerosearch.search.dense import encoder_and_settings
-    from zerosearch.search.dense_build import build_dense_index
+    from zerosearch.engines.dense import encoder_and_settings
+    from zerosearch.engines.dense_build import build_dense_index
 
     encoder, settings = encoder_and_settings(config, device)
     started = time.perf_counter()
