@@ -14,8 +14,8 @@ from models.tiny import VOCABULARY, byte_level, model, word_level
 from zerosearch.core.errors import GenerationFailed
 from zerosearch.core.types import Finish, Generation, Sampling
 from zerosearch.models.causal import value_head
-from zerosearch.models.drawing import draw, uniforms
 from zerosearch.models.sampler import Arbiter, Sampler
+from zerosearch.models.sampling import draw, uniforms
 
 KINDS = ["qwen3", "llama", "gpt2"]
 WORDS, BYTES = word_level(), byte_level()

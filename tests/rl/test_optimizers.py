@@ -9,7 +9,7 @@ from zerosearch.config import RLConfig
 from zerosearch.core.errors import BadConfig
 from zerosearch.lab.base_model import build_model
 from zerosearch.models.causal import token_logprobs
-from zerosearch.models.memory import checkpointed
+from zerosearch.models.gradient_checkpointing import checkpointed
 from zerosearch.rl.optimizers import Trained, make_optimizer, rate_factor
 
 

@@ -22,8 +22,8 @@ from torch import Tensor
 
 from zerosearch.core.errors import GenerationFailed
 from zerosearch.core.types import Finish, Generation, Sampling
-from zerosearch.models.drawing import draw, uniforms
-from zerosearch.models.kv import RowModel
+from zerosearch.models.kv_cache import RowModel
+from zerosearch.models.sampling import draw, uniforms
 from zerosearch.models.slots import NOWHERE, Request, Session, Slots, common_prefix
 from zerosearch.models.stops import StopWatch, end_ids
 

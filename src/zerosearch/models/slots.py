@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from zerosearch.core.types import Generation, Sampling
-from zerosearch.models.kv import Ints
+from zerosearch.models.kv_cache import Ints
 
 NOWHERE = -1
 

@@ -12,7 +12,7 @@ import torch
 from zerosearch.config import RLConfig
 from zerosearch.core.types import Group, Trajectory
 from zerosearch.models.causal import predictions, token_logprobs, token_states, value_head
-from zerosearch.models.memory import checkpointed
+from zerosearch.models.gradient_checkpointing import checkpointed
 from zerosearch.rl.algorithms import ALGORITHMS, loss_function
 from zerosearch.rl.batch import Lesson, TrainingBatch, make_batch, microbatches, minibatches
 from zerosearch.rl.lessons import Appraisal, appraisable, make_lessons, sampled_values

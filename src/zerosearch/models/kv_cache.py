@@ -20,7 +20,7 @@ from torch import Tensor
 from transformers import AttentionInterface
 
 from zerosearch.core.errors import ModelNotUsable
-from zerosearch.models.recording import record
+from zerosearch.models.graph import record
 
 log = logging.getLogger(__name__)
 

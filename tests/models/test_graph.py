@@ -7,7 +7,7 @@ import pytest
 import torch
 from tests.models.tiny import model as tiny_model
 
-from zerosearch.models.kv import RowModel
+from zerosearch.models.kv_cache import RowModel
 
 
 def _step(rows: RowModel, n: int) -> torch.Tensor:
