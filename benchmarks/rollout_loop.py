@@ -21,9 +21,9 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from zerosearch.core.renderers import Tokens
 from zerosearch.core.types import Document, Finish, Generation, Group, Question, Sampling, SearchResult
-from zerosearch.prompts import policy_prompt
 from zerosearch.rl.train import with_rewards
-from zerosearch.rollout import RolloutSettings, rollout
+from zerosearch.rollout.loop import RolloutSettings, rollout
+from zerosearch.rollout.prompts import policy_prompt
 from zerosearch.testing import ScriptedEngine
 
 THOUGHT = " ".join(["the director of the film was born in a city that the next search should name"] * 8)

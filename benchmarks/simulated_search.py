@@ -25,7 +25,7 @@ from zerosearch.cli.options import write_json
 from zerosearch.core.types import Question, Sampling, SearchRequest
 from zerosearch.engines.simulated import SimulatedEngine
 from zerosearch.net.chat import OpenAIChat
-from zerosearch.prompts import SIMULATE_WEB
+from zerosearch.rollout.prompts import SIMULATE_WEB
 
 REPLY = "\n".join(f"Doc {i}: " + " ".join(f"word{j}" for j in range(30)) + "." for i in range(1, 6))
 

@@ -176,7 +176,7 @@ def make_policy(folder: Path, work: Work) -> Any:
 def observation_of(policy: Any, work: Work) -> Any:
     """A document whose `<information>` block has exactly `work.observation` tokens."""
     from zerosearch.core.types import Document
-    from zerosearch.tags import render_information
+    from zerosearch.rollout.grammar import render_information
 
     for length in range(work.observation):
         document = Document(" ".join(f"w{i}" for i in range(length)))
@@ -192,9 +192,9 @@ def ours(folder: Path, work: Work, steps: int, gate: Any) -> dict[str, Any]:
 
     from zerosearch.config import RLConfig
     from zerosearch.core.types import Group, Question, SearchResult
-    from zerosearch.prompts import PolicyPrompt
     from zerosearch.rl.update import Learner
-    from zerosearch.rollout import RolloutSettings, rollout_group
+    from zerosearch.rollout.loop import RolloutSettings, rollout_group
+    from zerosearch.rollout.prompts import PolicyPrompt
     from zerosearch.testing import ScriptedEngine
 
     policy = make_policy(folder, work)

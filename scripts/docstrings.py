@@ -23,7 +23,7 @@ from pathlib import Path
 
 from zerosearch.core.types import Question, SearchRequest
 from zerosearch.engines.bm25 import BM25Engine
-from zerosearch.tags import render_information
+from zerosearch.rollout.grammar import render_information
 
 # modules that importing does nothing but define: no window is opened, no network is touched
 MODULES = (

@@ -89,7 +89,7 @@ def test_imports_point_down(module: str) -> None:
         ("tags", "from zerosearch.core.types import Document", ""),
         ("tags", "from zerosearch import __version__", ""),
         ("rl.losses", "import torch", ""),
-        ("types", "from zerosearch.tags import parse_turn", "up from words to rules"),
+        ("types", "from zerosearch.rollout.grammar import parse_turn", "up from words to rules"),
         ("scoring", "def score():\n    from zerosearch import rollout", "line 2: imports rollout"),
         ("ports", "from . import rollout", "up from words to flow"),
         ("curriculum", "import torch.nn", "pure"),

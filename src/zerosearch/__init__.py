@@ -1,6 +1,6 @@
 """Teach a language model to search by reinforcement learning against a simulated search engine.
 
-The nouns and the errors are here; everything that does something lives in its own module (`zerosearch.rollout`, `zerosearch.core.scoring`, …),
+The nouns and the errors are here; everything that does something lives in its own module (`zerosearch.rollout.loop`, `zerosearch.core.scoring`, …),
 so that `import zerosearch` stays free of torch. Each is fetched when it is named: the command minds Ctrl-C before it imports anything.
 """
 

@@ -13,9 +13,9 @@ from zerosearch.models.lora import attach
 from zerosearch.models.sampler import Arbiter
 from zerosearch.net.chat import OpenAIChat
 from zerosearch.net.pool import EndpointPool, addresses
-from zerosearch.prompts import policy_prompt
 from zerosearch.rl.train import Ingredients
-from zerosearch.rollout import RolloutSettings
+from zerosearch.rollout.loop import RolloutSettings
+from zerosearch.rollout.prompts import policy_prompt
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from zerosearch.core.curriculum import SCHEDULES, NoiseCurriculum
 from zerosearch.core.errors import BadConfig, BadFile, one_of
 from zerosearch.core.rewards import reward_weights
 from zerosearch.engines.settings import EngineConfig, Name, Natural, Positive, Rate, Section
-from zerosearch.prompts import policy_prompt, simulator_prompt
 from zerosearch.rl.algorithms import ALGORITHMS
+from zerosearch.rollout.prompts import policy_prompt, simulator_prompt
 
 
 class PolicyConfig(Section):

@@ -14,7 +14,7 @@ from search_server import ENVIRONMENT, HITS, KEY, SearchServer, search_r1, servi
 from zerosearch.core.errors import BadConfig, SearchFailed
 from zerosearch.core.types import Document, Question, SearchRequest, SearchResult
 from zerosearch.engines.web import WEB_APIS, WebApi, WebEngine
-from zerosearch.tags import render_information
+from zerosearch.rollout.grammar import render_information
 
 DOCUMENTS = tuple(Document(snippet, title, address) for title, snippet, address in HITS)
 PATHS = {

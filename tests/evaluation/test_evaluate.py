@@ -8,8 +8,8 @@ import pytest
 from zerosearch.core.errors import BadConfig, GenerationFailed, RunFailed, SearchFailed
 from zerosearch.core.types import Document, Question, SearchRequest, SearchResult, StopReason, Usage
 from zerosearch.evaluation.evaluate import Evaluation, evaluate
-from zerosearch.prompts import MICRO
-from zerosearch.rollout import RolloutSettings
+from zerosearch.rollout.loop import RolloutSettings
+from zerosearch.rollout.prompts import MICRO
 from zerosearch.testing import ScriptedEngine, ScriptedPolicy
 
 SETTINGS = RolloutSettings(MICRO, max_turns=2, temperature=0.0)

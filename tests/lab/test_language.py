@@ -21,8 +21,8 @@ from zerosearch.lab.language import (
     query_for,
     vocabulary,
 )
-from zerosearch.prompts import MICRO, SIMULATE_MICRO, fill
-from zerosearch.tags import TAGS, Answer, Search, parse_turn, render_information
+from zerosearch.rollout.grammar import TAGS, Answer, Search, parse_turn, render_information
+from zerosearch.rollout.prompts import MICRO, SIMULATE_MICRO, fill
 
 ALL = [Entity(type, a, b) for type, (first, second, _) in PIECES.items() for a, b in itertools.product(first, second)]
 

@@ -23,7 +23,7 @@ from zerosearch.lab.streams import (
     random_question,
 )
 from zerosearch.lab.world import World
-from zerosearch.tags import Answer, Malformed, Search, parse_turn
+from zerosearch.rollout.grammar import Answer, Malformed, Search, parse_turn
 
 SAMPLES = 200
 

@@ -17,8 +17,8 @@ from zerosearch.core.interfaces import Policy
 from zerosearch.core.types import Finish, Question, Sampling, StopReason, Trajectory, Usage
 from zerosearch.models.local import LocalModel
 from zerosearch.net.remote_policy import Pieces, RemotePolicy, close_tag
-from zerosearch.prompts import MICRO, SEARCH
-from zerosearch.rollout import RolloutSettings, rollout
+from zerosearch.rollout.loop import RolloutSettings, rollout
+from zerosearch.rollout.prompts import MICRO, SEARCH
 from zerosearch.testing import ScriptedEngine
 
 STOP = ("</search>", "</answer>")

@@ -13,8 +13,8 @@ from zerosearch.core.interfaces import Policy
 from zerosearch.core.types import Finish, Generation, Question, Sampling, StopReason, Trajectory
 from zerosearch.models.local import LocalModel, load_tokenizer
 from zerosearch.net.remote_token_policy import RemoteTokenPolicy
-from zerosearch.prompts import MICRO
-from zerosearch.rollout import RolloutSettings, rollout
+from zerosearch.rollout.loop import RolloutSettings, rollout
+from zerosearch.rollout.prompts import MICRO
 from zerosearch.testing import ScriptedEngine
 
 QUESTION = Question("q", "where was Zurzan Garhan born?", ("x",))

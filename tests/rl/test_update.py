@@ -16,12 +16,12 @@ from zerosearch.config import RLConfig
 from zerosearch.core.types import Author, Question, Span, StopReason, Trajectory
 from zerosearch.lab.base_model import build_model
 from zerosearch.models.local import LocalModel
-from zerosearch.prompts import PolicyPrompt
 from zerosearch.rl.batch import Lesson, teaches, trained_token_count
 from zerosearch.rl.lessons import sampled_values
 from zerosearch.rl.losses import clipped_policy_loss, kl_k3
 from zerosearch.rl.update import Learner
-from zerosearch.rollout import RolloutSettings, rollout_group
+from zerosearch.rollout.loop import RolloutSettings, rollout_group
+from zerosearch.rollout.prompts import PolicyPrompt
 from zerosearch.testing import ScriptedEngine
 
 VOCABULARY = 40

@@ -13,7 +13,7 @@ from zerosearch.core.errors import BadConfig
 from zerosearch.core.types import Question, Sampling, SearchRequest, SearchResult
 from zerosearch.engines.replay import RecordedEngine
 from zerosearch.engines.simulated import SimulatedEngine
-from zerosearch.prompts import SIMULATE_WEB
+from zerosearch.rollout.prompts import SIMULATE_WEB
 from zerosearch.server.dial import Dial, parse_curriculum
 from zerosearch.server.events import Events
 from zerosearch.server.limits import Keys

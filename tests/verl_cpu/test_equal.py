@@ -25,7 +25,7 @@ from zerosearch.data.questions import load_questions
 from zerosearch.rl.batch import make_batch
 from zerosearch.rl.lessons import Appraisal, make_lessons
 from zerosearch.rl.train import with_rewards
-from zerosearch.rollout import rollout
+from zerosearch.rollout.loop import rollout
 from zerosearch.rundir import RunDirectory
 from zerosearch.scaling.verl.files import prepare
 

@@ -130,7 +130,7 @@ def tune(
     json_file: JsonOption = None,
 ) -> None:
     """Tune a language model on labelled searches: a simulated search engine. Several GPUs: accelerate launch -m zerosearch tune …"""
-    from zerosearch.prompts import Imitated
+    from zerosearch.rollout.prompts import Imitated
     from zerosearch.simulator.tune import TuneSettings, tune
 
     settings = TuneSettings(

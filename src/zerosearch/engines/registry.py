@@ -23,7 +23,7 @@ from zerosearch.engines.simulated import SimulatedEngine
 from zerosearch.engines.web import WEB_APIS, WebApi, WebEngine
 from zerosearch.net.http import from_environment, shown_url
 from zerosearch.net.pool import addresses
-from zerosearch.prompts import Imitated, simulator_prompt
+from zerosearch.rollout.prompts import Imitated, simulator_prompt
 
 
 @dataclass(frozen=True, slots=True)

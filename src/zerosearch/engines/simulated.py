@@ -14,7 +14,7 @@ from zerosearch.core.scoring import cover_match, is_closed
 from zerosearch.core.types import Quality, Sampling, SearchRequest, SearchResult
 from zerosearch.engines.documents import ParsedReply, parse_documents
 from zerosearch.engines.function import close
-from zerosearch.prompts import WEB, Imitated, simulator_text
+from zerosearch.rollout.prompts import WEB, Imitated, simulator_text
 
 _REQUIRED = ("query", "quality")
 

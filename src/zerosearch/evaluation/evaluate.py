@@ -14,10 +14,10 @@ from zerosearch.core.scoring import score
 from zerosearch.core.statistics import Estimate, bootstrap_interval
 from zerosearch.core.types import Question, Scores, StopReason, Trajectory, Usage
 from zerosearch.engines.function import close
-from zerosearch.evaluation.agents import AGENTS, Agent
 from zerosearch.evaluation.metered import MeteredPolicy
 from zerosearch.evaluation.outcomes import Outcome, figures
-from zerosearch.rollout import RolloutSettings
+from zerosearch.rollout.agents import AGENTS, Agent
+from zerosearch.rollout.loop import RolloutSettings
 
 _HOPELESS = 20  # so many failures with nothing that went right: the policy or the engine is dead
 

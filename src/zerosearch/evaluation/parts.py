@@ -18,15 +18,15 @@ from zerosearch.core.interfaces import Policy, SearchEngine
 from zerosearch.core.types import SearchRequest, SearchResult
 from zerosearch.engines.function import close
 from zerosearch.engines.registry import deciding
-from zerosearch.evaluation.agents import AGENTS, Agent
 from zerosearch.models.local import LocalModel, load_tokenizer
 from zerosearch.models.sampler import Arbiter
 from zerosearch.net.chat import PATHS
 from zerosearch.net.remote_policy import RemotePolicy
 from zerosearch.net.remote_token_policy import DIALECTS, RemoteTokenPolicy
-from zerosearch.prompts import POLICY_PROMPTS, distil_prompt, policy_prompt
 from zerosearch.rl.checkpoint import finished_checkpoints
-from zerosearch.rollout import RolloutSettings
+from zerosearch.rollout.agents import AGENTS, Agent
+from zerosearch.rollout.loop import RolloutSettings
+from zerosearch.rollout.prompts import POLICY_PROMPTS, distil_prompt, policy_prompt
 from zerosearch.rundir import RunDirectory
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from zerosearch.tags import TAGS
+from zerosearch.rollout.grammar import TAGS
 
 # relation → (type of the subject, type of the object)
 RELATIONS: dict[str, tuple[str, str]] = {

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from zerosearch.core.types import Document
 from zerosearch.lab.language import KEYWORDS, NOUNS, ONE_HOP, RELATIONS, RELATIONS_OF, TWO_HOP, Entity, Names, clause, query_for
 from zerosearch.lab.world import Hop, passage
-from zerosearch.tags import render_information
+from zerosearch.rollout.grammar import render_information
 
 Sample = list[tuple[str, float]]
 LOOKED_UP, REASONED, READ, GIVEN = 1.0, 0.5, 0.1, 0.0

@@ -33,13 +33,13 @@ from zerosearch.assemble import load_ingredients
 from zerosearch.config import Recipe, make_recipe
 from zerosearch.core.errors import RunFailed, ZeroSearchError, one_of
 from zerosearch.data.files import write_atomically
-from zerosearch.evaluation.agents import AGENTS
 from zerosearch.evaluation.evaluate import evaluate
 from zerosearch.interrupts import end_with_parent, start_quietly
 from zerosearch.lab.claims import ARMS, CLAIMS, INSTRUCTED, SMALL_WIDTH, TUNED_SHARE, RarelyCollapses, arms_of
 from zerosearch.lab.quickstart import Lab, Scale
-from zerosearch.prompts import MICRO, PolicyPrompt
 from zerosearch.rl.run import run_training, summary_figures
+from zerosearch.rollout.agents import AGENTS
+from zerosearch.rollout.prompts import MICRO, PolicyPrompt
 from zerosearch.rundir import RunDirectory
 
 # Smaller than the quickstart's, so that the whole matrix fits into two hours; the models are the quickstart's.

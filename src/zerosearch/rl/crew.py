@@ -28,7 +28,7 @@ from zerosearch.models.local import LocalModel, quiet_transformers
 from zerosearch.rl.batch import Lesson
 from zerosearch.rl.lessons import Appraisal
 from zerosearch.rl.update import Learner, Pass, Sums
-from zerosearch.rollout import RolloutSettings, rollout_group
+from zerosearch.rollout.loop import RolloutSettings, rollout_group
 
 MAX_PROCESSES = 4
 

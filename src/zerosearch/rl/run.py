@@ -29,7 +29,7 @@ from zerosearch.progress import Progress
 from zerosearch.rl.crew import Crew, Member, crew_size
 from zerosearch.rl.train import Ingredients, go_back, train
 from zerosearch.rl.update import Learner, make_reference
-from zerosearch.rollout import RolloutSettings
+from zerosearch.rollout.loop import RolloutSettings
 from zerosearch.rundir import RunDirectory
 from zerosearch.tracking import require_installed, tracked
 from zerosearch.viewer.report import write_report

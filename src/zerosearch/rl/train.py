@@ -22,7 +22,7 @@ from zerosearch.rl.checkpoint import finished_checkpoints, restore, save_checkpo
 from zerosearch.rl.crew import Crew
 from zerosearch.rl.guards import Guards
 from zerosearch.rl.update import Learner
-from zerosearch.rollout import RolloutSettings
+from zerosearch.rollout.loop import RolloutSettings
 from zerosearch.rundir import RunDirectory
 
 

@@ -22,7 +22,7 @@ from zerosearch.engines.simulated import SimulatedEngine
 from zerosearch.models.local import LocalModel
 from zerosearch.net.chat import OpenAIChat
 from zerosearch.net.remote_policy import Pieces
-from zerosearch.prompts import judge_prompt
+from zerosearch.rollout.prompts import judge_prompt
 from zerosearch.simulator.judge import Judge, Verdict, judge_all
 from zerosearch.simulator.measure import Reply, TimedChat, length_ratio, measure, share
 from zerosearch.simulator.probes import Probes

@@ -15,7 +15,7 @@ from zerosearch.core.interfaces import Chat
 from zerosearch.core.types import Quality, Sampling
 from zerosearch.engines.documents import render_documents
 from zerosearch.engines.function import close
-from zerosearch.prompts import fill
+from zerosearch.rollout.prompts import fill
 from zerosearch.simulator.searches import Found
 
 _OBJECT = re.compile(r"\{[^{}]*\}")

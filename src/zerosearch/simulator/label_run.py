@@ -14,7 +14,7 @@ from zerosearch.core.errors import BadConfig, GenerationFailed, RunFailed
 from zerosearch.core.types import Sampling
 from zerosearch.net.chat import OpenAIChat
 from zerosearch.progress import Progress
-from zerosearch.prompts import judge_prompt
+from zerosearch.rollout.prompts import judge_prompt
 from zerosearch.simulator.judge import Judge, Verdict, judge_all
 from zerosearch.simulator.label import RULES, JudgeJournal, Labels, combine, labellers_of, write_labels
 from zerosearch.simulator.searches import Found, SearchesDirectory

@@ -11,7 +11,7 @@ from zerosearch.core.errors import BadConfig
 from zerosearch.core.types import Question
 from zerosearch.data.files import new_directory
 from zerosearch.data.questions import load_questions
-from zerosearch.prompts import fill, policy_prompt
+from zerosearch.rollout.prompts import fill, policy_prompt
 from zerosearch.rundir import RunDirectory
 
 

@@ -21,7 +21,7 @@ from zerosearch.core.interfaces import SearchEngine
 from zerosearch.core.renderers import Tokens
 from zerosearch.core.types import Author, Finish, Generation, Group, Question, Sampling, StopReason, Trajectory
 from zerosearch.rl.train import with_rewards
-from zerosearch.rollout import RolloutSettings, rollout
+from zerosearch.rollout.loop import RolloutSettings, rollout
 from zerosearch.rundir import RunDirectory
 
 # what makes each server keep the closing tag a turn ends with

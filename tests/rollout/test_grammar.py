@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zerosearch.core.types import Document
-from zerosearch.tags import TAGS, Answer, Malformed, Search, defuse, parse_turn, render_document, render_information
+from zerosearch.rollout.grammar import TAGS, Answer, Malformed, Search, defuse, parse_turn, render_document, render_information
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ import pytest
 
 from zerosearch.core.errors import GenerationFailed, SearchFailed
 from zerosearch.core.types import Author, Document, Question, SearchRequest, SearchResult, StopReason, Trajectory
-from zerosearch.evaluation.agents import AGENTS, Agent
-from zerosearch.prompts import POLICY_PROMPTS
-from zerosearch.rollout import RolloutSettings
+from zerosearch.rollout.agents import AGENTS, Agent
+from zerosearch.rollout.loop import RolloutSettings
+from zerosearch.rollout.prompts import POLICY_PROMPTS
 from zerosearch.testing import ScriptedEngine, ScriptedPolicy
 
 QUESTION = Question("q1", "Who directed the film Silent Harbor?", ("Ann Lee",))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from zerosearch.core.interfaces import Policy, SearchEngine
 from zerosearch.core.types import Question, Trajectory
-from zerosearch.rollout import RolloutSettings, rollout
+from zerosearch.rollout.loop import RolloutSettings, rollout
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,8 @@ from zerosearch.core.types import (
     StopReason,
     Trajectory,
 )
-from zerosearch.prompts import PolicyPrompt, fill
-from zerosearch.tags import STOP_TAGS, Answer, Search, parse_turn, render_information
+from zerosearch.rollout.grammar import STOP_TAGS, Answer, Search, parse_turn, render_information
+from zerosearch.rollout.prompts import PolicyPrompt, fill
 
 _CALLS = count()
 

@@ -23,8 +23,8 @@ from zerosearch.core.types import (
     StopReason,
     Trajectory,
 )
-from zerosearch.prompts import PolicyPrompt
-from zerosearch.rollout import RolloutSettings, fit_documents, rollout, rollout_group
+from zerosearch.rollout.loop import RolloutSettings, fit_documents, rollout, rollout_group
+from zerosearch.rollout.prompts import PolicyPrompt
 from zerosearch.testing import ScriptedEngine, ScriptedPolicy
 
 QUESTION = Question("q1", "Where is Lima?", ("Peru",))

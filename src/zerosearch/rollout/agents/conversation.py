@@ -9,7 +9,7 @@ from itertools import count
 from zerosearch.core.errors import GenerationFailed, SearchFailed
 from zerosearch.core.interfaces import Policy, SearchEngine
 from zerosearch.core.types import Author, Document, Question, SearchRecord, SearchRequest, Span, StopReason, Trajectory
-from zerosearch.rollout import RolloutSettings, turn_sampling
+from zerosearch.rollout.loop import RolloutSettings, turn_sampling
 
 _CALLS = count()
 

@@ -18,11 +18,11 @@ from typing import Protocol, runtime_checkable
 
 from zerosearch.core.interfaces import Policy, SearchEngine
 from zerosearch.core.types import Question, Trajectory
-from zerosearch.evaluation.agents.one_turn import OneTurn
-from zerosearch.evaluation.agents.ra_agent import RetrievalAgent
-from zerosearch.evaluation.agents.rag import SearchOnce
-from zerosearch.evaluation.agents.search_o1 import SearchO1
-from zerosearch.rollout import RolloutSettings, rollout
+from zerosearch.rollout.agents.one_turn import OneTurn
+from zerosearch.rollout.agents.ra_agent import RetrievalAgent
+from zerosearch.rollout.agents.rag import SearchOnce
+from zerosearch.rollout.agents.search_o1 import SearchO1
+from zerosearch.rollout.loop import RolloutSettings, rollout
 
 
 @runtime_checkable
