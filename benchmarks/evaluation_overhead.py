@@ -23,13 +23,13 @@ from rich.console import Console
 from zerosearch.cli.options import write_json
 from zerosearch.core.types import Document, Finish, Generation, Question, Sampling, SearchRequest, SearchResult
 from zerosearch.data.benchmarks import Benchmark
-from zerosearch.evaluation.cost import load_prices
 from zerosearch.evaluation.parts import Parts
 from zerosearch.evaluation.run import evaluate_benchmark
 from zerosearch.net.remote_policy import Pieces
 from zerosearch.rollout.agents import AGENTS
 from zerosearch.rollout.loop import RolloutSettings
 from zerosearch.rollout.prompts import SEARCH
+from zerosearch.runs.cost import load_prices
 
 
 class Stopwatch:

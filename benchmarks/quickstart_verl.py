@@ -21,7 +21,7 @@ from rich.console import Console
 
 from zerosearch.config import make_recipe, to_toml
 from zerosearch.lab.quickstart import Lab, Scale
-from zerosearch.rundir import RunDirectory
+from zerosearch.runs.directory import RunDirectory
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from verl_on_cpu import environment, overrides  # the back end is kept with the tests

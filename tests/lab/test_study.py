@@ -13,7 +13,7 @@ from zerosearch.lab.claims import ARMS, CLAIMS, arms_of
 from zerosearch.lab.findings import collect, findings
 from zerosearch.lab.quickstart import Scale
 from zerosearch.lab.study import ORIGINS, Job, Study, run_all, study
-from zerosearch.rundir import RunDirectory
+from zerosearch.runs.directory import RunDirectory
 
 QUIET = Console(quiet=True)
 TINY = Scale(

@@ -19,7 +19,7 @@ from zerosearch.models.lora import attach, without_adapter
 from zerosearch.rl.checkpoint import finished_checkpoints
 from zerosearch.rl.run import run_training
 from zerosearch.rl.update import Learner, make_reference
-from zerosearch.rundir import RunDirectory
+from zerosearch.runs.directory import RunDirectory
 
 QUIET = Console(quiet=True)
 

@@ -12,7 +12,7 @@ from zerosearch.cli import run as zerosearch
 from zerosearch.config import Recipe, load_recipe, make_recipe
 from zerosearch.core.errors import BadConfig, BadFile, BadInput
 from zerosearch.data.questions import load_questions
-from zerosearch.rundir import RunDirectory
+from zerosearch.runs.directory import RunDirectory
 from zerosearch.scaling.gpus import require_gpus
 from zerosearch.scaling.places import placed
 from zerosearch.scaling.verl.launch import checkpoints_of, export_hf, require_same_world, require_version

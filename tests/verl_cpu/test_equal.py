@@ -26,7 +26,7 @@ from zerosearch.rl.batch import make_batch
 from zerosearch.rl.lessons import Appraisal, make_lessons
 from zerosearch.rl.train import with_rewards
 from zerosearch.rollout.loop import rollout
-from zerosearch.rundir import RunDirectory
+from zerosearch.runs.directory import RunDirectory
 from zerosearch.scaling.verl.files import prepare
 
 pytestmark = [

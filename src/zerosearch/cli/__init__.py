@@ -19,7 +19,7 @@ import typer
 
 from zerosearch.cli import cluster, engines, evaluation, serving, simulator, training, viewer
 from zerosearch.core.errors import ZeroSearchError
-from zerosearch.interrupts import ignore_interrupts, interrupt_on_terminate
+from zerosearch.runs.interrupts import ignore_interrupts, interrupt_on_terminate
 
 # typer brings a click of its own and shows only some of its names; this is the parent of all complaints about the words typed
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]

@@ -22,7 +22,7 @@ def export_verl(
     out: Annotated[str, typer.Option("--out", help="The run directory; the same as run.out=DIR.", metavar="DIR")] = "",
 ) -> None:
     """Write what a run on verl needs (parquet, YAML, the complete recipe) and print its command line, for a scheduler of yours."""
-    from zerosearch.rundir import RunDirectory
+    from zerosearch.runs.directory import RunDirectory
     from zerosearch.scaling.hydra import command_line
     from zerosearch.scaling.places import placed
     from zerosearch.scaling.verl.files import prepare

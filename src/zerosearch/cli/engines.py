@@ -98,7 +98,7 @@ def recall(
     """How often an engine finds the answer: share of questions with a gold answer in the top k, with a 95% interval."""
     from zerosearch.data.benchmarks import load_benchmark
     from zerosearch.evaluation.recall import recall
-    from zerosearch.progress import Progress
+    from zerosearch.runs.progress import Progress
 
     try:
         depths = [int(part) for part in k.split(",")]

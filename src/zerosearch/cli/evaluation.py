@@ -70,9 +70,9 @@ def evaluate(
 ) -> None:
     """Answer every question of a benchmark with a policy, an agent and an engine; exact match with an interval, and what it cost."""
     from zerosearch.data.benchmarks import load_benchmark
-    from zerosearch.evaluation.cost import load_prices
     from zerosearch.evaluation.parts import Wanted, assemble
     from zerosearch.evaluation.run import evaluate_benchmark
+    from zerosearch.runs.cost import load_prices
 
     wanted = Wanted(
         policy,
@@ -149,7 +149,7 @@ def compare(
 ) -> None:
     """One table of several runs: scores with intervals, cost, and paired differences with p-values."""
     from zerosearch.evaluation.compare import as_markdown, compare
-    from zerosearch.evaluation.cost import load_prices
+    from zerosearch.runs.cost import load_prices
 
     table = compare(runs, load_prices(prices))
     if str(json_file) != "-":
@@ -165,7 +165,7 @@ def cost(
 ) -> None:
     """What a run cost, and what search APIs would have charged for its searches."""
     from zerosearch.evaluation.bill import as_markdown, bill
-    from zerosearch.evaluation.cost import load_prices
+    from zerosearch.runs.cost import load_prices
 
     report = bill(run, load_prices(prices), queries)
     if str(json_file) != "-":

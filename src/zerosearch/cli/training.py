@@ -83,7 +83,7 @@ def _on_verl(recipe: Recipe, resume: bool, dry_run: bool) -> dict[str, Any]:
 
 def _resumed(directory: str, files: list[str], settings: list[str]) -> Recipe:
     """The recipe of the run in `directory`. A recipe or settings given beside it must say what the run was started with."""
-    from zerosearch.rundir import RunDirectory
+    from zerosearch.runs.directory import RunDirectory
 
     run, kept = RunDirectory.open(directory)
     wanted = load_recipe(files[0] if files else run.config, settings)

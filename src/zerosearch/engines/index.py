@@ -10,7 +10,7 @@ from rich.console import Console
 from zerosearch.engines.bm25 import BM25Engine
 from zerosearch.engines.registry import halves
 from zerosearch.engines.settings import EngineConfig
-from zerosearch.progress import Progress
+from zerosearch.runs.progress import Progress
 
 
 def build_indices(config: EngineConfig, device: str, console: Console) -> dict[str, dict[str, Any]]:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from zerosearch.core.errors import BadFile
-from zerosearch.evaluation.cost import Prices, Work, compute_cost, cost_of, training_work
 from zerosearch.evaluation.directory import EvaluationDirectory
-from zerosearch.rundir import RunDirectory
+from zerosearch.runs.cost import Prices, Work, compute_cost, cost_of, training_work
+from zerosearch.runs.directory import RunDirectory
 
 _FIELDS = ("searches", "prompt_tokens", "new_tokens", "wall_s", "cpu_s", "gpu_s")
 

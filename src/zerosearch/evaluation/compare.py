@@ -14,10 +14,10 @@ from typing import Any
 from zerosearch.core.errors import BadFile, BadInput
 from zerosearch.core.statistics import paired_bootstrap
 from zerosearch.evaluation.bill import work_of
-from zerosearch.evaluation.cost import Prices, cost_of
 from zerosearch.evaluation.directory import EvaluationDirectory
 from zerosearch.evaluation.outcomes import SCORES, Outcome, figures
-from zerosearch.rundir import RunDirectory
+from zerosearch.runs.cost import Prices, cost_of
+from zerosearch.runs.directory import RunDirectory
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from zerosearch.rl.checkpoint import finished_checkpoints
 from zerosearch.rollout.agents import AGENTS, Agent
 from zerosearch.rollout.loop import RolloutSettings
 from zerosearch.rollout.prompts import POLICY_PROMPTS, distil_prompt, policy_prompt
-from zerosearch.rundir import RunDirectory
+from zerosearch.runs.directory import RunDirectory
 
 
 @dataclass(frozen=True, slots=True)

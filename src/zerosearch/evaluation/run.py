@@ -19,13 +19,13 @@ from zerosearch.core.types import Author, Question, Trajectory
 from zerosearch.data.benchmarks import Benchmark
 from zerosearch.engines.function import close
 from zerosearch.engines.replay import RecordedEngine
-from zerosearch.evaluation.cost import Prices, Work, cost_of, load_prices
 from zerosearch.evaluation.directory import EvaluationDirectory, Row, Spent
 from zerosearch.evaluation.evaluate import Answered, evaluate
 from zerosearch.evaluation.gap import gap
 from zerosearch.evaluation.outcomes import Outcome, figures, row_of
 from zerosearch.evaluation.parts import Parts, Wanted, assemble
-from zerosearch.progress import Progress
+from zerosearch.runs.cost import Prices, Work, cost_of, load_prices
+from zerosearch.runs.progress import Progress
 
 
 @dataclass(slots=True)

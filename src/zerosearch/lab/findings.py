@@ -17,7 +17,7 @@ from typing import Any
 from zerosearch.core.statistics import Estimate, t_interval
 from zerosearch.lab.claims import ARMS, CLAIMS, Beats, Claim, Follows, Moves, RarelyCollapses, Reaches, Test
 from zerosearch.lab.study import NOISE_END, TUNED_SHARE, Study
-from zerosearch.rundir import RunDirectory
+from zerosearch.runs.directory import RunDirectory
 from zerosearch.simulator.card_run import means_of
 
 REPLICATES, DOES_NOT, OPEN, NOT_RUN = "replicates", "does not", "not decidable at this scale", "not run"

@@ -34,7 +34,6 @@ from zerosearch.core.types import Document
 from zerosearch.data.files import new_directory, write_atomically, writing
 from zerosearch.engines.bm25 import BM25Engine
 from zerosearch.engines.settings import EngineConfig
-from zerosearch.interrupts import end_with_parent, start_quietly
 from zerosearch.lab.base_model import build_model, demonstration_batch, pretraining_batch
 from zerosearch.lab.language import Entity, Names, make_tokenizer
 from zerosearch.lab.searches import ScriptedPair, collect_pairs, off_target_query, on_target_query, write_searches
@@ -42,9 +41,10 @@ from zerosearch.lab.streams import BASE_LIKE, Sloppiness
 from zerosearch.lab.world import World, WorldQuestion, make_worlds, write_corpus, write_questions
 from zerosearch.models.local import quiet_transformers
 from zerosearch.models.sft import Schedule, fit, micro_optimizers
-from zerosearch.progress import Progress
 from zerosearch.rl.run import run_training
-from zerosearch.rundir import RunDirectory
+from zerosearch.runs.directory import RunDirectory
+from zerosearch.runs.interrupts import end_with_parent, start_quietly
+from zerosearch.runs.progress import Progress
 from zerosearch.simulator.card_run import CardWanted, make_card, means_of
 from zerosearch.simulator.pairs import balanced
 from zerosearch.simulator.probes import Asked, Probes

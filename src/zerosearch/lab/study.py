@@ -34,13 +34,13 @@ from zerosearch.config import Recipe, make_recipe
 from zerosearch.core.errors import RunFailed, ZeroSearchError, one_of
 from zerosearch.data.files import write_atomically
 from zerosearch.evaluation.evaluate import evaluate
-from zerosearch.interrupts import end_with_parent, start_quietly
 from zerosearch.lab.claims import ARMS, CLAIMS, INSTRUCTED, SMALL_WIDTH, TUNED_SHARE, RarelyCollapses, arms_of
 from zerosearch.lab.quickstart import Lab, Scale
 from zerosearch.rl.run import run_training, summary_figures
 from zerosearch.rollout.agents import AGENTS
 from zerosearch.rollout.prompts import MICRO, PolicyPrompt
-from zerosearch.rundir import RunDirectory
+from zerosearch.runs.directory import RunDirectory
+from zerosearch.runs.interrupts import end_with_parent, start_quietly
 
 # Smaller than the quickstart's, so that the whole matrix fits into two hours; the models are the quickstart's.
 STUDY = Scale(rl_steps=40, questions_per_step=8, group_size=8, test_questions=300, probes=200)

@@ -13,7 +13,7 @@ from zerosearch.core.errors import RunFailed
 from zerosearch.data.files import new_directory
 from zerosearch.models.lora import has_adapter, load_adapter
 from zerosearch.rl.update import Learner
-from zerosearch.rundir import RunDirectory
+from zerosearch.runs.directory import RunDirectory
 
 
 def save_checkpoint(run: RunDirectory, step: int, model: Any, tokenizer: Any, trainer: Mapping[str, Any], keep: int) -> Path:

@@ -23,12 +23,12 @@ from zerosearch.core.errors import RunFailed, ZeroSearchError
 from zerosearch.core.interfaces import SearchEngine
 from zerosearch.core.types import Group, Question, Trajectory
 from zerosearch.engines.function import close
-from zerosearch.interrupts import end_with_parent, start_quietly
 from zerosearch.models.local import LocalModel, quiet_transformers
 from zerosearch.rl.batch import Lesson
 from zerosearch.rl.lessons import Appraisal
 from zerosearch.rl.update import Learner, Pass, Sums
 from zerosearch.rollout.loop import RolloutSettings, rollout_group
+from zerosearch.runs.interrupts import end_with_parent, start_quietly
 
 MAX_PROCESSES = 4
 

@@ -20,18 +20,18 @@ from zerosearch.core.errors import BadInput, RunFailed, SearchFailed
 from zerosearch.core.interfaces import SearchEngine
 from zerosearch.core.types import SearchRequest
 from zerosearch.engines.function import close
-from zerosearch.evaluation.cost import cost_of, load_prices, training_work
 from zerosearch.evaluation.evaluate import Evaluation, evaluate
-from zerosearch.interrupts import StopRequest
 from zerosearch.models.local import LocalModel
 from zerosearch.models.sampler import Arbiter
-from zerosearch.progress import Progress
 from zerosearch.rl.crew import Crew, Member, crew_size
 from zerosearch.rl.train import Ingredients, go_back, train
 from zerosearch.rl.update import Learner, make_reference
 from zerosearch.rollout.loop import RolloutSettings
-from zerosearch.rundir import RunDirectory
-from zerosearch.tracking import require_installed, tracked
+from zerosearch.runs.cost import cost_of, load_prices, training_work
+from zerosearch.runs.directory import RunDirectory
+from zerosearch.runs.interrupts import StopRequest
+from zerosearch.runs.progress import Progress
+from zerosearch.runs.trackers import require_installed, tracked
 from zerosearch.viewer.report import write_report
 
 

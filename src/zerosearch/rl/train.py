@@ -15,15 +15,15 @@ from zerosearch.core.rewards import reward_of
 from zerosearch.core.scoring import holds_answer, is_closed, score
 from zerosearch.core.types import Group, Quality, Question, StopReason, Trajectory
 from zerosearch.evaluation.evaluate import evaluate
-from zerosearch.interrupts import StopRequest
 from zerosearch.models.local import LocalModel
-from zerosearch.progress import Progress
 from zerosearch.rl.checkpoint import finished_checkpoints, restore, save_checkpoint
 from zerosearch.rl.crew import Crew
 from zerosearch.rl.guards import Guards
 from zerosearch.rl.update import Learner
 from zerosearch.rollout.loop import RolloutSettings
-from zerosearch.rundir import RunDirectory
+from zerosearch.runs.directory import RunDirectory
+from zerosearch.runs.interrupts import StopRequest
+from zerosearch.runs.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from zerosearch.evaluation.directory import EvaluationDirectory, Row
 from zerosearch.evaluation.evaluate import Answered, evaluate
 from zerosearch.evaluation.outcomes import row_of
 from zerosearch.evaluation.parts import Parts, Wanted, assemble
-from zerosearch.progress import Progress
+from zerosearch.runs.progress import Progress
 from zerosearch.simulator.searches import SearchesDirectory
 from zerosearch.simulator.transcripts import read_transcripts, searches_in_row
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from zerosearch.data.run_files import Record, mapping, number_or_none
-from zerosearch.evaluation.cost import cost_of, load_prices, training_work
+from zerosearch.runs.cost import cost_of, load_prices, training_work
 from zerosearch.viewer.charts import Curve, RunData, charts_of
 from zerosearch.viewer.runs import Run
 from zerosearch.viewer.tables import summary_view

@@ -12,7 +12,7 @@ from zerosearch.core.types import Question
 from zerosearch.data.files import new_directory
 from zerosearch.data.questions import load_questions
 from zerosearch.rollout.prompts import fill, policy_prompt
-from zerosearch.rundir import RunDirectory
+from zerosearch.runs.directory import RunDirectory
 
 
 def prepare(recipe: Recipe, run: RunDirectory) -> None:

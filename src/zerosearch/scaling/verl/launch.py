@@ -14,8 +14,8 @@ from rich.console import Console
 
 from zerosearch.config import Recipe
 from zerosearch.core.errors import BadConfig, BadFile, BadInput, RunFailed
-from zerosearch.interrupts import run_child
-from zerosearch.rundir import RunDirectory
+from zerosearch.runs.directory import RunDirectory
+from zerosearch.runs.interrupts import run_child
 from zerosearch.scaling.gpus import gpus_of_nodes, require_gpus
 from zerosearch.scaling.hydra import command_line, overrides
 from zerosearch.scaling.verl.files import prepare

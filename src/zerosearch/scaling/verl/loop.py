@@ -22,7 +22,7 @@ from zerosearch.core.renderers import Tokens
 from zerosearch.core.types import Author, Finish, Generation, Group, Question, Sampling, StopReason, Trajectory
 from zerosearch.rl.train import with_rewards
 from zerosearch.rollout.loop import RolloutSettings, rollout
-from zerosearch.rundir import RunDirectory
+from zerosearch.runs.directory import RunDirectory
 
 # what makes each server keep the closing tag a turn ends with
 KEEP_STOP = {"vllm": {"include_stop_str_in_output": True}, "sglang": {"no_stop_trim": True}}

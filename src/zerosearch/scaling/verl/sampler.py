@@ -23,7 +23,7 @@ from zerosearch.data.files import write_atomically
 from zerosearch.data.questions import load_questions
 from zerosearch.evaluation import outcomes
 from zerosearch.rl.train import rollout_metrics, stop_if_too_many_failed
-from zerosearch.rundir import RunDirectory
+from zerosearch.runs.directory import RunDirectory
 
 
 class RunSampler(ReplayBuffer):

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from zerosearch.config import Recipe
 from zerosearch.core.errors import BadConfig
-from zerosearch.rundir import RunDirectory
+from zerosearch.runs.directory import RunDirectory
 
 Row = Mapping[str, Any]
 

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from zerosearch.progress import Progress
+from zerosearch.runs.progress import Progress
 
 
 def said(total: int) -> list[str]:

@@ -16,8 +16,8 @@ from rich.console import Console
 from micro import micro_recipe
 from zerosearch.config import TRACKER_NAMES, Recipe, load_recipe
 from zerosearch.core.errors import BadConfig
-from zerosearch.rundir import RunDirectory
-from zerosearch.tracking import TRACKERS, flat, tracked
+from zerosearch.runs.directory import RunDirectory
+from zerosearch.runs.trackers import TRACKERS, flat, tracked
 
 
 def test_a_row_as_numbers() -> None:

@@ -24,7 +24,7 @@ from zerosearch.core.types import (
     StopReason,
     Trajectory,
 )
-from zerosearch.rundir import RunDirectory, trajectory_row
+from zerosearch.runs.directory import RunDirectory, trajectory_row
 
 QUESTION = Question("q1", "Where is Lima?", ("Peru",), {"type": "country"})
 

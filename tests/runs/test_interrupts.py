@@ -11,9 +11,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from micro import micro_recipe
-from zerosearch.interrupts import run_child
 from zerosearch.rl.checkpoint import finished_checkpoints
-from zerosearch.rundir import RunDirectory
+from zerosearch.runs.directory import RunDirectory
+from zerosearch.runs.interrupts import run_child
 
 PATIENCE_S = 120.0
 
@@ -114,7 +114,7 @@ def test_interrupted_while_the_command_line_is_imported(tmp_path: Path) -> None:
 def test_a_child_s_exit_code_and_an_interrupt() -> None:
     assert run_child([sys.executable, "-c", "raise SystemExit(3)"]) == 3
     # SIGINT to the parent alone: the child, which would sleep for a minute, is ended too
-    parent = "import signal, threading, os; from zerosearch.interrupts import run_child; import sys; "
+    parent = "import signal, threading, os; from zerosearch.runs.interrupts import run_child; import sys; "
     parent += "threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start(); "
     parent += "print(run_child([sys.executable, '-c', 'import time; time.sleep(60)']))"
     started = time.monotonic()
