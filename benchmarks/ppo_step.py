@@ -33,7 +33,7 @@ from zerosearch.core.types import Author, Group, Sampling, Span, Trajectory
 from zerosearch.lab.language import make_tokenizer
 from zerosearch.models.causal import value_head
 from zerosearch.models.sampler import Sampler
-from zerosearch.rl.update import Learner
+from zerosearch.rl.learner import Learner
 
 
 def main() -> None:

@@ -61,7 +61,7 @@ def measure(batch: int, length: int, budget: int, checkpointed: bool) -> float:
     from updates import random_model, rollouts
 
     from zerosearch.config import RLConfig
-    from zerosearch.rl.update import Learner
+    from zerosearch.rl.learner import Learner
 
     class Uncut(Learner):
         """Without the bound that serves a CPU's caches, so that "whole" is whole."""

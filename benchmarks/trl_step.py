@@ -192,7 +192,7 @@ def ours(folder: Path, work: Work, steps: int, gate: Any) -> dict[str, Any]:
 
     from zerosearch.config import RLConfig
     from zerosearch.core.types import Group, Question, SearchResult
-    from zerosearch.rl.update import Learner
+    from zerosearch.rl.learner import Learner
     from zerosearch.rollout.loop import RolloutSettings, rollout_group
     from zerosearch.rollout.prompts import PolicyPrompt
     from zerosearch.testing import ScriptedEngine

@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     from zerosearch.config import RLConfig
     from zerosearch.models.causal import token_logprobs
     from zerosearch.rl.batch import make_batch, microbatches
-    from zerosearch.rl.update import Learner
+    from zerosearch.rl.learner import Learner
 
     torch.manual_seed(0)
     config = Qwen2Config(vocab_size=151936, max_position_embeddings=32768, tie_word_embeddings=True, **SHAPES[options.shape])

@@ -17,8 +17,8 @@ from zerosearch.models.causal import token_logprobs
 from zerosearch.models.local import LocalModel
 from zerosearch.models.lora import attach, without_adapter
 from zerosearch.rl.checkpoint import finished_checkpoints
+from zerosearch.rl.learner import Learner, make_reference
 from zerosearch.rl.run import run_training
-from zerosearch.rl.update import Learner, make_reference
 from zerosearch.runs.directory import RunDirectory
 
 QUIET = Console(quiet=True)

@@ -14,8 +14,8 @@ from zerosearch.lab.base_model import build_model
 from zerosearch.models.causal import token_logprobs
 from zerosearch.rl.algorithms import ALGORITHMS, fixed_length, sequence_mean, token_mean
 from zerosearch.rl.batch import make_batch
-from zerosearch.rl.lessons import Appraisal, make_lessons
-from zerosearch.rl.update import Learner
+from zerosearch.rl.learner import Learner
+from zerosearch.rl.training_examples import Appraisal, make_lessons
 
 VOCABULARY = 40
 QUESTION = Question("q", "?", ("a",))

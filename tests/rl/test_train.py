@@ -31,9 +31,9 @@ from zerosearch.core.types import (
     Trajectory,
 )
 from zerosearch.rl.checkpoint import finished_checkpoints
-from zerosearch.rl.lessons import Appraisal, make_lessons
 from zerosearch.rl.run import run_training
 from zerosearch.rl.train import answers_in_documents, questions_of_step, with_rewards
+from zerosearch.rl.training_examples import Appraisal, make_lessons
 from zerosearch.runs.directory import RunDirectory
 
 QUIET = Console(quiet=True)

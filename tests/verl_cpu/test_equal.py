@@ -23,8 +23,8 @@ from zerosearch.core.renderers import Tokens
 from zerosearch.core.types import Finish, Generation, Group, Sampling, Trajectory
 from zerosearch.data.questions import load_questions
 from zerosearch.rl.batch import make_batch
-from zerosearch.rl.lessons import Appraisal, make_lessons
 from zerosearch.rl.train import with_rewards
+from zerosearch.rl.training_examples import Appraisal, make_lessons
 from zerosearch.rollout.loop import rollout
 from zerosearch.runs.directory import RunDirectory
 from zerosearch.scaling.verl.files import prepare

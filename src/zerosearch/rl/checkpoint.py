@@ -12,7 +12,7 @@ import torch
 from zerosearch.core.errors import RunFailed
 from zerosearch.data.files import new_directory
 from zerosearch.models.lora import has_adapter, load_adapter
-from zerosearch.rl.update import Learner
+from zerosearch.rl.learner import Learner
 from zerosearch.runs.directory import RunDirectory
 
 

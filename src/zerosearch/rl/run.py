@@ -23,9 +23,9 @@ from zerosearch.engines.function import close
 from zerosearch.evaluation.evaluate import Evaluation, evaluate
 from zerosearch.models.local import LocalModel
 from zerosearch.models.sampler import Arbiter
-from zerosearch.rl.crew import Crew, Member, crew_size
+from zerosearch.rl.learner import Learner, make_reference
 from zerosearch.rl.train import Ingredients, go_back, train
-from zerosearch.rl.update import Learner, make_reference
+from zerosearch.rl.workers import Crew, Member, crew_size
 from zerosearch.rollout.loop import RolloutSettings
 from zerosearch.runs.cost import cost_of, load_prices, training_work
 from zerosearch.runs.directory import RunDirectory

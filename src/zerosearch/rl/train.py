@@ -17,9 +17,9 @@ from zerosearch.core.types import Group, Quality, Question, StopReason, Trajecto
 from zerosearch.evaluation.evaluate import evaluate
 from zerosearch.models.local import LocalModel
 from zerosearch.rl.checkpoint import finished_checkpoints, restore, save_checkpoint
-from zerosearch.rl.crew import Crew
 from zerosearch.rl.guards import Guards
-from zerosearch.rl.update import Learner
+from zerosearch.rl.learner import Learner
+from zerosearch.rl.workers import Crew
 from zerosearch.rollout.loop import RolloutSettings
 from zerosearch.runs.directory import RunDirectory
 from zerosearch.runs.interrupts import StopRequest

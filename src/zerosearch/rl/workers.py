@@ -25,8 +25,8 @@ from zerosearch.core.types import Group, Question, Trajectory
 from zerosearch.engines.function import close
 from zerosearch.models.local import LocalModel, quiet_transformers
 from zerosearch.rl.batch import Lesson
-from zerosearch.rl.lessons import Appraisal
-from zerosearch.rl.update import Learner, Pass, Sums
+from zerosearch.rl.learner import Learner, Pass, Sums
+from zerosearch.rl.training_examples import Appraisal
 from zerosearch.rollout.loop import RolloutSettings, rollout_group
 from zerosearch.runs.interrupts import end_with_parent, start_quietly
 

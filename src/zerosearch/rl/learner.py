@@ -15,9 +15,9 @@ from zerosearch.models.causal import predictions, token_logprobs, token_states, 
 from zerosearch.models.gradient_checkpointing import checkpointed
 from zerosearch.rl.algorithms import ALGORITHMS, loss_function
 from zerosearch.rl.batch import Lesson, TrainingBatch, make_batch, microbatches, minibatches
-from zerosearch.rl.lessons import Appraisal, appraisable, make_lessons, sampled_values
 from zerosearch.rl.losses import KL_ESTIMATORS, value_loss
 from zerosearch.rl.optimizers import Trained, make_optimizer, rate_factor
+from zerosearch.rl.training_examples import Appraisal, appraisable, make_lessons, sampled_values
 
 # M trained tokens of a microbatch
 

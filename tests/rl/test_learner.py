@@ -17,9 +17,9 @@ from zerosearch.core.types import Author, Question, Span, StopReason, Trajectory
 from zerosearch.lab.base_model import build_model
 from zerosearch.models.local import LocalModel
 from zerosearch.rl.batch import Lesson, teaches, trained_token_count
-from zerosearch.rl.lessons import sampled_values
+from zerosearch.rl.learner import Learner
 from zerosearch.rl.losses import clipped_policy_loss, kl_k3
-from zerosearch.rl.update import Learner
+from zerosearch.rl.training_examples import sampled_values
 from zerosearch.rollout.loop import RolloutSettings, rollout_group
 from zerosearch.rollout.prompts import PolicyPrompt
 from zerosearch.testing import ScriptedEngine
