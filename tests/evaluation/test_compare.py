@@ -10,8 +10,8 @@ import pytest
 from zerosearch.core.errors import BadFile, BadInput
 from zerosearch.core.types import Author, Question, Scores, Span, StopReason, Trajectory, Usage
 from zerosearch.evaluation.compare import as_markdown, compare
-from zerosearch.evaluation.directory import EvaluationDirectory
 from zerosearch.evaluation.outcomes import row_of
+from zerosearch.evaluation.store import EvaluationDirectory
 from zerosearch.runs.cost import load_prices
 
 PRICES = load_prices()

@@ -6,7 +6,7 @@ import pytest
 
 from zerosearch.core.errors import BadFile
 from zerosearch.engines.registry import ENGINES
-from zerosearch.evaluation.bill import as_markdown, bill
+from zerosearch.evaluation.cost_report import as_markdown, bill
 from zerosearch.runs.cost import Work, cost_of, load_prices, training_work
 
 PRICES = load_prices()

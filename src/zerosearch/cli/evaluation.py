@@ -164,7 +164,7 @@ def cost(
     json_file: JsonOption = None,
 ) -> None:
     """What a run cost, and what search APIs would have charged for its searches."""
-    from zerosearch.evaluation.bill import as_markdown, bill
+    from zerosearch.evaluation.cost_report import as_markdown, bill
     from zerosearch.runs.cost import load_prices
 
     report = bill(run, load_prices(prices), queries)
@@ -198,9 +198,9 @@ def gap(
 ) -> None:
     """The same questions against the simulated engine and a real one: documents, answers, and how exact match moves."""
     from zerosearch.data.benchmarks import load_benchmark
-    from zerosearch.evaluation.gap import as_markdown
     from zerosearch.evaluation.parts import Wanted
     from zerosearch.evaluation.run import evaluate_both
+    from zerosearch.evaluation.sim_vs_real import as_markdown
 
     sources = {
         "simulated": engine_table(engine="simulated", simulator=simulator, template=template),

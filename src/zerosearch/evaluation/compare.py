@@ -13,9 +13,9 @@ from typing import Any
 
 from zerosearch.core.errors import BadFile, BadInput
 from zerosearch.core.statistics import paired_bootstrap
-from zerosearch.evaluation.bill import work_of
-from zerosearch.evaluation.directory import EvaluationDirectory
+from zerosearch.evaluation.cost_report import work_of
 from zerosearch.evaluation.outcomes import SCORES, Outcome, figures
+from zerosearch.evaluation.store import EvaluationDirectory
 from zerosearch.runs.cost import Prices, cost_of
 from zerosearch.runs.directory import RunDirectory
 

@@ -14,8 +14,8 @@ from zerosearch.core.scoring import score
 from zerosearch.core.statistics import Estimate, bootstrap_interval
 from zerosearch.core.types import Question, Scores, StopReason, Trajectory, Usage
 from zerosearch.engines.function import close
-from zerosearch.evaluation.metered import MeteredPolicy
 from zerosearch.evaluation.outcomes import Outcome, figures
+from zerosearch.evaluation.usage import MeteredPolicy
 from zerosearch.rollout.agents import AGENTS, Agent
 from zerosearch.rollout.loop import RolloutSettings
 

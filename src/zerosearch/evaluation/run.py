@@ -19,11 +19,11 @@ from zerosearch.core.types import Author, Question, Trajectory
 from zerosearch.data.benchmarks import Benchmark
 from zerosearch.engines.function import close
 from zerosearch.engines.replay import RecordedEngine
-from zerosearch.evaluation.directory import EvaluationDirectory, Row, Spent
 from zerosearch.evaluation.evaluate import Answered, evaluate
-from zerosearch.evaluation.gap import gap
 from zerosearch.evaluation.outcomes import Outcome, figures, row_of
 from zerosearch.evaluation.parts import Parts, Wanted, assemble
+from zerosearch.evaluation.sim_vs_real import gap
+from zerosearch.evaluation.store import EvaluationDirectory, Row, Spent
 from zerosearch.runs.cost import Prices, Work, cost_of, load_prices
 from zerosearch.runs.progress import Progress
 

@@ -20,10 +20,10 @@ from zerosearch.core.interfaces import SearchEngine
 from zerosearch.core.types import Question, SearchRequest, SearchResult
 from zerosearch.data.benchmarks import Benchmark
 from zerosearch.engines.function import close
-from zerosearch.evaluation.directory import EvaluationDirectory, Row
 from zerosearch.evaluation.evaluate import Answered, evaluate
 from zerosearch.evaluation.outcomes import row_of
 from zerosearch.evaluation.parts import Parts, Wanted, assemble
+from zerosearch.evaluation.store import EvaluationDirectory, Row
 from zerosearch.runs.progress import Progress
 from zerosearch.simulator.searches import SearchesDirectory
 from zerosearch.simulator.transcripts import read_transcripts, searches_in_row

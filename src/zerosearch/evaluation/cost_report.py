@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from zerosearch.core.errors import BadFile
-from zerosearch.evaluation.directory import EvaluationDirectory
+from zerosearch.evaluation.store import EvaluationDirectory
 from zerosearch.runs.cost import Prices, Work, compute_cost, cost_of, training_work
 from zerosearch.runs.directory import RunDirectory
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from zerosearch.core.types import Document, Question, SearchRequest, SearchResult
-from zerosearch.evaluation.gap import as_markdown, gap
 from zerosearch.evaluation.parts import AtNoiseRate
+from zerosearch.evaluation.sim_vs_real import as_markdown, gap
 
 
 def row(i: int, em: float, query: str, *documents: str) -> dict[str, Any]:

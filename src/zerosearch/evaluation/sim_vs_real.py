@@ -17,8 +17,8 @@ from typing import Any
 
 from zerosearch.core.scoring import cover_match, normalise
 from zerosearch.core.statistics import bootstrap_interval, paired_bootstrap
-from zerosearch.evaluation.directory import Row
 from zerosearch.evaluation.outcomes import Outcome, figures
+from zerosearch.evaluation.store import Row
 
 Reply = Sequence[str]  # the texts of one reply's documents
 
