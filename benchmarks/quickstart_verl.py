@@ -19,7 +19,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from zerosearch.config import make_recipe, to_toml
+from zerosearch.config.recipe import make_recipe, to_toml
 from zerosearch.lab.quickstart import Lab, Scale
 from zerosearch.runs.directory import RunDirectory
 

@@ -60,7 +60,7 @@ def measure(batch: int, length: int, budget: int, checkpointed: bool) -> float:
     import torch
     from updates import random_model, rollouts
 
-    from zerosearch.config import RLConfig
+    from zerosearch.config.recipe import RLConfig
     from zerosearch.rl.learner import Learner
 
     class Uncut(Learner):

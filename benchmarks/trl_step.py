@@ -190,7 +190,7 @@ def ours(folder: Path, work: Work, steps: int, gate: Any) -> dict[str, Any]:
     import torch
     import transformers
 
-    from zerosearch.config import RLConfig
+    from zerosearch.config.recipe import RLConfig
     from zerosearch.core.types import Group, Question, SearchResult
     from zerosearch.rl.learner import Learner
     from zerosearch.rollout.loop import RolloutSettings, rollout_group

@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     from transformers import Qwen2Config, Qwen2ForCausalLM
     from updates import rollouts
 
-    from zerosearch.config import RLConfig
+    from zerosearch.config.recipe import RLConfig
     from zerosearch.models.causal import token_logprobs
     from zerosearch.rl.batch import make_batch, microbatches
     from zerosearch.rl.learner import Learner

@@ -12,7 +12,7 @@ import pytest
 
 from search_server import HITS, SearchServer, serving
 from tiny_encoder import write_encoder
-from zerosearch.config import load_recipe, make_engine, to_toml
+from zerosearch.config.recipe import load_recipe, make_engine, to_toml
 from zerosearch.core.errors import BadConfig, BadInput, SearchFailed
 from zerosearch.core.interfaces import Chat, SearchEngine
 from zerosearch.core.types import Document, Question, Sampling, SearchRequest

@@ -10,7 +10,7 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from micro import micro_recipe
-from zerosearch.config import RLConfig, load_recipe
+from zerosearch.config.recipe import RLConfig, load_recipe
 from zerosearch.core.errors import BadConfig
 from zerosearch.lab.base_model import build_model
 from zerosearch.models.causal import token_logprobs

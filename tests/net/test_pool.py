@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from zerosearch.assemble import Device, load_chat
-from zerosearch.config import make_engine
+from zerosearch.config.build import Device, load_chat
+from zerosearch.config.recipe import make_engine
 from zerosearch.core.errors import BadConfig, GenerationFailed
 from zerosearch.core.types import Sampling
 from zerosearch.net.pool import EndpointPool, addresses

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from zerosearch.config import RLConfig
+from zerosearch.config.recipe import RLConfig
 from zerosearch.core.types import Author, Group, Question, Span, StopReason, Trajectory
 from zerosearch.lab.base_model import build_model
 from zerosearch.models.causal import token_logprobs

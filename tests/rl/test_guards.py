@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from zerosearch.config import GuardsConfig
+from zerosearch.config.recipe import GuardsConfig
 from zerosearch.core.errors import RunFailed
 from zerosearch.rl.guards import Guards
 

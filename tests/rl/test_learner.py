@@ -12,7 +12,7 @@ import torch
 
 from models.tiny import model as tiny_model
 from models.tiny import word_level
-from zerosearch.config import RLConfig
+from zerosearch.config.recipe import RLConfig
 from zerosearch.core.types import Author, Question, Span, StopReason, Trajectory
 from zerosearch.lab.base_model import build_model
 from zerosearch.models.local import LocalModel

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from zerosearch.config import RLConfig
+from zerosearch.config.recipe import RLConfig
 from zerosearch.core.errors import BadConfig
 from zerosearch.lab.base_model import build_model
 from zerosearch.models.causal import token_logprobs

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from endpoint import serving
 from full_disk import files_no_larger_than
 from micro import micro_recipe
-from zerosearch.config import Recipe, RLConfig, load_recipe
+from zerosearch.config.recipe import Recipe, RLConfig, load_recipe
 from zerosearch.core.errors import BadConfig, BadInput, RunFailed
 from zerosearch.core.types import (
     Author,

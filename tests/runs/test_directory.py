@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from zerosearch.config import make_recipe
+from zerosearch.config.recipe import make_recipe
 from zerosearch.core.errors import BadConfig, BadFile, RunFailed
 from zerosearch.core.types import (
     Author,

@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from micro import micro_recipe
-from zerosearch.config import TRACKER_NAMES, Recipe, load_recipe
+from zerosearch.config.recipe import TRACKER_NAMES, Recipe, load_recipe
 from zerosearch.core.errors import BadConfig
 from zerosearch.runs.directory import RunDirectory
 from zerosearch.runs.trackers import TRACKERS, flat, tracked

@@ -9,7 +9,7 @@ from pyarrow import parquet
 
 from micro import micro_recipe
 from zerosearch.cli import run as zerosearch
-from zerosearch.config import Recipe, load_recipe, make_recipe
+from zerosearch.config.recipe import Recipe, load_recipe, make_recipe
 from zerosearch.core.errors import BadConfig, BadFile, BadInput
 from zerosearch.data.questions import load_questions
 from zerosearch.runs.directory import RunDirectory

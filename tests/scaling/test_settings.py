@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from zerosearch.config import load_recipe, make_recipe
+from zerosearch.config.recipe import load_recipe, make_recipe
 from zerosearch.core.errors import BadConfig
 from zerosearch.scaling.hydra import command_line, overrides
 from zerosearch.scaling.verl.settings import verl_settings

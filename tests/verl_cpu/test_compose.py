@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from zerosearch.config import load_recipe
+from zerosearch.config.recipe import load_recipe
 from zerosearch.scaling.hydra import overrides
 from zerosearch.scaling.verl.settings import verl_settings
 

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from models.tiny import byte_level
-from zerosearch.config import RLConfig, load_recipe
+from zerosearch.config.recipe import RLConfig, load_recipe
 from zerosearch.core.errors import GenerationFailed
 from zerosearch.core.renderers import Tokens
 from zerosearch.core.types import Finish, Generation, Group, Sampling, Trajectory

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from zerosearch.cli.options import JsonOption, console, to_folder, write_json
-from zerosearch.config import load_recipe
+from zerosearch.config.recipe import load_recipe
 from zerosearch.core.errors import BadInput
 
 export = typer.Typer(help="What others read: verl's files, a Hugging Face folder.", no_args_is_help=True)

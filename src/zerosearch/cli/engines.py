@@ -38,7 +38,7 @@ def index(
     json_file: JsonOption = None,
 ) -> None:
     """Build the index of a corpus, or find it built. Killed, the same command goes on where it was."""
-    from zerosearch.config import make_engine
+    from zerosearch.config.recipe import make_engine
     from zerosearch.engines.index import build_indices
 
     one_of("kind", kind, ("bm25", "dense", "hybrid"))
@@ -132,12 +132,12 @@ def recall(
 def _engine(source: dict[str, Any], k: int, seed: int) -> SearchEngine:
     if not source:
         raise BadConfig("say what to search: --engine bm25 --corpus FILE, or any other --engine.")
-    from zerosearch.config import EngineConfig, make_engine
+    from zerosearch.config.recipe import EngineConfig, make_engine
     from zerosearch.core.interfaces import Chat
     from zerosearch.engines.registry import Surroundings, build_engine
 
     def chat(config: EngineConfig) -> Chat:
-        from zerosearch.assemble import Device, load_chat  # torch, for those who need it
+        from zerosearch.config.build import Device, load_chat  # torch, for those who need it
 
         return load_chat(config, Device())
 

@@ -126,7 +126,7 @@ def engine_table(
     Raises BadConfig for an unknown engine, for one that lacks an option, and for options that contradict each other.
     """
     given = {name: value for name, value in locals().items() if value}
-    from zerosearch.config import make_engine
+    from zerosearch.config.recipe import make_engine
     from zerosearch.engines.registry import builder_of
     from zerosearch.engines.settings import ENGINE_NEEDS
 

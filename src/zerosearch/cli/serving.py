@@ -146,7 +146,7 @@ def _serve_http(service: Any, host: str, port: int | None, drain: float, public_
 
 def _engine(source: dict[str, Any], demo: bool, k: int, seed: int, remember: int, scratch: Path) -> tuple[Any, str]:
     """The engine, and a query to try it with."""
-    from zerosearch.config import EngineConfig, make_engine
+    from zerosearch.config.recipe import EngineConfig, make_engine
     from zerosearch.core.interfaces import Chat
     from zerosearch.engines.registry import Surroundings, build_engine
     from zerosearch.net.chat import OpenAIChat
@@ -154,7 +154,7 @@ def _engine(source: dict[str, Any], demo: bool, k: int, seed: int, remember: int
     def chat(config: EngineConfig) -> Chat:
         if config.url:  # the model is elsewhere: no torch here
             return OpenAIChat(config.url, config.model, timeout_s=config.timeout_s)
-        from zerosearch.assemble import Device, load_chat
+        from zerosearch.config.build import Device, load_chat
 
         return load_chat(config, Device())
 

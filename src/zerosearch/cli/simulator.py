@@ -164,7 +164,7 @@ def card(
     json_file: JsonOption = None,
 ) -> None:
     """A simulator's card: how often useful replies help, noisy ones do not, and a bad query stays a bad query."""
-    from zerosearch.config import make_engine
+    from zerosearch.config.recipe import make_engine
     from zerosearch.simulator.card_run import LABELS, CardWanted, card_page, make_card
     from zerosearch.simulator.probes import probes_of
     from zerosearch.simulator.searches import SearchesDirectory

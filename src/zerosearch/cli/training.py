@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from zerosearch.cli.options import JsonOption, SeedOption, console, to_folder, write_json
-from zerosearch.config import Recipe, load_recipe
+from zerosearch.config.recipe import Recipe, load_recipe
 from zerosearch.core.errors import BadConfig, RunFailed
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zerosearch.config import EngineConfig
+from zerosearch.config.recipe import EngineConfig
 from zerosearch.core.errors import BadFile, SearchFailed, one_of
 from zerosearch.core.types import Document, SearchRequest, SearchResult
 from zerosearch.data.passages import PassageStore, existing, fingerprint, in_cache

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from zerosearch.config import EngineConfig
+from zerosearch.config.recipe import EngineConfig
 from zerosearch.core.errors import BadConfig, BadFile, one_of
 from zerosearch.core.interfaces import Chat, SearchEngine
 from zerosearch.core.types import Quality, Sampling

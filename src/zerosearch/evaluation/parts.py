@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from zerosearch.assemble import Device, load_engine, load_policy, rollout_settings
-from zerosearch.config import EngineConfig, PolicyConfig, Recipe, RolloutConfig, load_recipe
+from zerosearch.config.build import Device, load_engine, load_policy, rollout_settings
+from zerosearch.config.recipe import EngineConfig, PolicyConfig, Recipe, RolloutConfig, load_recipe
 from zerosearch.core.errors import BadConfig, SearchFailed, one_of
 from zerosearch.core.interfaces import Policy, SearchEngine
 from zerosearch.core.types import SearchRequest, SearchResult

@@ -28,7 +28,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from zerosearch.config import Recipe, make_recipe
+from zerosearch.config.recipe import Recipe, make_recipe
 from zerosearch.core.errors import BadConfig, RunFailed, ZeroSearchError
 from zerosearch.core.types import Document
 from zerosearch.data.files import new_directory, write_atomically, writing

@@ -29,8 +29,8 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from zerosearch.assemble import load_ingredients
-from zerosearch.config import Recipe, make_recipe
+from zerosearch.config.build import load_ingredients
+from zerosearch.config.recipe import Recipe, make_recipe
 from zerosearch.core.errors import RunFailed, ZeroSearchError, one_of
 from zerosearch.data.files import write_atomically
 from zerosearch.evaluation.evaluate import evaluate

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from zerosearch.config import GuardsConfig
+from zerosearch.config.recipe import GuardsConfig
 from zerosearch.core.errors import RunFailed
 
 GRAVITY = ("warn", "skip", "rollback", "stop")

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 
-from zerosearch.config import RLConfig
+from zerosearch.config.recipe import RLConfig
 from zerosearch.core.types import Group, Trajectory
 from zerosearch.models.causal import predictions, token_logprobs, token_states, value_head
 from zerosearch.models.gradient_checkpointing import checkpointed

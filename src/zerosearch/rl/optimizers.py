@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from zerosearch.config import RLConfig
+from zerosearch.config.recipe import RLConfig
 from zerosearch.core.errors import BadConfig
 
 

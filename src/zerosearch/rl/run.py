@@ -14,8 +14,8 @@ from typing import Any
 from rich.console import Console
 
 from zerosearch import __version__
-from zerosearch.assemble import Device, load_engine, load_ingredients, rollout_settings
-from zerosearch.config import Recipe
+from zerosearch.config.build import Device, load_engine, load_ingredients, rollout_settings
+from zerosearch.config.recipe import Recipe
 from zerosearch.core.errors import BadInput, RunFailed, SearchFailed
 from zerosearch.core.interfaces import SearchEngine
 from zerosearch.core.types import SearchRequest

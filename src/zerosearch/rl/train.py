@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from zerosearch.config import Recipe
+from zerosearch.config.recipe import Recipe
 from zerosearch.core.errors import RunFailed
 from zerosearch.core.interfaces import SearchEngine
 from zerosearch.core.rewards import reward_of

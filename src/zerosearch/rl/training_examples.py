@@ -8,7 +8,7 @@ from statistics import fmean
 
 import torch
 
-from zerosearch.config import RLConfig
+from zerosearch.config.recipe import RLConfig
 from zerosearch.core.types import Group, Trajectory
 from zerosearch.rl.advantages import explained_variance, gae, whitened
 from zerosearch.rl.algorithms import ALGORITHMS

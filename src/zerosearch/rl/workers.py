@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import torch.multiprocessing as multiprocessing
 
-from zerosearch.config import Recipe
+from zerosearch.config.recipe import Recipe
 from zerosearch.core.errors import RunFailed, ZeroSearchError
 from zerosearch.core.interfaces import SearchEngine
 from zerosearch.core.types import Group, Question, Trajectory

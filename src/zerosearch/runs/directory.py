@@ -22,7 +22,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from zerosearch.config import Recipe, load_recipe, to_toml
+from zerosearch.config.recipe import Recipe, load_recipe, to_toml
 from zerosearch.core.errors import BadConfig, BadFile, RunFailed
 from zerosearch.core.types import Author, Group, Trajectory
 from zerosearch.data.files import append_whole, require_writable, write_atomically, writing

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from rich.console import Console
 
-from zerosearch.config import Recipe
+from zerosearch.config.recipe import Recipe
 from zerosearch.core.errors import BadConfig
 from zerosearch.runs.directory import RunDirectory
 

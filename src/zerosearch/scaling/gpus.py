@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from zerosearch.config import ClusterConfig
+from zerosearch.config.recipe import ClusterConfig
 from zerosearch.core.errors import BadConfig
 
 

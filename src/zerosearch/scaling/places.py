@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from zerosearch.config import Recipe
+from zerosearch.config.recipe import Recipe
 
 _ENGINE = ("model", "template", "corpus", "index_dir", "encoder", "record", "replay")
 _PATHS = {

@@ -11,8 +11,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from zerosearch.assemble import Device, load_chat
-from zerosearch.config import EngineConfig
+from zerosearch.config.build import Device, load_chat
+from zerosearch.config.recipe import EngineConfig
 from zerosearch.core.errors import BadFile
 from zerosearch.core.interfaces import Chat, SearchEngine
 from zerosearch.core.types import Document, Quality, Question, Sampling

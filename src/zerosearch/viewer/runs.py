@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from zerosearch.config import make_recipe
+from zerosearch.config.recipe import make_recipe
 from zerosearch.core.errors import BadFile, ZeroSearchError
 from zerosearch.data.run_files import Notes, Record, mapping, read_json, read_metrics, text_of
 from zerosearch.viewer.index import Index, cache_file

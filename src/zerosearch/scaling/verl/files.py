@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from zerosearch.config import Recipe
+from zerosearch.config.recipe import Recipe
 from zerosearch.core.errors import BadConfig
 from zerosearch.core.types import Question
 from zerosearch.data.files import new_directory

@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
-from zerosearch.config import Recipe
+from zerosearch.config.recipe import Recipe
 from zerosearch.core.errors import BadConfig, BadFile, BadInput, RunFailed
 from zerosearch.runs.directory import RunDirectory
 from zerosearch.runs.interrupts import run_child

@@ -14,8 +14,8 @@ from typing import Any
 
 from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopMetrics, AgentLoopOutput
 
-from zerosearch.assemble import Device, load_engine, rollout_settings
-from zerosearch.config import Recipe
+from zerosearch.config.build import Device, load_engine, rollout_settings
+from zerosearch.config.recipe import Recipe
 from zerosearch.core.errors import GenerationFailed
 from zerosearch.core.interfaces import SearchEngine
 from zerosearch.core.renderers import Tokens

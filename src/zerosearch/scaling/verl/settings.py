@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from zerosearch.config import GuardsConfig, Recipe
+from zerosearch.config.recipe import GuardsConfig, Recipe
 from zerosearch.core.errors import BadConfig
 from zerosearch.rl.algorithms import ALGORITHMS, Aggregation, fixed_length, sequence_mean, token_mean
 from zerosearch.scaling.hydra import flat

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zerosearch.config import EngineConfig, PolicyConfig, Recipe, RolloutConfig
+from zerosearch.config.recipe import EngineConfig, PolicyConfig, Recipe, RolloutConfig
 from zerosearch.core.interfaces import Chat, SearchEngine
 from zerosearch.data.questions import load_questions
 from zerosearch.engines.registry import Surroundings, build_engine, builder_of

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zerosearch.config import Recipe, load_recipe, make_recipe, to_toml
+from zerosearch.config.recipe import Recipe, load_recipe, make_recipe, to_toml
 from zerosearch.core.curriculum import SCHEDULES
 from zerosearch.core.errors import BadConfig, BadFile, BadInput
 from zerosearch.rl.algorithms import ALGORITHMS
