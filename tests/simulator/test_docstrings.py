@@ -11,7 +11,7 @@ import pytest
 from zerosearch.cli import run
 from zerosearch.core.types import Quality
 from zerosearch.simulator.label import read_labelled
-from zerosearch.simulator.probes import probes_of
+from zerosearch.simulator.probe_set import probes_of
 from zerosearch.simulator.searches import SearchesDirectory
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "docstrings.py"

@@ -166,7 +166,7 @@ def card(
     """A simulator's card: how often useful replies help, noisy ones do not, and a bad query stays a bad query."""
     from zerosearch.config.recipe import make_engine
     from zerosearch.simulator.card_run import LABELS, CardWanted, card_page, make_card
-    from zerosearch.simulator.probes import probes_of
+    from zerosearch.simulator.probe_set import probes_of
     from zerosearch.simulator.searches import SearchesDirectory
     from zerosearch.simulator.tune import imitated_by
 

@@ -47,7 +47,7 @@ from zerosearch.runs.interrupts import end_with_parent, start_quietly
 from zerosearch.runs.progress import Progress
 from zerosearch.simulator.card_run import CardWanted, make_card, means_of
 from zerosearch.simulator.pairs import balanced
-from zerosearch.simulator.probes import Asked, Probes
+from zerosearch.simulator.probe_set import Asked, Probes
 from zerosearch.simulator.tune import Show, TuneSettings, tune
 
 OnStep = Callable[[int, float, float], None]  # steps done, loss, share of looked-up tokens right

@@ -23,9 +23,9 @@ from zerosearch.models.local import LocalModel
 from zerosearch.net.chat import OpenAIChat
 from zerosearch.net.remote_policy import Pieces
 from zerosearch.rollout.prompts import judge_prompt
+from zerosearch.simulator.card import Reply, TimedChat, length_ratio, measure, share
 from zerosearch.simulator.judge import Judge, Verdict, judge_all
-from zerosearch.simulator.measure import Reply, TimedChat, length_ratio, measure, share
-from zerosearch.simulator.probes import Probes
+from zerosearch.simulator.probe_set import Probes
 from zerosearch.simulator.searches import Found
 
 EXAMPLES = 12  # that a card keeps

@@ -13,7 +13,7 @@ from zerosearch.core.interfaces import Chat, SearchEngine
 from zerosearch.core.statistics import bootstrap_interval
 from zerosearch.core.types import Document, Sampling, SearchRequest, SearchResult
 from zerosearch.simulator.label import answer_stands_in
-from zerosearch.simulator.probes import Asked, Probes
+from zerosearch.simulator.probe_set import Asked, Probes
 from zerosearch.simulator.style import near_duplicates, self_bleu, vocabulary_overlap
 
 
