@@ -9,9 +9,9 @@ import pytest
 from serving import HTTP, served
 from zerosearch.core.types import Document
 from zerosearch.engines.function import real_engine
+from zerosearch.server.http_request import Reason, Refused
 from zerosearch.server.limits import Keys, Places, RateLimit
 from zerosearch.server.service import Bounds
-from zerosearch.server.wire import Reason, Refused
 
 
 def test_keys() -> None:

@@ -14,9 +14,9 @@ from zerosearch.core.types import Question, Sampling, SearchRequest, SearchResul
 from zerosearch.engines.replay import RecordedEngine
 from zerosearch.engines.simulated import SimulatedEngine
 from zerosearch.rollout.prompts import SIMULATE_WEB
-from zerosearch.server.dial import Dial, parse_curriculum
 from zerosearch.server.events import Events
 from zerosearch.server.limits import Keys
+from zerosearch.server.noise import Dial, parse_curriculum
 from zerosearch.server.service import Service
 from zerosearch.server.sessions import Sessions
 from zerosearch.testing import ScriptedEngine

@@ -80,10 +80,10 @@ def serve(
         raise BadConfig(f"serve needs the package {error.name}; install it: pip install 'zerosearch[serve]'.") from error
     del fastapi, prometheus_client, uvicorn
     from zerosearch.core.curriculum import NoiseCurriculum
-    from zerosearch.server.dial import Dial, parse_curriculum
     from zerosearch.server.events import Events
     from zerosearch.server.faults import Faults, Latency, parse_rates
     from zerosearch.server.limits import Keys, Places, RateLimit
+    from zerosearch.server.noise import Dial, parse_curriculum
     from zerosearch.server.service import Bounds, Service
     from zerosearch.server.sessions import Sessions
 

@@ -17,13 +17,13 @@ from zerosearch import __version__
 from zerosearch.server.dialects import bearer
 from zerosearch.server.examples import examples
 from zerosearch.server.gateway import Gateway
+from zerosearch.server.http_request import Reason, Refused, Wire
 from zerosearch.server.limits import key_digest
 from zerosearch.server.mcp import mcp_over_http
 from zerosearch.server.native import NativeError, native_error
 from zerosearch.server.openapi import with_dialects
 from zerosearch.server.page import api_page, search_page
 from zerosearch.server.service import Service
-from zerosearch.server.wire import Reason, Refused, Wire
 
 _ERRORS: dict[int | str, dict[str, Any]] = {status: {"model": NativeError} for status in (400, 401, 404, 413, 429)}
 # said in full for routes that are not JSON, whose own kind FastAPI would write there

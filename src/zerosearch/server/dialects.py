@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from zerosearch.net.http import Call
-from zerosearch.server.library import Hit, Library
-from zerosearch.server.wire import Reason, Refused, Wire
+from zerosearch.server.document_cache import Hit, Library
+from zerosearch.server.http_request import Reason, Refused, Wire
 
 
 @dataclass(frozen=True, slots=True)

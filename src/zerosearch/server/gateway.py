@@ -17,10 +17,10 @@ import orjson
 from zerosearch.core.errors import BadConfig
 from zerosearch.server.dialects import Dialect, Search, Served, bearer
 from zerosearch.server.faults import parse_rates, truncated
+from zerosearch.server.http_request import ClientGone, Reason, Receive, Refused, Wire, read_body, validated
 from zerosearch.server.limits import key_digest
 from zerosearch.server.native import find_dialect, native_error
 from zerosearch.server.service import Answer, Asker, Service
-from zerosearch.server.wire import ClientGone, Reason, Receive, Refused, Wire, read_body, validated
 
 App = Callable[[Any, Any, Any], Any]
 _CLIENT_GONE = 499

@@ -12,7 +12,7 @@ from hashlib import blake2b
 from types import TracebackType
 
 from zerosearch.core.errors import BadConfig
-from zerosearch.server.wire import Reason, Refused
+from zerosearch.server.http_request import Reason, Refused
 
 Clock = Callable[[], float]
 

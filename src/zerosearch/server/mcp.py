@@ -12,9 +12,9 @@ from pydantic import Field
 from zerosearch.core.errors import BadConfig
 from zerosearch.server.dialects import Search, bearer
 from zerosearch.server.gateway import asker_of
+from zerosearch.server.http_request import Refused, Wire
 from zerosearch.server.limits import key_digest
 from zerosearch.server.service import Service
-from zerosearch.server.wire import Refused, Wire
 
 Lifespan = Callable[[], AbstractAsyncContextManager[None]]
 

@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from zerosearch.net.http import Call
 from zerosearch.server.dialects import Dialect, Search
+from zerosearch.server.http_request import Refused, Wire
 from zerosearch.server.retrievers import RETRIEVERS
 from zerosearch.server.web_dialects import WEB_DIALECTS
-from zerosearch.server.wire import Refused, Wire
 
 _MAX_BATCH = 1024
 

@@ -8,8 +8,8 @@ from pydantic import BaseModel
 
 from zerosearch.server.dialects import Dialect
 from zerosearch.server.examples import address
+from zerosearch.server.http_request import Reason
 from zerosearch.server.native import DIALECTS, NativeBatchFound, NativeError, NativeFound
-from zerosearch.server.wire import Reason
 
 _REFS = "#/components/schemas/{model}"
 _REPLIES: dict[str, type[BaseModel]] = {"native": NativeFound, "native-batch": NativeBatchFound}

@@ -9,8 +9,8 @@ from pydantic import BaseModel, Field
 from zerosearch.engines.web import WEB_APIS
 from zerosearch.net.http import Call
 from zerosearch.server.dialects import Dialect, Search, Served
-from zerosearch.server.library import Hit
-from zerosearch.server.wire import Reason, Refused
+from zerosearch.server.document_cache import Hit
+from zerosearch.server.http_request import Reason, Refused
 
 _MAX_BATCH = 8192
 _UNPROCESSABLE = {Reason.BAD_REQUEST: 422}  # as FastAPI has it

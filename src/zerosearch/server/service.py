@@ -13,15 +13,15 @@ from zerosearch.core.types import Question, SearchRequest, SearchResult
 from zerosearch.engines.function import close
 from zerosearch.engines.replay import RecordedEngine
 from zerosearch.engines.simulated import SimulatedEngine
-from zerosearch.server.dial import Dial
 from zerosearch.server.dialects import Search
+from zerosearch.server.document_cache import Hit, Library
 from zerosearch.server.events import Events
 from zerosearch.server.faults import Faults, Plan, spoiled
-from zerosearch.server.library import Hit, Library
+from zerosearch.server.http_request import Reason, Refused
 from zerosearch.server.limits import Keys, Places, RateLimit
 from zerosearch.server.metrics import Meters
+from zerosearch.server.noise import Dial
 from zerosearch.server.sessions import Sessions
-from zerosearch.server.wire import Reason, Refused
 
 T = TypeVar("T")
 

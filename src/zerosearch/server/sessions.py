@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from zerosearch.core.types import Question
-from zerosearch.server.wire import Reason, Refused
+from zerosearch.server.http_request import Reason, Refused
 
 
 @dataclass(frozen=True, slots=True)

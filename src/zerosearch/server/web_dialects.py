@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from zerosearch.engines.web import WEB_APIS
 from zerosearch.server.dialects import Dialect, Search, Served
-from zerosearch.server.library import Hit
-from zerosearch.server.wire import Reason, Refused, Wire
+from zerosearch.server.document_cache import Hit
+from zerosearch.server.http_request import Reason, Refused, Wire
 
 Page = Annotated[int, Field(ge=0, le=100)]
 
