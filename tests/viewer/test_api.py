@@ -13,7 +13,7 @@ import pytest
 from zerosearch.core.errors import BadFile, BadInput
 from zerosearch.viewer.api import Api
 from zerosearch.viewer.conversations import conversation, spell
-from zerosearch.viewer.runs import find, open_runs
+from zerosearch.viewer.run_view import find, open_runs
 
 
 def api_of(*folders: Path) -> Api:

@@ -16,7 +16,7 @@ import zerosearch.viewer
 from zerosearch.core.errors import BadFile
 from zerosearch.viewer.report import write_report
 from zerosearch.viewer.sample import choose, spread
-from zerosearch.viewer.tables import Figure, summary_view
+from zerosearch.viewer.summary_tables import Figure, summary_view
 
 PAGE = Path(zerosearch.viewer.__file__).parent / "page"
 CSS = (PAGE / "style.css").read_text()

@@ -36,7 +36,7 @@ def view(
     host: Annotated[str, typer.Option("--host", hidden=True)] = "127.0.0.1",
 ) -> None:
     """Look at runs in a browser, live while they train."""
-    from zerosearch.viewer.runs import find, open_runs
+    from zerosearch.viewer.run_view import find, open_runs
 
     _require_loopback(host, port)
     if not runs and not Path("runs").is_dir():
@@ -99,7 +99,7 @@ def _require_loopback(host: str, port: int) -> None:
 def _print_one(paths: list[Path], record: int | None, question: str, step: int | None, score: str) -> None:
     from zerosearch.viewer.api import shown
     from zerosearch.viewer.filters import Filter
-    from zerosearch.viewer.runs import open_runs
+    from zerosearch.viewer.run_view import open_runs
     from zerosearch.viewer.text import latest, print_conversation
 
     if not paths:

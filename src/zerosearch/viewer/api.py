@@ -12,7 +12,7 @@ from zerosearch.viewer.comparison import compare
 from zerosearch.viewer.conversations import conversation
 from zerosearch.viewer.filters import Filter
 from zerosearch.viewer.overview import overview
-from zerosearch.viewer.runs import Run
+from zerosearch.viewer.run_view import Run
 from zerosearch.viewer.simulator import simulator
 from zerosearch.viewer.study import study
 

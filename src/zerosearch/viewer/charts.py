@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any, Literal
 
 from zerosearch.data.run_files import Record, mapping, number_or_none
-from zerosearch.viewer.tables import label
+from zerosearch.viewer.summary_tables import label
 
 Style = Literal["line", "faint", "points", "low", "high", "share"]
 Curve = dict[int, float]  # step → value

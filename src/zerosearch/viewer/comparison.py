@@ -11,8 +11,8 @@ from typing import Any
 
 from zerosearch.core.statistics import bootstrap_interval, paired_bootstrap
 from zerosearch.data.run_files import Record, number_or_none
-from zerosearch.viewer.runs import Run
-from zerosearch.viewer.tables import Figure, figure_in, label
+from zerosearch.viewer.run_view import Run
+from zerosearch.viewer.summary_tables import Figure, figure_in, label
 
 _QUESTIONS = 200  # of each kind that are listed
 _LAST_STEPS = 10  # of training: what a curve ended with

@@ -9,8 +9,8 @@ from typing import Any
 from zerosearch.data.run_files import Record, mapping, number_or_none
 from zerosearch.runs.cost import cost_of, load_prices, training_work
 from zerosearch.viewer.charts import Curve, RunData, charts_of
-from zerosearch.viewer.runs import Run
-from zerosearch.viewer.tables import summary_view
+from zerosearch.viewer.run_view import Run
+from zerosearch.viewer.summary_tables import summary_view
 
 _COST_POINTS = 60
 _NEEDED = ("failed", "searches", "policy_tokens", "tokens", "seconds")

@@ -11,7 +11,7 @@ from typing import Any
 
 from zerosearch.data.files import write_atomically, writing
 from zerosearch.viewer.api import Api, shown
-from zerosearch.viewer.runs import Run, find, open_runs
+from zerosearch.viewer.run_view import Run, find, open_runs
 from zerosearch.viewer.sample import choose
 
 _HERE = Path(__file__).parent

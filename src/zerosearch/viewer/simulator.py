@@ -7,8 +7,8 @@ from typing import Any
 
 from zerosearch.data.run_files import Record, mapping, mappings, number_or_none, read_json, text_of, texts
 from zerosearch.viewer.conversations import documents_marked
-from zerosearch.viewer.runs import Run
-from zerosearch.viewer.tables import label
+from zerosearch.viewer.run_view import Run
+from zerosearch.viewer.summary_tables import label
 
 _SHOWN = 12
 

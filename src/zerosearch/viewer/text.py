@@ -9,7 +9,7 @@ from rich.text import Text
 
 from zerosearch.data.run_files import Record
 from zerosearch.viewer.filters import Filter
-from zerosearch.viewer.runs import Run
+from zerosearch.viewer.run_view import Run
 
 _STYLES = {"policy": "bright_blue", "environment": "yellow", "prompt": "bright_black"}
 _PIECES = {"tag": "bold", "gold": "black on bright_yellow", "": ""}

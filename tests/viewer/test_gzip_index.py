@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from zerosearch.viewer.archive import Archive, Line
+from zerosearch.viewer.gzip_index import Archive, Line
 
 
 def lines_of(n: int, words: int) -> list[bytes]:
