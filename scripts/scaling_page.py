@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # ruff: noqa: E501 - a page of Markdown, whose tables have long rows
-"""docs/scaling.md from docs/scaling.json (what was measured) and zerosearch.scaling.size (what is assumed, and the arithmetic).
+"""docs/scaling.md from docs/scaling.json (what was measured) and zerosearch.integrations.verl.size (what is assumed, and the arithmetic).
 
 python scripts/scaling_page.py            # writes docs/scaling.md; a test makes it again and compares
 """
@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from zerosearch.scaling.size import GPUS, MODELS, Assumed, Step, Work, best_split, least_gpus, scaled, search_s
+from zerosearch.integrations.verl.size import GPUS, MODELS, Assumed, Step, Work, best_split, least_gpus, scaled, search_s
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 POLICY, SIMULATOR, GPU = "7b", "14b", "h100"

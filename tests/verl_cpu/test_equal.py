@@ -22,12 +22,12 @@ from zerosearch.core.errors import GenerationFailed
 from zerosearch.core.renderers import Tokens
 from zerosearch.core.types import Finish, Generation, Group, Sampling, Trajectory
 from zerosearch.data.questions import load_questions
+from zerosearch.integrations.verl.files import prepare
 from zerosearch.rl.batch import make_batch
 from zerosearch.rl.train import with_rewards
 from zerosearch.rl.training_examples import Appraisal, make_lessons
 from zerosearch.rollout.loop import rollout
 from zerosearch.runs.directory import RunDirectory
-from zerosearch.scaling.verl.files import prepare
 
 pytestmark = [
     pytest.mark.skipif(find_spec("verl") is None, reason="verl is not installed; `make test-verl` brings it"),
@@ -96,7 +96,7 @@ run = {{out = "{folder}/run", seed = 5, trainer = "verl"}}
 
 @pytest.fixture(scope="module")
 def ours(run: Path) -> list[Group]:
-    from zerosearch.scaling.verl.loop import workplace
+    from zerosearch.integrations.verl.loop import workplace
 
     (recipe, settings, engine, _), policy = workplace(str(run)), Script(byte_level())
     questions = load_questions(recipe.questions.train)
@@ -114,7 +114,7 @@ def theirs(run: Path) -> list[Any]:
     from verl.experimental.agent_loop.agent_loop import DictConfigWrap, ToolListWrap
     from verl.utils.dataset.rl_dataset import RLHFDataset
 
-    from zerosearch.scaling.verl.loop import SearchLoop
+    from zerosearch.integrations.verl.loop import SearchLoop
 
     tokenizer = byte_level()
     config = OmegaConf.create({"actor_rollout_ref": {"rollout": {"name": "vllm"}}, "data": {}})
@@ -172,7 +172,7 @@ def verl_advantages(theirs: list[Any], estimator: str, values: Sequence[Sequence
     from verl.protocol import DataProto
     from verl.trainer.ppo.v1.utils import compute_advantage_for_multi_trajectories
 
-    import zerosearch.scaling.verl.estimators  # noqa: F401
+    import zerosearch.integrations.verl.estimators  # noqa: F401
 
     def padded(rows: list[torch.Tensor]) -> torch.Tensor:
         return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)

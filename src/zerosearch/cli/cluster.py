@@ -22,11 +22,11 @@ def export_verl(
     out: Annotated[str, typer.Option("--out", help="The run directory; the same as run.out=DIR.", metavar="DIR")] = "",
 ) -> None:
     """Write what a run on verl needs (parquet, YAML, the complete recipe) and print its command line, for a scheduler of yours."""
+    from zerosearch.integrations.verl.files import prepare
+    from zerosearch.integrations.verl.hydra import command_line
+    from zerosearch.integrations.verl.places import placed
+    from zerosearch.integrations.verl.settings import MODULE, verl_settings
     from zerosearch.runs.directory import RunDirectory
-    from zerosearch.scaling.hydra import command_line
-    from zerosearch.scaling.places import placed
-    from zerosearch.scaling.verl.files import prepare
-    from zerosearch.scaling.verl.settings import MODULE, verl_settings
 
     if find_spec("pyarrow") is None:
         raise BadInput("parquet needs pyarrow: pip install 'zerosearch[parquet]', or with verl: pip install 'zerosearch[verl]'")
@@ -43,7 +43,7 @@ def export_hf(
     out: Annotated[Path, to_folder("--out", help="Where the Hugging Face folder goes.")],
 ) -> None:
     """Merge a checkpoint of verl's into a folder that evaluate and ask take."""
-    from zerosearch.scaling.verl.launch import export_hf as merge
+    from zerosearch.integrations.verl.launch import export_hf as merge
 
     merge(checkpoint, out)
     console.print(f"model: {out}; ask it: zerosearch ask QUESTION --policy {out}", soft_wrap=True)
@@ -65,7 +65,7 @@ def size(
     from rich.table import Table
 
     from zerosearch.core.errors import one_of
-    from zerosearch.scaling.size import GPUS, MODELS, Work, best_split
+    from zerosearch.integrations.verl.size import GPUS, MODELS, Work, best_split
 
     sizes = [MODELS[one_of("size", name.lower(), MODELS)] for name in (policy, simulator)]
     work = Work(questions * group_size, searches, turn=turn, simulator_reply=reply)

@@ -16,7 +16,7 @@ import torch
 import transfer_queue
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 
-import zerosearch.scaling.verl.estimators  # noqa: F401  (registers them)
+import zerosearch.integrations.verl.estimators  # noqa: F401  (registers them)
 from zerosearch.core.errors import RunFailed
 from zerosearch.core.types import Group, Trajectory, Usage
 from zerosearch.data.files import write_atomically

@@ -9,7 +9,18 @@ import pytest
 
 from zerosearch.cli import run as zerosearch
 from zerosearch.core.errors import BadConfig
-from zerosearch.scaling.size import Assumed, Gpu, Model, Work, best_split, decode_step_s, least_gpus, rows_that_fit, search_s, step
+from zerosearch.integrations.verl.size import (
+    Assumed,
+    Gpu,
+    Model,
+    Work,
+    best_split,
+    decode_step_s,
+    least_gpus,
+    rows_that_fit,
+    search_s,
+    step,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 EASY = Assumed(training=1.0, reading=1.0, decoding=1.0, rows=10, overhead_s=0.0)

@@ -14,12 +14,12 @@ from rich.console import Console
 
 from zerosearch.config.recipe import Recipe
 from zerosearch.core.errors import BadConfig, BadFile, BadInput, RunFailed
+from zerosearch.integrations.verl.files import prepare
+from zerosearch.integrations.verl.gpus import gpus_of_nodes, require_gpus
+from zerosearch.integrations.verl.hydra import command_line, overrides
+from zerosearch.integrations.verl.settings import MODULE, verl_settings
 from zerosearch.runs.directory import RunDirectory
 from zerosearch.runs.interrupts import run_child
-from zerosearch.scaling.gpus import gpus_of_nodes, require_gpus
-from zerosearch.scaling.hydra import command_line, overrides
-from zerosearch.scaling.verl.files import prepare
-from zerosearch.scaling.verl.settings import MODULE, verl_settings
 
 OLDEST, NEWEST = (0, 9, 1), (0, 10)  # this one and later, before that one
 INSTALL = "pip install 'zerosearch[verl]'"

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from verl.trainer.ppo.core_algos import register_adv_est
 
+from zerosearch.integrations.verl.settings import estimator_of
 from zerosearch.rl.algorithms import ALGORITHMS
-from zerosearch.scaling.verl.settings import estimator_of
 
 
 def estimator(name: str) -> Callable[..., tuple[torch.Tensor, torch.Tensor]]:

@@ -12,10 +12,10 @@ from zerosearch.cli import run as zerosearch
 from zerosearch.config.recipe import Recipe, load_recipe, make_recipe
 from zerosearch.core.errors import BadConfig, BadFile, BadInput
 from zerosearch.data.questions import load_questions
+from zerosearch.integrations.verl.gpus import require_gpus
+from zerosearch.integrations.verl.launch import checkpoints_of, export_hf, require_same_world, require_version
+from zerosearch.integrations.verl.places import placed
 from zerosearch.runs.directory import RunDirectory
-from zerosearch.scaling.gpus import require_gpus
-from zerosearch.scaling.places import placed
-from zerosearch.scaling.verl.launch import checkpoints_of, export_hf, require_same_world, require_version
 
 EVEN = "cluster.gpus_per_node=1"  # the micro recipe has 3 rollouts a minibatch
 
@@ -69,7 +69,7 @@ def test_export_verl_writes_what_the_line_names(recipe: str, micro: Path, tmp_pa
     row = parquet.read_table(out / "verl" / "train.parquet").to_pylist()[0]
     assert row["prompt"][0]["role"] == "user" and original[0].text in row["prompt"][0]["content"]
     assert row["extra_info"] == {"index": 0, "split": "train"} and json.loads(row["metadata"]) == dict(original[0].metadata)
-    assert "zerosearch.scaling.verl.loop.SearchLoop" in (out / "verl" / "agent_loop.yaml").read_text()
+    assert "zerosearch.integrations.verl.loop.SearchLoop" in (out / "verl" / "agent_loop.yaml").read_text()
     assert "already holds a run" in complaint(capsys, "export", "verl", recipe, EVEN, "--out", str(out))
 
 

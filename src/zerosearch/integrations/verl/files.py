@@ -31,7 +31,7 @@ def prepare(recipe: Recipe, run: RunDirectory) -> None:
         _write_parquet(folder / "train.parquet", train, "train", task)
         if held_out:
             _write_parquet(folder / "held_out.parquet", held_out, "held_out", task)
-        loop = {"name": "zerosearch", "_target_": "zerosearch.scaling.verl.loop.SearchLoop", "run": str(run.path)}
+        loop = {"name": "zerosearch", "_target_": "zerosearch.integrations.verl.loop.SearchLoop", "run": str(run.path)}
         (folder / "agent_loop.yaml").write_text("- " + "\n  ".join(f"{key}: {json.dumps(value)}" for key, value in loop.items()) + "\n")
     run.create(recipe)
 

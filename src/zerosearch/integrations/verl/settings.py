@@ -7,8 +7,8 @@ from typing import Any
 
 from zerosearch.config.recipe import GuardsConfig, Recipe
 from zerosearch.core.errors import BadConfig
+from zerosearch.integrations.verl.hydra import flat
 from zerosearch.rl.algorithms import ALGORITHMS, Aggregation, fixed_length, sequence_mean, token_mean
-from zerosearch.scaling.hydra import flat
 
 Settings = dict[str, Any]
 MODULE = "verl.trainer.main_ppo"
@@ -59,7 +59,7 @@ def verl_settings(recipe: Recipe, run: Path) -> Settings:
         **_under("trainer", max_actor_ckpt_to_keep=keep.keep_checkpoints, max_critic_ckpt_to_keep=keep.keep_checkpoints),
         **_under("trainer", val_before_train=evaluates, test_freq=(keep.evaluate_every or recipe.rl.steps) if evaluates else -1),
         **_under("trainer", project_name="zerosearch", experiment_name=run.name, logger=["console", *keep.tracker_names]),
-        **_under("trainer.v1.sampler.custom_sampler", path="pkg://zerosearch.scaling.verl.sampler", name="RunSampler"),
+        **_under("trainer.v1.sampler.custom_sampler", path="pkg://zerosearch.integrations.verl.sampler", name="RunSampler"),
         "+trainer.v1.sampler.sampler_kwargs.run": str(run),
     }
     own = {key.lstrip("+"): key for key in settings}
