@@ -23,7 +23,7 @@ from rich.console import Console
 from zerosearch.cli.options import write_json
 from zerosearch.core.types import Document, Finish, Generation, Question, Sampling, SearchRequest, SearchResult
 from zerosearch.data.benchmarks import Benchmark
-from zerosearch.evaluation.parts import Parts
+from zerosearch.evaluation.parts import EvaluationContext
 from zerosearch.evaluation.run import evaluate_benchmark
 from zerosearch.net.remote_policy import Pieces
 from zerosearch.rollout.agents import AGENTS
@@ -92,7 +92,9 @@ def main() -> None:
     watch = Stopwatch()
     stand_in = StandIn(watch)
     settings = RolloutSettings(SEARCH, temperature=0.0)
-    parts = Parts(AGENTS["zerosearch"], stand_in, stand_in, settings, {"agent": "zerosearch", "engine": {"kind": "bm25"}}, False)
+    parts = EvaluationContext(
+        AGENTS["zerosearch"], stand_in, stand_in, settings, {"agent": "zerosearch", "engine": {"kind": "bm25"}}, False
+    )
     with tempfile.TemporaryDirectory() as folder:
         watch.seconds = 0.0
         started, cpu = time.perf_counter(), time.process_time()

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from zerosearch.integrations.verl.size import GPUS, MODELS, Assumed, Step, Work, best_split, least_gpus, scaled, search_s
+from zerosearch.integrations.verl.size import GPUS, MODELS, Assumed, Step, Workload, best_split, least_gpus, scaled, search_s
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 POLICY, SIMULATOR, GPU = "7b", "14b", "h100"
@@ -20,7 +20,7 @@ TOTALS = (8, 64, 512)
 
 
 def page(measured: dict[str, Any]) -> str:
-    policy, simulator, gpu, assumed, work = MODELS[POLICY], MODELS[SIMULATOR], GPUS[GPU], Assumed(), Work()
+    policy, simulator, gpu, assumed, work = MODELS[POLICY], MODELS[SIMULATOR], GPUS[GPU], Assumed(), Workload()
     one = search_s(simulator, gpu, work, assumed)
     fixed = [best_split(policy, simulator, gpu, total, work) for total in TOTALS]
     grown = [best_split(policy, simulator, gpu, total, scaled(work, total / 8)) for total in TOTALS]
@@ -80,7 +80,7 @@ CPU ranks: README, "On a cluster".
 """
 
 
-def _lengths(work: Work) -> str:
+def _lengths(work: Workload) -> str:
     names = {
         "searches": "searches a rollout",
         "prompt": "prompt",

@@ -19,7 +19,7 @@ from zerosearch.core.types import Document, Question, Sampling, SearchRequest
 from zerosearch.engines.dense import DenseSettings
 from zerosearch.engines.dense_build import build_dense_index
 from zerosearch.engines.function import close
-from zerosearch.engines.registry import ENGINES, Surroundings, build_engine, identity
+from zerosearch.engines.registry import ENGINES, EngineContext, build_engine, identity
 from zerosearch.engines.replay import RecordedEngine
 from zerosearch.models.encoder import Encoder
 
@@ -33,7 +33,7 @@ def no_chat(config: object) -> Chat:
     return Echo()
 
 
-AROUND = Surroundings(no_chat, "cpu")
+AROUND = EngineContext(no_chat, "cpu")
 
 
 def engine_of(**table: object) -> SearchEngine:

@@ -14,7 +14,7 @@ from zerosearch.core.errors import BadConfig, BadFile, BudgetSpent, SearchFailed
 from zerosearch.core.interfaces import SearchEngine
 from zerosearch.core.types import Document, Quality, Question, Sampling, SearchRequest, SearchResult
 from zerosearch.engines.replay import Budget, RecordedEngine
-from zerosearch.engines.search_log import Asked, Tape
+from zerosearch.engines.search_log import LoggedSearch, SearchLog
 from zerosearch.engines.simulated import SimulatedEngine
 from zerosearch.testing import ScriptedEngine
 
@@ -94,7 +94,7 @@ def test_a_failure_is_not_recorded(tmp_path: Path) -> None:
     for _ in range(2):
         with pytest.raises(SearchFailed, match="down"):
             ask(engine, request("x"))
-    assert len(Tape(tmp_path / "tape.jsonl", writable=False)) == 1  # nothing found is an answer
+    assert len(SearchLog(tmp_path / "tape.jsonl", writable=False)) == 1  # nothing found is an answer
 
 
 class Writer:
@@ -134,16 +134,16 @@ QUERIES = st.lists(st.tuples(st.text(st.characters(exclude_categories=("Cs",)), 
 def test_a_kill_at_any_byte_costs_the_line_it_hit(tmp_path: Path, queries: list[tuple[str, int]], cut: int) -> None:
     file = tmp_path / "tape.jsonl"
     file.unlink(missing_ok=True)
-    asked = [Asked("e", query, k) for query, k in queries]
-    tape = Tape(file, writable=True)
+    asked = [LoggedSearch("e", query, k) for query, k in queries]
+    tape = SearchLog(file, writable=True)
     results = {a.digest: SearchResult((Document(a.query, "t", str(a.k)),) * a.k, None, "r") for a in asked}
     for a in asked:
         tape.append(a, results[a.digest])
     data = file.read_bytes() if asked else b""
     file.write_bytes(data[: cut % (len(data) + 1)])
     whole = file.read_bytes().count(b"\n")
-    assert len(Tape(file, writable=False)) == whole
-    mended = Tape(file, writable=True)
+    assert len(SearchLog(file, writable=False)) == whole
+    mended = SearchLog(file, writable=True)
     assert len(mended) == whole and file.read_bytes().count(b"\n") == whole
     for a in asked:
         assert mended.find(a) in (None, results[a.digest])
@@ -160,17 +160,17 @@ def test_two_who_share_a_tape_see_each_other(tmp_path: Path) -> None:
         torn.write(b'{"engine": "e", "que')  # a third was killed
     assert ask(b, request("y")) == ask(a, request("y"))
     assert (len(one.requests), len(two.requests)) == (1, 1)
-    assert len(Tape(file, writable=False)) == 2
+    assert len(SearchLog(file, writable=False)) == 2
 
 
 @pytest.mark.parametrize("line", ["oops", "[]", '{"engine": "e"}', '{"engine": "e", "query": "q", "k": 1, "draw": {}, "documents": [{}]}'])
 def test_a_file_that_is_no_tape(tmp_path: Path, line: str) -> None:
     file = tmp_path / "tape.jsonl"
-    Tape(file, writable=True).append(Asked("e", "q", 1), SearchResult(()))
+    SearchLog(file, writable=True).append(LoggedSearch("e", "q", 1), SearchResult(()))
     with open(file, "a") as more:
         more.write(line + "\n")
     with pytest.raises(BadFile, match=r"tape.jsonl, line 2: not a recorded search: .*; record into another file") as failure:
-        Tape(file, writable=False)
+        SearchLog(file, writable=False)
     assert "\n" not in str(failure.value)
 
 

@@ -13,7 +13,7 @@ from zerosearch.integrations.verl.size import (
     Assumed,
     Gpu,
     Model,
-    Work,
+    Workload,
     best_split,
     decode_step_s,
     least_gpus,
@@ -43,13 +43,13 @@ def test_rows_that_fit_beside_the_weights() -> None:
 
 
 def test_one_search_is_its_prompt_and_its_share_of_a_batch() -> None:
-    work = Work(simulator_prompt=100, simulator_reply=10)
+    work = Workload(simulator_prompt=100, simulator_reply=10)
     # 2e9 × 100 / 1e12 s to read; 10 steps of (2e9 + 10 × 105 × 1e4) / 1e11 s, shared by 10 rows
     assert search_s(SMALL, GPU, work, EASY) == pytest.approx(0.2 + 10 * 0.020105 / 10)
 
 
 def test_a_step_adds_up_and_names_its_limit() -> None:
-    found = step(SMALL, SMALL, GPU, gpus=2, simulators=1, work=Work(rollouts=10, longest=1.0), assumed=EASY)
+    found = step(SMALL, SMALL, GPU, gpus=2, simulators=1, work=Workload(rollouts=10, longest=1.0), assumed=EASY)
     assert found.seconds == pytest.approx(found.rollout_s + found.learning_s + found.hand_over_s)
     # 12e9 FLOPs a token × 10 rollouts × (250 + 2 × 350 + 3 × 150) tokens / 2e12 FLOP/s
     assert found.learning_s == pytest.approx(12e9 * 10 * 1400 / 2e12) and found.hand_over_s == pytest.approx(0.2)
@@ -57,19 +57,19 @@ def test_a_step_adds_up_and_names_its_limit() -> None:
 
 
 def test_twice_the_gpus_halve_what_can_be_shared_and_nothing_else() -> None:
-    one, two = (step(SMALL, SMALL, GPU, n, n, Work(rollouts=1000), EASY) for n in (2, 4))
+    one, two = (step(SMALL, SMALL, GPU, n, n, Workload(rollouts=1000), EASY) for n in (2, 4))
     assert two.simulator_s == pytest.approx(one.simulator_s / 2) and two.learning_s == pytest.approx(one.learning_s / 2)
     assert two.hand_over_s == one.hand_over_s and two.slowest_s == pytest.approx(one.slowest_s)
 
 
 def test_the_best_split_is_no_slower_than_any_other() -> None:
-    best = best_split(SMALL, SMALL, GPU, 16, Work(), EASY)
+    best = best_split(SMALL, SMALL, GPU, 16, Workload(), EASY)
     least = least_gpus(SMALL, GPU)
     assert least == 2  # 18 GB of training state in GPUs of 9 usable GB
-    others = [step(SMALL, SMALL, GPU, 16 - n, n, Work(), EASY).seconds for n in range(1, 16 - least + 1)]
+    others = [step(SMALL, SMALL, GPU, 16 - n, n, Workload(), EASY).seconds for n in range(1, 16 - least + 1)]
     assert best.gpus + best.simulators == 16 and best.seconds <= 1.01 * min(others)
     with pytest.raises(BadConfig, match="too few"):
-        best_split(SMALL, SMALL, GPU, 2, Work(), EASY)
+        best_split(SMALL, SMALL, GPU, 2, Workload(), EASY)
 
 
 def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:

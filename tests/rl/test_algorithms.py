@@ -15,7 +15,7 @@ from zerosearch.models.causal import token_logprobs
 from zerosearch.rl.algorithms import ALGORITHMS, fixed_length, sequence_mean, token_mean
 from zerosearch.rl.batch import make_batch
 from zerosearch.rl.learner import Learner
-from zerosearch.rl.training_examples import Appraisal, make_lessons
+from zerosearch.rl.training_examples import TokenEstimates, make_examples
 
 VOCABULARY = 40
 QUESTION = Question("q", "?", ("a",))
@@ -175,7 +175,7 @@ def test_gae_steps_over_a_document_as_if_it_were_not_there() -> None:
     )
     t = Trajectory(QUESTION, 0, spans, (), StopReason.ANSWERED, reward=1.0)
     rl = RLConfig(algorithm="ppo", discount=0.5, gae_lambda=0.5)
-    groups, lessons, figures = make_lessons([[(t, Appraisal((-1.0,) * 3, (), (0.4, 0.2, 0.6)))]], rl)
+    groups, lessons, figures = make_examples([[(t, TokenEstimates((-1.0,) * 3, (), (0.4, 0.2, 0.6)))]], rl)
     assert groups[0].trajectories[0].token_advantages == lessons[0].advantages  # what is stored is what was trained with
     assert lessons[0].returns == pytest.approx((0.15, 0.4, 1.0))
     assert groups[0].trajectories[0].advantage == pytest.approx((-0.25 + 0.2 + 0.4) / 3)
@@ -242,8 +242,8 @@ def test_kl_in_the_reward_costs_the_sum_over_the_rollout(model: Any) -> None:
     spans = (Span(Author.PROMPT, (1,), ""), Span(POLICY, (2, 3), "", (-1.0, -1.0)))
     t = Trajectory(QUESTION, 0, spans, (), StopReason.ANSWERED, reward=1.0)
     rl = RLConfig(algorithm="reinforce", kl_in="reward", kl_estimator="k1", kl_coefficient=0.1)
-    near, far = Appraisal((-1.0, -1.0), (-1.0, -1.0)), Appraisal((-1.0, -1.0), (-1.5, -1.5))
-    groups, _, figures = make_lessons([[(t, far), (replace(t, reward=0.0), near)]], rl)
+    near, far = TokenEstimates((-1.0, -1.0), (-1.0, -1.0)), TokenEstimates((-1.0, -1.0), (-1.5, -1.5))
+    groups, _, figures = make_examples([[(t, far), (replace(t, reward=0.0), near)]], rl)
     assert [t.advantage for t in groups[0].trajectories] == pytest.approx([0.45, -0.45])
     assert [t.reward for t in groups[0].trajectories] == [1.0, 0.0] and figures["kl"] == pytest.approx(0.25)
 
@@ -252,8 +252,8 @@ def test_importance_correction_is_cut_at_the_cap(model: Any) -> None:
     """Trainer 1.5 times as sure as the sampler, and e times: weights 1.5 and, cut, 2."""
     spans = (Span(Author.PROMPT, (1,), ""), Span(POLICY, (2, 3), "", (-1.0, -1.0)))
     t = Trajectory(QUESTION, 0, spans, (), StopReason.ANSWERED, reward=1.0)
-    trainer = Appraisal((-1.0 + 0.4054651, 0.0))
-    _, lessons, _ = make_lessons([[(t, trainer), (replace(t, reward=0.0), trainer)]], RLConfig(importance_cap=2.0))
+    trainer = TokenEstimates((-1.0 + 0.4054651, 0.0))
+    _, lessons, _ = make_examples([[(t, trainer), (replace(t, reward=0.0), trainer)]], RLConfig(importance_cap=2.0))
     assert lessons[0].importance == pytest.approx((1.5, 2.0)) and lessons[0].old_logprobs == trainer.logprobs
 
 

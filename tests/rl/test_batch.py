@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from zerosearch.core.types import Author, Question, Span, StopReason, Trajectory
-from zerosearch.rl.batch import Lesson, make_batch, microbatches, minibatches, teaches, trained_token_count
+from zerosearch.rl.batch import TrainingExample, make_batch, microbatches, minibatches, teaches, trained_token_count
 
 QUESTION = Question("q", "?", ("a",))
 PAD = 9
@@ -84,7 +84,7 @@ def test_what_teaches_nothing() -> None:
 
 
 def test_minibatches() -> None:
-    lessons = [Lesson(replace(ONE_TURN, sample=i), (1.0,) * 3) for i in range(10)]
+    lessons = [TrainingExample(replace(ONE_TURN, sample=i), (1.0,) * 3) for i in range(10)]
     parts = minibatches(lessons, 3, seed=5)
     assert sorted(map(len, parts)) == [3, 3, 4]
     assert sorted(one.trajectory.sample for part in parts for one in part) == list(range(10))

@@ -16,7 +16,7 @@ from zerosearch.config.recipe import RLConfig
 from zerosearch.core.types import Author, Question, Span, StopReason, Trajectory
 from zerosearch.lab.base_model import build_model
 from zerosearch.models.local import LocalModel
-from zerosearch.rl.batch import Lesson, teaches, trained_token_count
+from zerosearch.rl.batch import TrainingExample, teaches, trained_token_count
 from zerosearch.rl.learner import Learner
 from zerosearch.rl.losses import clipped_policy_loss, kl_k3
 from zerosearch.rl.training_examples import sampled_values
@@ -64,9 +64,9 @@ def some(model: Any, temperature: float = 1.0) -> list[Trajectory]:
     return [rolled_out(model, lengths, advantage, seed, temperature) for seed, (lengths, advantage) in enumerate(shapes)]
 
 
-def lessons(*trajectories: Trajectory, masked: bool = True) -> list[Lesson]:
+def lessons(*trajectories: Trajectory, masked: bool = True) -> list[TrainingExample]:
     """One advantage for all of a rollout's trained tokens, as every algorithm without a critic has it."""
-    return [Lesson(t, (t.advantage or 0.0,) * trained_token_count(t, masked)) for t in trajectories if teaches(t)]
+    return [TrainingExample(t, (t.advantage or 0.0,) * trained_token_count(t, masked)) for t in trajectories if teaches(t)]
 
 
 class KeepsGradients(torch.optim.SGD):

@@ -33,7 +33,7 @@ from zerosearch.core.types import (
 from zerosearch.rl.checkpoint import finished_checkpoints
 from zerosearch.rl.run import run_training
 from zerosearch.rl.train import answers_in_documents, questions_of_step, with_rewards
-from zerosearch.rl.training_examples import Appraisal, make_lessons
+from zerosearch.rl.training_examples import TokenEstimates, make_examples
 from zerosearch.runs.directory import RunDirectory
 
 QUIET = Console(quiet=True)
@@ -192,7 +192,7 @@ def test_failures_are_neither_scored_nor_compared() -> None:
     wrong = replace(right, sample=1, answer="Paris")
     failed = Trajectory(question, 2, spans, (), StopReason.SEARCH_FAILED, cause="down")
     rewarded = with_rewards(Group(question, (right, wrong, failed)), {"f1": 1.0})
-    (group,), _, _ = make_lessons([[(t, Appraisal()) for t in rewarded.trajectories]], RLConfig())
+    (group,), _, _ = make_examples([[(t, TokenEstimates()) for t in rewarded.trajectories]], RLConfig())
     assert [t.reward for t in group.trajectories] == [1.0, 0.0, None]
     # mean 0.5, sample standard deviation sqrt(0.5)
     assert group.trajectories[0].advantage == pytest.approx(0.5 / (0.5**0.5 + 1e-4))

@@ -7,7 +7,7 @@ import pytest
 from zerosearch.core.errors import BadFile
 from zerosearch.engines.registry import ENGINES
 from zerosearch.evaluation.cost_report import as_markdown, bill
-from zerosearch.runs.cost import Work, cost_of, load_prices, training_work
+from zerosearch.runs.cost import ResourceUse, cost_of, load_prices, training_work
 
 PRICES = load_prices()
 
@@ -20,7 +20,7 @@ def test_the_papers_table() -> None:
 
 
 def test_dollars_by_pencil() -> None:
-    work = Work(
+    work = ResourceUse(
         searches=2000,
         engine="serper",
         prompt_tokens=1_000_000,
@@ -36,15 +36,15 @@ def test_dollars_by_pencil() -> None:
 
 
 def test_what_has_no_price_is_said() -> None:
-    cost = cost_of(Work(3, "bing", 10, 10, 1, 0, 0, model="llama"), PRICES)
+    cost = cost_of(ResourceUse(3, "bing", 10, 10, 1, 0, 0, model="llama"), PRICES)
     assert cost["unpriced"] == ["searches of bing", "tokens of llama"] and cost["usd"]["total"] == 0
-    assert cost_of(Work(0, None, 10, 10, 1, 0, 0), PRICES)["unpriced"] == []
+    assert cost_of(ResourceUse(0, None, 10, 10, 1, 0, 0), PRICES)["unpriced"] == []
 
 
 def test_every_engine_has_a_price_and_what_a_tape_answered_costs_nothing() -> None:
     assert set(ENGINES) - {"replay"} <= set(PRICES.usd_per_1000_searches)
-    assert cost_of(Work(2000, "serper", 0, 0, 0, 0, 0, paid_searches=500), PRICES)["usd"]["searches"] == 0.5
-    replayed = cost_of(Work(2000, "replay", 0, 0, 0, 0, 0, paid_searches=0), PRICES)
+    assert cost_of(ResourceUse(2000, "serper", 0, 0, 0, 0, 0, paid_searches=500), PRICES)["usd"]["searches"] == 0.5
+    replayed = cost_of(ResourceUse(2000, "replay", 0, 0, 0, 0, 0, paid_searches=0), PRICES)
     assert (replayed["searches"], replayed["paid_searches"], replayed["usd"]["total"], replayed["unpriced"]) == (2000, 0, 0, [])
 
 

@@ -9,7 +9,7 @@ import pytest
 from serving import DOCUMENTS, HTTP, served
 from zerosearch.core.errors import BadConfig
 from zerosearch.core.types import Document, SearchResult
-from zerosearch.server.faults import FAULTS, Faults, Latency, Plan, parse_rates, spoiled
+from zerosearch.server.faults import FAULTS, Faults, Latency, Plan, corrupt, parse_rates
 from zerosearch.server.service import Bounds
 from zerosearch.testing import ScriptedEngine
 
@@ -69,18 +69,18 @@ def test_a_fault_that_is_none(text: str) -> None:
 
 
 def test_stale_documents_are_from_years_ago() -> None:
-    (old,) = spoiled([Document("Founded in 1998, sold in 2010 for 300 dollars.", "A", "1")], plan("stale"))
+    (old,) = corrupt([Document("Founded in 1998, sold in 2010 for 300 dollars.", "A", "1")], plan("stale"))
     years = [int(word) for word in old.text.replace(",", "").split() if word.isdigit() and len(word) == 4]
     assert years[1] - years[0] == 12 and 1983 <= years[0] <= 1995 and "300 dollars" in old.text and "archived" in old.text
 
 
 def test_contradictory_documents_say_the_opposite_of_the_best() -> None:
     best, other = Document("Lyon was founded in 43 BC.", "Lyon", "1"), Document("Else.", "", "2")
-    first, against, *_ = spoiled([best, other], plan("contradictory"))
+    first, against, *_ = corrupt([best, other], plan("contradictory"))
     assert first == best and "was not founded" in against.text and "43" not in against.text
-    assert len(spoiled([best], plan("contradictory"))) == 2 and len(spoiled([best, other], plan("contradictory"))) == 2
-    assert spoiled([Document("Rain.")], plan("contradictory"))[1].text == "It is not true that Rain."
-    assert spoiled([], plan("contradictory", "stale")) == ()
+    assert len(corrupt([best], plan("contradictory"))) == 2 and len(corrupt([best, other], plan("contradictory"))) == 2
+    assert corrupt([Document("Rain.")], plan("contradictory"))[1].text == "It is not true that Rain."
+    assert corrupt([], plan("contradictory", "stale")) == ()
 
 
 def test_faults_over_http_on_demand() -> None:

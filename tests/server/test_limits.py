@@ -10,7 +10,7 @@ from serving import HTTP, served
 from zerosearch.core.types import Document
 from zerosearch.engines.function import real_engine
 from zerosearch.server.http_request import Reason, Refused
-from zerosearch.server.limits import Keys, Places, RateLimit
+from zerosearch.server.limits import ConcurrencyLimit, Keys, RateLimit
 from zerosearch.server.service import Bounds
 
 
@@ -47,7 +47,7 @@ def test_a_bucket_fills_as_time_goes_by() -> None:
 
 def test_places_are_given_in_order_and_only_so_many_wait() -> None:
     async def play() -> list[str]:
-        places, said, go = Places(2, 2), [], asyncio.Event()
+        places, said, go = ConcurrencyLimit(2, 2), [], asyncio.Event()
 
         async def work(name: str) -> None:
             try:
@@ -73,7 +73,7 @@ def test_places_are_given_in_order_and_only_so_many_wait() -> None:
 
 def test_a_place_that_came_too_late_is_handed_on() -> None:
     async def play() -> int:
-        places = Places(1, 5)
+        places = ConcurrencyLimit(1, 5)
         await places.__aenter__()
         waiting = asyncio.create_task(places.__aenter__())
         await asyncio.sleep(0)
@@ -101,7 +101,7 @@ def test_beyond_the_queue_it_is_503_at_once() -> None:
         async with httpx.AsyncClient(timeout=30) as client:
             return await asyncio.gather(*(one(client) for _ in range(10)))
 
-    with served(real_engine(slow), places=Places(2, 3)) as service:
+    with served(real_engine(slow), places=ConcurrencyLimit(2, 3)) as service:
         replies = asyncio.run(ask(service.library.base_url))
     assert sorted(status for status, _ in replies) == [200] * 5 + [503] * 5
     assert max(seconds for status, seconds in replies if status == 503) < 0.4
@@ -115,7 +115,7 @@ def test_a_search_that_takes_too_long_is_504() -> None:
 
 
 def test_a_client_that_goes_away_gives_its_place_back() -> None:
-    with served(real_engine(slow), places=Places(1, 0)) as service:
+    with served(real_engine(slow), places=ConcurrencyLimit(1, 0)) as service:
         url = f"{service.library.base_url}/v1/search"
         with pytest.raises(httpx.ReadTimeout):
             HTTP.post(url, json={"query": "30"}, timeout=0.2)

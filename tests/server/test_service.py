@@ -16,7 +16,7 @@ from zerosearch.engines.simulated import SimulatedEngine
 from zerosearch.rollout.prompts import SIMULATE_WEB
 from zerosearch.server.events import Events
 from zerosearch.server.limits import Keys
-from zerosearch.server.noise import Dial, parse_curriculum
+from zerosearch.server.noise import NoiseControl, parse_curriculum
 from zerosearch.server.service import Service
 from zerosearch.server.sessions import Sessions
 from zerosearch.testing import ScriptedEngine
@@ -108,7 +108,7 @@ def test_more_noise_turns_replies_noisy_and_none_back(service: Service) -> None:
 
 
 def test_a_curriculum_goes_by_steps_that_are_told(player: Player) -> None:
-    with served(engine(player), dial=Dial(NoiseCurriculum("linear", 0.0, 1.0, 10))) as service:
+    with served(engine(player), dial=NoiseControl(NoiseCurriculum("linear", 0.0, 1.0, 10))) as service:
         assert search(service).headers["x-zerosearch-step"] == "0"
         assert post(service, "/v1/step").json() == {"step": 1, "noise_rate": pytest.approx(0.1)}
         assert post(service, "/v1/step", {"step": 10}).json()["noise_rate"] == 1.0
@@ -117,7 +117,7 @@ def test_a_curriculum_goes_by_steps_that_are_told(player: Player) -> None:
 
 
 def test_a_curriculum_goes_by_requests(player: Player) -> None:
-    with served(engine(player), dial=Dial(NoiseCurriculum("linear", 0.0, 1.0, 4), requests_per_step=3)) as service:
+    with served(engine(player), dial=NoiseControl(NoiseCurriculum("linear", 0.0, 1.0, 4), requests_per_step=3)) as service:
         rates = [search(service).headers["x-zerosearch-noise"] for _ in range(13)]
     assert rates == ["0"] * 2 + ["0.25"] * 3 + ["0.5"] * 3 + ["0.75"] * 3 + ["1"] * 2
 
@@ -126,7 +126,7 @@ def test_a_curriculum_goes_by_requests(player: Player) -> None:
 def test_a_curriculum_that_is_none(text: str) -> None:
     with pytest.raises(BadConfig):
         start, end = parse_curriculum(text)
-        Dial(NoiseCurriculum("linear", start, end, 1))
+        NoiseControl(NoiseCurriculum("linear", start, end, 1))
 
 
 def test_the_simulator_sees_question_and_golds_and_nobody_else_does(service: Service, player: Player, log: list[str]) -> None:

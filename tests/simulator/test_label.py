@@ -17,11 +17,11 @@ from zerosearch.core.types import Document, Quality, Question
 from zerosearch.simulator.agreement import cohens_kappa
 from zerosearch.simulator.judge import read_verdict
 from zerosearch.simulator.label import by_answer, by_outcome, combine, read_labelled
-from zerosearch.simulator.searches import Found, SearchesDirectory
+from zerosearch.simulator.searches import SearchesDirectory, SearchExample
 
 
-def found(name: str, text: str, golds: tuple[str, ...] = ("Peru",), em: float | None = 0.0) -> Found:
-    return Found(name, Question("q", "Where is Lima?", golds), "Lima", (Document(text),), 0, "x", em, em, "answered")
+def found(name: str, text: str, golds: tuple[str, ...] = ("Peru",), em: float | None = 0.0) -> SearchExample:
+    return SearchExample(name, Question("q", "Where is Lima?", golds), "Lima", (Document(text),), 0, "x", em, em, "answered")
 
 
 SEARCHES = [

@@ -21,26 +21,26 @@ from zerosearch.core.errors import BadConfig
 from zerosearch.core.types import Document, Question
 from zerosearch.models.local import LocalModel
 from zerosearch.simulator.label import by_answer, combine, write_labels
-from zerosearch.simulator.searches import Found, SearchesDirectory
+from zerosearch.simulator.searches import SearchesDirectory, SearchExample
 from zerosearch.simulator.tune import Show, TuneSettings, tune
 
 CITIES = {"Italy": "Rome", "France": "Paris", "Spain": "Madrid", "Peru": "Lima", "Chile": "Santiago", "Japan": "Tokyo"}
 
 
-def searches() -> list[Found]:
+def searches() -> list[SearchExample]:
     """Of each question a search that misses, then one that finds."""
-    found: list[Found] = []
+    found: list[SearchExample] = []
     for country, city in CITIES.items():
         question = Question(country, f"Capital of {country}?", (city,))
         for turn, text in enumerate((f"{country} is a country.", f"{city} is the capital of {country}.")):
             query = f"{country} capital" if turn else country
             found.append(
-                Found(f"{country}/0/{turn}", question, query, (Document(text), Document("More.")), turn, city, 1.0, 1.0, "answered")
+                SearchExample(f"{country}/0/{turn}", question, query, (Document(text), Document("More.")), turn, city, 1.0, 1.0, "answered")
             )
     return found
 
 
-def write(folder: Path, found: list[Found]) -> Path:
+def write(folder: Path, found: list[SearchExample]) -> Path:
     directory = SearchesDirectory(folder)
     directory.begin({"from_rollouts": "x"})
     directory.write_searches(found)

@@ -25,7 +25,7 @@ from zerosearch.data.questions import load_questions
 from zerosearch.integrations.verl.files import prepare
 from zerosearch.rl.batch import make_batch
 from zerosearch.rl.train import with_rewards
-from zerosearch.rl.training_examples import Appraisal, make_lessons
+from zerosearch.rl.training_examples import TokenEstimates, make_examples
 from zerosearch.rollout.loop import rollout
 from zerosearch.runs.directory import RunDirectory
 
@@ -197,8 +197,8 @@ def verl_advantages(theirs: list[Any], estimator: str, values: Sequence[Sequence
 
 @pytest.mark.parametrize("algorithm", ["reinforce", "grpo", "rloo", "reinforce++", "dr_grpo"])
 def test_the_same_advantages(ours: list[Group], theirs: list[Any], algorithm: str) -> None:
-    pairs = [[(t, Appraisal()) for t in group.trajectories] for group in ours]
-    taught, _, _ = make_lessons(pairs, RLConfig(algorithm=algorithm))
+    pairs = [[(t, TokenEstimates()) for t in group.trajectories] for group in ours]
+    taught, _, _ = make_examples(pairs, RLConfig(algorithm=algorithm))
     found = verl_advantages(theirs, f"zerosearch_{algorithm}")
     for trajectory, advantages in zip(flat(taught), found, strict=True):
         assert advantages == pytest.approx([trajectory.advantage or 0.0] * len(advantages), abs=1e-6)
@@ -209,8 +209,8 @@ def test_the_same_advantages_of_ppo(ours: list[Group], theirs: list[Any]) -> Non
     rng = random.Random(3)
     values = [[] if t.stop_reason.is_failure else [rng.random() for _ in range(t.policy_token_count)] for t in flat(ours)]
     told = iter(values)
-    pairs = [[(t, Appraisal(values=tuple(next(told)))) for t in group.trajectories] for group in ours]
-    _, lessons, _ = make_lessons(pairs, RLConfig(algorithm="ppo", discount=0.9, gae_lambda=0.8))
+    pairs = [[(t, TokenEstimates(values=tuple(next(told)))) for t in group.trajectories] for group in ours]
+    _, lessons, _ = make_examples(pairs, RLConfig(algorithm="ppo", discount=0.9, gae_lambda=0.8))
     expected = iter(lessons)
     for trajectory, advantages in zip(flat(ours), verl_advantages(theirs, "gae", values), strict=True):
         wanted = () if trajectory.stop_reason.is_failure else next(expected).advantages

@@ -1,4 +1,4 @@
-"""The synthetic run of run_files.py, as a fixture."""
+"""The synthetic run of run_examples.py, as a fixture."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # helpers beside these tests
 
-from run_files import trajectory, write_run
+from run_examples import trajectory, write_run
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 from attack import ATTACK, attacked
-from run_files import write_run
+from run_examples import write_run
 
 from zerosearch.viewer.report import write_report
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from zerosearch.viewer.gzip_index import Archive, Line
+from zerosearch.viewer.gzip_index import Archive, IndexedLine
 
 
 def lines_of(n: int, words: int) -> list[bytes]:
@@ -15,7 +15,7 @@ def lines_of(n: int, words: int) -> list[bytes]:
     return [b" ".join(str(rng.random()).encode() for _ in range(rng.randrange(words) + 1)) for _ in range(n)]
 
 
-def assert_all_can_be_read(archive: Archive, lines: list[Line]) -> None:
+def assert_all_can_be_read(archive: Archive, lines: list[IndexedLine]) -> None:
     for line in random.Random(1).sample(lines, 40):
         assert archive.read(line.start, len(line.data)) == line.data
 
@@ -47,7 +47,7 @@ def test_what_is_appended_is_given_once(tmp_path: Path) -> None:
 def test_a_member_that_arrives_in_pieces(tmp_path: Path) -> None:
     lines = lines_of(300, 40)
     whole, file = gzip.compress(b"\n".join(lines) + b"\n"), tmp_path / "t.gz"
-    archive, found = Archive(file), list[Line]()
+    archive, found = Archive(file), list[IndexedLine]()
     for end in (5, len(whole) // 3, len(whole) - 3, len(whole)):
         file.write_bytes(whole[:end])
         found += archive.new_lines()

@@ -65,10 +65,10 @@ def size(
     from rich.table import Table
 
     from zerosearch.core.errors import one_of
-    from zerosearch.integrations.verl.size import GPUS, MODELS, Work, best_split
+    from zerosearch.integrations.verl.size import GPUS, MODELS, Workload, best_split
 
     sizes = [MODELS[one_of("size", name.lower(), MODELS)] for name in (policy, simulator)]
-    work = Work(questions * group_size, searches, turn=turn, simulator_reply=reply)
+    work = Workload(questions * group_size, searches, turn=turn, simulator_reply=reply)
     result = best_split(sizes[0], sizes[1], GPUS[one_of("GPU", gpu.lower(), GPUS)], gpus, work).as_dict()
     table = Table("of a step, on paper (docs/scaling.md says from what)", "")
     for name, value in result.items():

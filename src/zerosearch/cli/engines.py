@@ -134,11 +134,11 @@ def _engine(source: dict[str, Any], k: int, seed: int) -> SearchEngine:
         raise BadConfig("say what to search: --engine bm25 --corpus FILE, or any other --engine.")
     from zerosearch.config.recipe import EngineConfig, make_engine
     from zerosearch.core.interfaces import Chat
-    from zerosearch.engines.registry import Surroundings, build_engine
+    from zerosearch.engines.registry import EngineContext, build_engine
 
     def chat(config: EngineConfig) -> Chat:
         from zerosearch.config.build import Device, load_chat  # torch, for those who need it
 
         return load_chat(config, Device())
 
-    return build_engine(make_engine({**source, "k": k}), Surroundings(chat, seed=seed))
+    return build_engine(make_engine({**source, "k": k}), EngineContext(chat, seed=seed))

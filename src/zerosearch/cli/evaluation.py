@@ -70,11 +70,11 @@ def evaluate(
 ) -> None:
     """Answer every question of a benchmark with a policy, an agent and an engine; exact match with an interval, and what it cost."""
     from zerosearch.data.benchmarks import load_benchmark
-    from zerosearch.evaluation.parts import Wanted, assemble
+    from zerosearch.evaluation.parts import EvaluationSettings, assemble
     from zerosearch.evaluation.run import evaluate_benchmark
     from zerosearch.runs.cost import load_prices
 
-    wanted = Wanted(
+    wanted = EvaluationSettings(
         policy,
         agent,
         source or None,
@@ -118,11 +118,13 @@ def ask(
     json_file: JsonOption = None,
 ) -> None:
     """Ask one question and watch the policy think, search, read and answer; by default with the engine its run was evaluated with."""
-    from zerosearch.evaluation.parts import Wanted
+    from zerosearch.evaluation.parts import EvaluationSettings
     from zerosearch.evaluation.run import ask_one
 
     result = ask_one(
-        question, Wanted(policy, agent, source or None, policy_style, policy_model, policy_tokenizer, prompt, distil, max_turns), console
+        question,
+        EvaluationSettings(policy, agent, source or None, policy_style, policy_model, policy_tokenizer, prompt, distil, max_turns),
+        console,
     )
     if json_file is None:
         print(result["answer"] if result["answer"] is not None else "(no answer)")
@@ -198,7 +200,7 @@ def gap(
 ) -> None:
     """The same questions against the simulated engine and a real one: documents, answers, and how exact match moves."""
     from zerosearch.data.benchmarks import load_benchmark
-    from zerosearch.evaluation.parts import Wanted
+    from zerosearch.evaluation.parts import EvaluationSettings
     from zerosearch.evaluation.run import evaluate_both
     from zerosearch.evaluation.sim_vs_real import as_markdown
 
@@ -207,7 +209,7 @@ def gap(
         "real": engine_table(engine=engine or "bm25", corpus=corpus, url=url),
     }
     wanted = {
-        side: Wanted(
+        side: EvaluationSettings(
             policy, agent, source, policy_style, policy_model, policy_tokenizer, prompt, "", max_turns, temperature, seed,
             noise if side == "simulated" else 0.0,
         )

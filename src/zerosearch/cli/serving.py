@@ -82,8 +82,8 @@ def serve(
     from zerosearch.core.curriculum import NoiseCurriculum
     from zerosearch.server.events import Events
     from zerosearch.server.faults import Faults, Latency, parse_rates
-    from zerosearch.server.limits import Keys, Places, RateLimit
-    from zerosearch.server.noise import Dial, parse_curriculum
+    from zerosearch.server.limits import ConcurrencyLimit, Keys, RateLimit
+    from zerosearch.server.noise import NoiseControl, parse_curriculum
     from zerosearch.server.service import Bounds, Service
     from zerosearch.server.sessions import Sessions
 
@@ -91,12 +91,12 @@ def serve(
         option = "--noise" if noise else "--curriculum"
         raise BadConfig(f"{option} is for a simulated engine; '{source['kind']}' tosses no coin: leave it out.")
     start, end = parse_curriculum(curriculum) if curriculum else (noise, noise)
-    dial = Dial(NoiseCurriculum(schedule if curriculum else "constant", start, end, steps, seed=seed), requests_per_step)
+    dial = NoiseControl(NoiseCurriculum(schedule if curriculum else "constant", start, end, steps, seed=seed), requests_per_step)
     parts: dict[str, Any] = {
         "dial": dial,
         "keys": Keys(_keys(keys)),
         "rate": RateLimit(rate, burst),
-        "places": Places(max_concurrency, max_queue),
+        "places": ConcurrencyLimit(max_concurrency, max_queue),
         "faults": Faults(parse_rates(fault or ()), Latency.parse(latency), seed),
         "bounds": Bounds(timeout, max_body, max_query, max_k),
         "events": Events(log_level, queries=log_queries),
@@ -148,7 +148,7 @@ def _engine(source: dict[str, Any], demo: bool, k: int, seed: int, remember: int
     """The engine, and a query to try it with."""
     from zerosearch.config.recipe import EngineConfig, make_engine
     from zerosearch.core.interfaces import Chat
-    from zerosearch.engines.registry import Surroundings, build_engine
+    from zerosearch.engines.registry import EngineContext, build_engine
     from zerosearch.net.chat import OpenAIChat
 
     def chat(config: EngineConfig) -> Chat:
@@ -159,7 +159,7 @@ def _engine(source: dict[str, Any], demo: bool, k: int, seed: int, remember: int
         return load_chat(config, Device())
 
     if not demo:
-        return build_engine(make_engine({**source, "k": k}), Surroundings(chat, seed=seed), remember), ""
+        return build_engine(make_engine({**source, "k": k}), EngineContext(chat, seed=seed), remember), ""
     if source["kind"] != "bm25":
         raise BadConfig(f"--demo is BM25 over a made-up world or over --corpus; leave --demo out to serve {source['kind']}.")
     from zerosearch.engines.bm25 import BM25Engine

@@ -49,7 +49,7 @@ def collect(
 ) -> None:
     """Real searches, kept: a policy works through questions against a real engine, or the searches of stored transcripts."""
     from zerosearch.data.benchmarks import load_benchmark
-    from zerosearch.evaluation.parts import Wanted
+    from zerosearch.evaluation.parts import EvaluationSettings
     from zerosearch.simulator.collect import collect, collect_from
 
     if from_rollouts:
@@ -59,7 +59,7 @@ def collect(
     else:
         if not (questions and policy):
             raise BadConfig("say what to collect: --questions FILE --policy MODEL --engine …, or --from-rollouts FILE.")
-        wanted = Wanted(
+        wanted = EvaluationSettings(
             policy, agent, source or None, policy_style, policy_model, policy_tokenizer, prompt, "", max_turns, temperature, seed
         )
         result = collect(load_benchmark(questions, "", limit or None, seed), wanted, out, concurrency, console)
@@ -165,7 +165,7 @@ def card(
 ) -> None:
     """A simulator's card: how often useful replies help, noisy ones do not, and a bad query stays a bad query."""
     from zerosearch.config.recipe import make_engine
-    from zerosearch.simulator.card_run import LABELS, CardWanted, card_page, make_card
+    from zerosearch.simulator.card_run import LABELS, CardSettings, card_page, make_card
     from zerosearch.simulator.probe_set import probes_of
     from zerosearch.simulator.searches import SearchesDirectory
     from zerosearch.simulator.tune import imitated_by
@@ -176,7 +176,7 @@ def card(
     engine |= {"guarded": guarded} | ({"template": template} if template else {})
     config = make_engine({**engine, "guard_redraws": 0})
     probes = probes_of(SearchesDirectory(searches).read_searches(), limit, seed)
-    result = make_card(config, probes, searches, CardWanted(tuning, guard_redraws, usd_per_hour, judge, judge_model, seed))
+    result = make_card(config, probes, searches, CardSettings(tuning, guard_redraws, usd_per_hour, judge, judge_model, seed))
     if html is not None:
         write_text(html, card_page(result))
     if json_file is None:

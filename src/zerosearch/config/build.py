@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from zerosearch.config.recipe import EngineConfig, PolicyConfig, Recipe, RolloutConfig
 from zerosearch.core.interfaces import Chat, SearchEngine
 from zerosearch.data.questions import load_questions
-from zerosearch.engines.registry import Surroundings, build_engine, builder_of
+from zerosearch.engines.registry import EngineContext, build_engine, builder_of
 from zerosearch.models.local import LocalModel
 from zerosearch.models.lora import attach
 from zerosearch.models.sampler import Arbiter
 from zerosearch.net.chat import OpenAIChat
 from zerosearch.net.pool import EndpointPool, addresses
-from zerosearch.rl.train import Ingredients
+from zerosearch.rl.train import TrainingContext
 from zerosearch.rollout.loop import RolloutSettings
 from zerosearch.rollout.prompts import policy_prompt
 
@@ -29,7 +29,7 @@ class Device:
 
 def load_engine(config: EngineConfig, seed: int, device: Device) -> SearchEngine:
     """The engine of a recipe's [engine] section. Raises BadInput."""
-    return build_engine(config, Surroundings(lambda config: load_chat(config, device), device.name, seed))
+    return build_engine(config, EngineContext(lambda config: load_chat(config, device), device.name, seed))
 
 
 def load_chat(config: EngineConfig, device: Device) -> Chat:
@@ -61,14 +61,14 @@ def rollout_settings(config: RolloutConfig, k: int, seed: int) -> RolloutSetting
     )
 
 
-def load_ingredients(recipe: Recipe) -> Ingredients:
+def load_training(recipe: Recipe) -> TrainingContext:
     for engine in filter(None, (recipe.engine, recipe.evaluation_engine)):
         builder_of(engine.kind)  # a mistyped name is said before a model is loaded
     questions = load_questions(recipe.questions.train)
     held_out = load_questions(recipe.questions.held_out) if recipe.questions.held_out else []
     arbiter = Arbiter()
     device = Device(recipe.policy.device, recipe.policy.dtype, arbiter)
-    return Ingredients(
+    return TrainingContext(
         policy=load_policy(recipe.policy, arbiter, recipe.run.seed),
         engine=load_engine(recipe.engine, recipe.run.seed, device),
         questions=questions,

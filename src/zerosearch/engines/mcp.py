@@ -27,7 +27,7 @@ _LIST = ("results", "result", "documents", "organic", "organic_results", "items"
 
 
 @dataclass(slots=True)
-class _Connection:
+class _ServerConnection:
     """What belongs to one event loop. The client is opened and closed by one task, as the SDK wants it; all may call it."""
 
     loop: asyncio.AbstractEventLoop
@@ -64,7 +64,7 @@ class MCPEngine:
         self._query_argument, self._k_argument = query_argument, k_argument
         self._timeout_s = timeout_s
         self._where = f"MCP server '{self._words[0] if command else shown_url(url)}'"
-        self._connection: _Connection | None = None
+        self._connection: _ServerConnection | None = None
         self._engine = real_engine(self._retrieve)
 
     async def search(self, request: SearchRequest) -> SearchResult:
@@ -107,21 +107,21 @@ class MCPEngine:
                     raise SearchFailed(f"{self._where}: tool '{connection.tool}' failed: {self._said(error)}; look at its log.") from error
         raise AssertionError("unreachable: the last call returns or raises")
 
-    def _forget(self, connection: _Connection) -> None:
+    def _forget(self, connection: _ServerConnection) -> None:
         connection.leave.set()
         if self._connection is connection:
             self._connection = None
 
-    def _connected(self) -> _Connection:
+    def _connected(self) -> _ServerConnection:
         loop = asyncio.get_running_loop()
         if self._connection is None or self._connection.loop is not loop:
             client: asyncio.Future[Any] = loop.create_future()
             client.add_done_callback(lambda future: future.cancelled() or future.exception())  # seen, even if nobody waits any more
-            self._connection = _Connection(loop, client, asyncio.Event())
+            self._connection = _ServerConnection(loop, client, asyncio.Event())
             self._connection.task = asyncio.create_task(self._stay(self._connection))
         return self._connection
 
-    async def _stay(self, connection: _Connection) -> None:
+    async def _stay(self, connection: _ServerConnection) -> None:
         """Open the client, and keep it open until it is no longer wanted."""
         with tempfile.TemporaryFile("w+") as log:
             try:

@@ -18,7 +18,7 @@ from zerosearch.engines.bm25 import BM25Engine
 from zerosearch.engines.function import real_engine
 from zerosearch.engines.hybrid import HybridEngine
 from zerosearch.engines.replay import Budget, RecordedEngine
-from zerosearch.engines.search_log import Tape
+from zerosearch.engines.search_log import SearchLog
 from zerosearch.engines.simulated import SimulatedEngine
 from zerosearch.engines.web import WEB_APIS, WebApi, WebEngine
 from zerosearch.net.http import from_environment, shown_url
@@ -27,7 +27,7 @@ from zerosearch.rollout.prompts import Imitated, simulator_prompt
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class EngineContext:
     """What an engine may need beside its settings: a model that writes (loaded when it is called for), a device, a seed."""
 
     chat: Callable[[EngineConfig], Chat]
@@ -42,10 +42,10 @@ class _NeverAsked:
         raise AssertionError("a replayed search asks no model")
 
 
-Builder = Callable[[EngineConfig, Surroundings], SearchEngine]
+Builder = Callable[[EngineConfig, EngineContext], SearchEngine]
 
 
-def _simulated(config: EngineConfig, around: Surroundings) -> SearchEngine:
+def _simulated(config: EngineConfig, around: EngineContext) -> SearchEngine:
     return SimulatedEngine(
         around.chat(config),
         simulator_prompt(config.template),
@@ -59,23 +59,23 @@ def _simulated(config: EngineConfig, around: Surroundings) -> SearchEngine:
     )
 
 
-def _bm25(config: EngineConfig, around: Surroundings) -> SearchEngine:
+def _bm25(config: EngineConfig, around: EngineContext) -> SearchEngine:
     return BM25Engine.open(config.corpus, config.index_dir or None)
 
 
-def _dense(config: EngineConfig, around: Surroundings) -> SearchEngine:
+def _dense(config: EngineConfig, around: EngineContext) -> SearchEngine:
     from zerosearch.engines.dense import DenseEngine, encoder_and_settings  # torch, for those who need it
 
     encoder, settings = encoder_and_settings(config, around.device)
     return DenseEngine.open(config.corpus, encoder, settings, config.index_dir or None, config.index_effort)
 
 
-def _hybrid(config: EngineConfig, around: Surroundings) -> SearchEngine:
+def _hybrid(config: EngineConfig, around: EngineContext) -> SearchEngine:
     return HybridEngine([build(half, around) for half, build in zip(halves(config), (_bm25, _dense), strict=True)])
 
 
 def _web(api: WebApi) -> Builder:
-    def build(config: EngineConfig, around: Surroundings) -> SearchEngine:
+    def build(config: EngineConfig, around: EngineContext) -> SearchEngine:
         return WebEngine(
             api,
             from_environment(config.url, "engine.url"),
@@ -87,13 +87,13 @@ def _web(api: WebApi) -> Builder:
     return build
 
 
-def _replay(config: EngineConfig, around: Surroundings) -> SearchEngine:
+def _replay(config: EngineConfig, around: EngineContext) -> SearchEngine:
     return RecordedEngine(None, engine_on(config.replay), replay=config.replay)
 
 
 def engine_on(tape: str) -> str:
     """The one engine whose searches are on a tape. Raises BadFile when there are several, none, or one that tosses a coin."""
-    engines = Tape(Path(tape), writable=False).engines
+    engines = SearchLog(Path(tape), writable=False).engines
     if len(engines) != 1 or next(iter(engines)).split()[0] == "simulated":
         found = f"those of {len(engines)} engines" if len(engines) != 1 else "a simulated engine's, which also depend on its coin"
         raise BadFile(
@@ -102,7 +102,7 @@ def engine_on(tape: str) -> str:
     return next(iter(engines))
 
 
-def _mcp(config: EngineConfig, around: Surroundings) -> SearchEngine:
+def _mcp(config: EngineConfig, around: EngineContext) -> SearchEngine:
     from zerosearch.engines.mcp import MCPEngine
 
     return MCPEngine(
@@ -143,7 +143,7 @@ def builder_of(kind: str) -> Builder:
     return ENGINES[one_of("engine", kind, ENGINES)]
 
 
-def build_engine(config: EngineConfig, around: Surroundings, remember: int = 0) -> SearchEngine:
+def build_engine(config: EngineConfig, around: EngineContext, remember: int = 0) -> SearchEngine:
     """The engine of a recipe's [engine] section, with whatever is wanted around it, and a memory of so many searches.
 
     A simulated engine remembers by itself. Raises BadInput in one line.

@@ -19,7 +19,7 @@ from zerosearch.core.errors import BadConfig, BadFile, BudgetSpent, SearchFailed
 from zerosearch.core.interfaces import SearchEngine
 from zerosearch.core.types import SearchRequest, SearchResult
 from zerosearch.engines.function import close
-from zerosearch.engines.search_log import Asked, Tape
+from zerosearch.engines.search_log import LoggedSearch, SearchLog
 
 
 @runtime_checkable
@@ -81,7 +81,7 @@ class _Wanted:
     """Equal when what decides the reply is."""
 
     key: tuple[object, ...]
-    asked: Asked = field(compare=False)
+    asked: LoggedSearch = field(compare=False)
     request: SearchRequest = field(compare=False)
 
 
@@ -111,7 +111,7 @@ class RecordedEngine:
         if engine is None and not replay:
             raise BadConfig("an engine is needed unless its searches are replayed.")
         path = record or replay
-        self.tape = Tape(Path(path), writable=bool(record)) if path else None
+        self.tape = SearchLog(Path(path), writable=bool(record)) if path else None
         self.budget = budget
         self.calls = self.hits = 0
         self._engine, self._identity, self._replays = engine, identity, bool(replay)
@@ -127,7 +127,7 @@ class RecordedEngine:
     async def search(self, request: SearchRequest) -> SearchResult:
         """Raises SearchFailed as the engine does, or when a replayed search is not on the tape; BudgetSpent before one too many."""
         draw = self._draws.describe_draw(request) if self._draws is not None else {}
-        asked = Asked(self._identity, " ".join(request.query.split()), request.k, draw)
+        asked = LoggedSearch(self._identity, " ".join(request.query.split()), request.k, draw)
         return await self._once(_Wanted((asked.query, asked.k, *sorted(draw.items())), asked, request))
 
     async def aclose(self) -> None:

@@ -24,7 +24,7 @@ from zerosearch.core.types import Document, Quality, SearchResult
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class LoggedSearch:
     """All that decides a reply. `draw` is what a simulated engine adds to query and k; empty for a real one."""
 
     engine: str
@@ -37,7 +37,7 @@ class Asked:
         return blake2b(json.dumps([self.engine, self.query, self.k, self.draw], sort_keys=True).encode(), digest_size=16).digest()
 
 
-class Tape:
+class SearchLog:
     """An index of the searches in a file; the documents stay on disk.
 
     Raises BadFile, naming the line, when the file is not a tape; a missing one is empty if `writable`.
@@ -59,7 +59,7 @@ class Tape:
     def __len__(self) -> int:
         return len(self._where)
 
-    def find(self, asked: Asked) -> SearchResult | None:
+    def find(self, asked: LoggedSearch) -> SearchResult | None:
         """What was recorded, also by another process meanwhile."""
         digest = asked.digest
         if digest not in self._where and self._writable and self.path.stat().st_size > self._read_to:
@@ -71,7 +71,7 @@ class Tape:
             file.seek(self._where[digest])
             return _result(json.loads(file.readline()))
 
-    def append(self, asked: Asked, result: SearchResult) -> None:
+    def append(self, asked: LoggedSearch, result: SearchResult) -> None:
         """Keep a result; the first one for the same question stays."""
         row = {
             **asdict(asked),
@@ -112,12 +112,12 @@ class Tape:
             self._read_to += len(line)
         file.seek(0, os.SEEK_END)
 
-    def _asked(self, line: bytes) -> Asked:
+    def _asked(self, line: bytes) -> LoggedSearch:
         try:
             match json.loads(line):
                 case {"engine": str(engine), "query": str(query), "k": int(k), "draw": dict(draw)} as row:
                     _result(row)
-                    return Asked(engine, query, k, draw)
+                    return LoggedSearch(engine, query, k, draw)
                 case _:
                     raise ValueError("something is missing")
         except (ValueError, KeyError, TypeError, RecursionError) as error:

@@ -16,7 +16,7 @@ from zerosearch.core.errors import BadConfig, SearchFailed
 from zerosearch.core.types import Document, SearchRequest, SearchResult
 from zerosearch.data.passages import document_of
 from zerosearch.engines.function import real_engine
-from zerosearch.net.http import Advice, Call, JsonClient, Trouble, key_from
+from zerosearch.net.http import Advice, Call, JsonClient, RetryableError, key_from
 
 Read = Callable[[Any], "list[Document] | None"]
 
@@ -114,7 +114,7 @@ def _read_serpapi(reply: Any) -> list[Document] | None:
         case {"error": str(error)} if "hasn't returned any results" in error:
             return []
         case {"error": str(error)}:
-            raise Trouble(f"the reply is an error: {error[:120]}", "look at the account of the key.", retry=False)
+            raise RetryableError(f"the reply is an error: {error[:120]}", "look at the account of the key.", retry=False)
         case {"search_metadata": {"status": "Success"}}:
             return []
     return None
@@ -132,7 +132,7 @@ def _read_searxng(reply: Any) -> list[Document] | None:
         case {"results": [], "unresponsive_engines": [_, *_] as silent}:
             # nothing was searched: that is no answer
             reasons = ", ".join(" ".join(map(str, s)) if isinstance(s, list) else str(s) for s in silent)
-            raise Trouble(f"no result, and these engines did not answer: {reasons[:120]}", "look at the instance's engines.")
+            raise RetryableError(f"no result, and these engines did not answer: {reasons[:120]}", "look at the instance's engines.")
         case {"results": [*hits]}:
             return _hits(hits, "content", "url")
     return None

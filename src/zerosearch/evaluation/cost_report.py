@@ -9,7 +9,7 @@ from typing import Any
 
 from zerosearch.core.errors import BadFile
 from zerosearch.evaluation.store import EvaluationDirectory
-from zerosearch.runs.cost import Prices, Work, compute_cost, cost_of, training_work
+from zerosearch.runs.cost import Prices, ResourceUse, compute_cost, cost_of, training_work
 from zerosearch.runs.directory import RunDirectory
 
 _FIELDS = ("searches", "prompt_tokens", "new_tokens", "wall_s", "cpu_s", "gpu_s")
@@ -59,7 +59,7 @@ def _assumptions(kind: str, prices: Prices) -> list[str]:
     ]
 
 
-def work_of(path: Path) -> tuple[str, Work]:
+def work_of(path: Path) -> tuple[str, ResourceUse]:
     """("training" or "evaluation", what it did)."""
     evaluation, run = EvaluationDirectory(path), RunDirectory(path)
     if evaluation.config.exists():
@@ -68,16 +68,18 @@ def work_of(path: Path) -> tuple[str, Work]:
         stored = json.loads(evaluation.costs.read_text())
         engine = (evaluation.read_config()["engine"] or {}).get("kind")
         paid = stored.get("paid_searches")
-        return "evaluation", Work(engine=engine, model=stored["model"], paid_searches=paid, **{name: stored[name] for name in _FIELDS})
+        return "evaluation", ResourceUse(
+            engine=engine, model=stored["model"], paid_searches=paid, **{name: stored[name] for name in _FIELDS}
+        )
     if run.config.exists():
         return "training", _training_work(run)
     raise BadFile(f"'{path}' holds neither a training run nor an evaluation; name the directory that train or evaluate --out wrote.")
 
 
-def _training_work(run: RunDirectory) -> Work:
+def _training_work(run: RunDirectory) -> ResourceUse:
     recipe = RunDirectory.open(run.path)[1]
     if run.summary.exists() and (stored := json.loads(run.summary.read_text()).get("cost")):
-        return Work(engine=recipe.engine.kind, **{name: stored[name] for name in _FIELDS})
+        return ResourceUse(engine=recipe.engine.kind, **{name: stored[name] for name in _FIELDS})
     work = training_work(
         run.read_metrics(), recipe.rl.questions_per_step * recipe.rl.group_size, recipe.engine.kind, recipe.policy.device.startswith("cuda")
     )

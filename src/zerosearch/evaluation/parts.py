@@ -31,7 +31,7 @@ from zerosearch.runs.directory import RunDirectory
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class EvaluationSettings:
     """What a user asked for. `policy` is a folder, a run directory, a hub id or an endpoint's URL; `engine` a recipe's [engine] section,
     None: what the policy's run was evaluated with. Empty texts: the default of the agent or of the policy's run."""
 
@@ -50,7 +50,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class EvaluationContext:
     """`config` is all of it that decides the answers, as JSON takes it."""
 
     agent: Agent
@@ -99,7 +99,7 @@ def resolve_policy(policy: str) -> tuple[str, Recipe | None]:
     return str(checkpoints[-1]), recipe
 
 
-def assemble(wanted: Wanted) -> Parts:
+def assemble(wanted: EvaluationSettings) -> EvaluationContext:
     """Load what is wanted. Raises BadInput, one line, for anything that is not there; settings are checked before models are loaded."""
     agent = AGENTS[one_of("agent", wanted.agent, AGENTS)]
     model, recipe = resolve_policy(wanted.policy)
@@ -126,10 +126,10 @@ def assemble(wanted: Wanted) -> Parts:
         **{key: value for key, value in asdict(settings).items() if key != "prompt"},
     }
     on_gpu = isinstance(policy, LocalModel) and policy.model.device.type == "cuda"
-    return Parts(agent, policy, search, settings, config, on_gpu)
+    return EvaluationContext(agent, policy, search, settings, config, on_gpu)
 
 
-def _remote_policy(url: str, wanted: Wanted) -> RemotePolicy | RemoteTokenPolicy:
+def _remote_policy(url: str, wanted: EvaluationSettings) -> RemotePolicy | RemoteTokenPolicy:
     """By text, or by token ids with the tokenizer that the server has, too."""
     style = one_of("policy style", wanted.policy_style, {*PATHS, *DIALECTS})
     if style in PATHS:
@@ -147,7 +147,7 @@ async def _model_of(policy: RemotePolicy | RemoteTokenPolicy) -> str:
         await policy.aclose()
 
 
-def _engine_config(wanted: Wanted, agent: Agent, recipe: Recipe | None) -> EngineConfig | None:
+def _engine_config(wanted: EvaluationSettings, agent: Agent, recipe: Recipe | None) -> EngineConfig | None:
     if not agent.searches:
         return None
     if wanted.engine is None and recipe is None:
@@ -161,7 +161,7 @@ def _engine_config(wanted: Wanted, agent: Agent, recipe: Recipe | None) -> Engin
         raise BadConfig(f"the engine: {error.errors()[0]['msg'].removeprefix('Value error, ')}.") from error
 
 
-def _settings(wanted: Wanted, agent: Agent, recipe: Recipe | None, engine: EngineConfig | None) -> RolloutSettings:
+def _settings(wanted: EvaluationSettings, agent: Agent, recipe: Recipe | None, engine: EngineConfig | None) -> RolloutSettings:
     budgets = recipe.rollout if recipe else RolloutConfig()
     budgets = budgets.model_copy(update={"temperature": wanted.temperature})
     if wanted.max_turns is not None:

@@ -21,10 +21,10 @@ from zerosearch.engines.function import close
 from zerosearch.engines.replay import RecordedEngine
 from zerosearch.evaluation.evaluate import Answered, evaluate
 from zerosearch.evaluation.outcomes import Outcome, figures, row_of
-from zerosearch.evaluation.parts import Parts, Wanted, assemble
+from zerosearch.evaluation.parts import EvaluationContext, EvaluationSettings, assemble
 from zerosearch.evaluation.sim_vs_real import gap
 from zerosearch.evaluation.store import EvaluationDirectory, Row, Spent
-from zerosearch.runs.cost import Prices, Work, cost_of, load_prices
+from zerosearch.runs.cost import Prices, ResourceUse, cost_of, load_prices
 from zerosearch.runs.progress import Progress
 
 
@@ -32,7 +32,7 @@ from zerosearch.runs.progress import Progress
 class Meter:
     """What this session has spent since it began. `searches` are those its questions made, some of which a tape may have answered."""
 
-    parts: Parts
+    parts: EvaluationContext
     searches: int = 0
     session: str = field(default_factory=lambda: uuid4().hex[:8])
     _wall: float = field(default_factory=time.perf_counter)
@@ -46,7 +46,13 @@ class Meter:
 
 
 def evaluate_benchmark(
-    benchmark: Benchmark, parts: Parts, prices: Prices, out: Path | None, concurrency: int, console: Console, phase: str = "evaluating"
+    benchmark: Benchmark,
+    parts: EvaluationContext,
+    prices: Prices,
+    out: Path | None,
+    concurrency: int,
+    console: Console,
+    phase: str = "evaluating",
 ) -> dict[str, Any]:
     """Ask every question that has no row in `out` yet; returns the summary, with what it cost as `cost`.
 
@@ -92,7 +98,7 @@ def evaluate_benchmark(
 
 
 def evaluate_both(
-    benchmark: Benchmark, wanted: Mapping[str, Wanted], out: Path | None, concurrency: int, console: Console
+    benchmark: Benchmark, wanted: Mapping[str, EvaluationSettings], out: Path | None, concurrency: int, console: Console
 ) -> dict[str, Any]:
     """The gap report of two evaluations, "simulated" and "real", each resumable in its own directory under `out`."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -107,7 +113,7 @@ def evaluate_both(
     return {**about, **gap(rows["simulated"], rows["real"]), "failures": failures}
 
 
-async def _evaluate(parts: Parts, questions: Sequence[Question], concurrency: int, keep: Any) -> None:
+async def _evaluate(parts: EvaluationContext, questions: Sequence[Question], concurrency: int, keep: Any) -> None:
     try:
         await evaluate(parts.policy, parts.engine, questions, parts.settings, parts.agent, concurrency, keep)
     finally:
@@ -121,8 +127,8 @@ def summary_of(config: dict[str, Any], rows: Sequence[Row]) -> dict[str, Any]:
     return {**config, **figures(outcomes), "failures": failures}
 
 
-def _work(parts: Parts, rows: Sequence[Row], spent: Spent) -> Work:
-    return Work(
+def _work(parts: EvaluationContext, rows: Sequence[Row], spent: Spent) -> ResourceUse:
+    return ResourceUse(
         searches=sum(len(row["searches"]) for row in rows),
         engine=(parts.config["engine"] or {}).get("kind"),
         prompt_tokens=sum(row["usage"]["prompt_tokens"] for row in rows),
@@ -135,7 +141,7 @@ def _work(parts: Parts, rows: Sequence[Row], spent: Spent) -> Work:
 _COLOURS = {Author.PROMPT: "dim", Author.POLICY: "bright_cyan", Author.ENVIRONMENT: "yellow"}
 
 
-def ask_one(question: str, wanted: Wanted, console: Console) -> dict[str, Any]:
+def ask_one(question: str, wanted: EvaluationSettings, console: Console) -> dict[str, Any]:
     """One question, printed by author; RunFailed when the engine or the policy failed."""
     trajectory = asyncio.run(_ask(question, assemble(wanted)))
     for span in trajectory.spans:
@@ -150,7 +156,7 @@ def ask_one(question: str, wanted: Wanted, console: Console) -> dict[str, Any]:
     }
 
 
-async def _ask(question: str, parts: Parts) -> Trajectory:
+async def _ask(question: str, parts: EvaluationContext) -> Trajectory:
     try:
         return await parts.agent.answer(Question("ask", question, ()), parts.policy, parts.engine, parts.settings)
     finally:

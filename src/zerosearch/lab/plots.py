@@ -22,7 +22,7 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class PlotLine:
     values: Sequence[float]
     faint: bool = False
 
@@ -50,7 +50,7 @@ def intervals(title: str, rows: Sequence[Interval]) -> str:
     return _svg(height, title, parts)
 
 
-def curves(title: str, lines: Sequence[Line]) -> str:
+def curves(title: str, lines: Sequence[PlotLine]) -> str:
     """Values over steps from 1 on; faint lines first, so that the others lie on top."""
     highest = ceil(max([1.0, *(v for line in lines for v in line.values)]) * 2) / 2
     steps, height, left = max([2, *(len(line.values) for line in lines)]), 300, 40

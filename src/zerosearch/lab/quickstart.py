@@ -45,9 +45,9 @@ from zerosearch.rl.run import run_training
 from zerosearch.runs.directory import RunDirectory
 from zerosearch.runs.interrupts import end_with_parent, start_quietly
 from zerosearch.runs.progress import Progress
-from zerosearch.simulator.card_run import CardWanted, make_card, means_of
+from zerosearch.simulator.card_run import CardSettings, make_card, means_of
 from zerosearch.simulator.pairs import balanced
-from zerosearch.simulator.probe_set import Asked, Probes
+from zerosearch.simulator.probe_set import Probe, Probes
 from zerosearch.simulator.tune import Show, TuneSettings, tune
 
 OnStep = Callable[[int, float, float], None]  # steps done, loss, share of looked-up tokens right
@@ -255,7 +255,7 @@ class Lab:
         if not file.exists():
             config = engine_config or self.recipe("simulated", self.out).engine
             probes = self.probes(random.Random(f"card/{self.seed}"))
-            card = make_card(config, probes, self.out / "world", CardWanted(seed=self.seed))
+            card = make_card(config, probes, self.out / "world", CardSettings(seed=self.seed))
             with writing(file):
                 write_atomically(file, json.dumps(card, indent=2))
         return json.loads(file.read_text())
@@ -265,10 +265,10 @@ class Lab:
         names, retrieve = Names(rng, self.test_entities), self._retriever()
         items = rng.sample(self.train.questions[: self.scale.questions_kept_out], min(self.scale.probes, self.scale.questions_kept_out))
 
-        def asked(item: WorldQuestion, query: str) -> Asked:
-            return Asked(item.question, query, tuple(retrieve(query, 5)))
+        def asked(item: WorldQuestion, query: str) -> Probe:
+            return Probe(item.question, query, tuple(retrieve(query, 5)))
 
-        def last_hop(item: WorldQuestion) -> tuple[Asked, Asked]:
+        def last_hop(item: WorldQuestion) -> tuple[Probe, Probe]:
             hop = item.hops[-1]
             return asked(item, on_target_query(rng, hop)), asked(item, off_target_query(self.train, names, rng, hop)[1])
 

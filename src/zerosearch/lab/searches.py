@@ -19,7 +19,7 @@ from zerosearch.lab.world import Hop, World, WorldQuestion
 from zerosearch.simulator.judge import Verdict
 from zerosearch.simulator.label import Labelling, write_labels
 from zerosearch.simulator.pairs import SearchPair
-from zerosearch.simulator.searches import Found, SearchesDirectory
+from zerosearch.simulator.searches import SearchesDirectory, SearchExample
 
 Retrieve = Callable[[str, int], Sequence[Document]]
 
@@ -95,8 +95,8 @@ def write_searches(folder: Path, origin: Mapping[str, Any], collect: Callable[[]
             write_labels(directory, Labelling({"script": labels}, labels))
 
 
-def _as_found(id: str, pair: SearchPair) -> Found:
-    return Found(id, pair.question, pair.query, pair.documents, turn=0, answer=None, em=None, f1=None, stop_reason="scripted")
+def _as_found(id: str, pair: SearchPair) -> SearchExample:
+    return SearchExample(id, pair.question, pair.query, pair.documents, turn=0, answer=None, em=None, f1=None, stop_reason="scripted")
 
 
 def _shares_name(document: Document, entity: Entity | None) -> bool:

@@ -29,7 +29,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from zerosearch.config.build import load_ingredients
+from zerosearch.config.build import load_training
 from zerosearch.config.recipe import Recipe, make_recipe
 from zerosearch.core.errors import RunFailed, ZeroSearchError, one_of
 from zerosearch.data.files import write_atomically
@@ -228,7 +228,7 @@ def train_arm(out: Path, scale: Scale, arm: str, seed: int, models: int) -> None
 
 def answer_untrained(out: Path, scale: Scale, arm: str, seed: int, models: int) -> None:
     study, agent = Study(out, scale), ARMS[arm].agent
-    parts, started = load_ingredients(study.recipe(arm, seed, models)), time.perf_counter()
+    parts, started = load_training(study.recipe(arm, seed, models)), time.perf_counter()
     assert parts.evaluation_engine is not None
     settings = replace(parts.settings, prompt=AGENT_PROMPTS[agent])
     greedy, sampled = (

@@ -19,7 +19,7 @@ from zerosearch.data.files import write_atomically, writing
 from zerosearch.lab.claim_rows import claim_rows
 from zerosearch.lab.claims import ARMS, CLAIMS, OURS, Beats, Moves
 from zerosearch.lab.findings import SMALLEST_EFFECT, Finding, all_findings
-from zerosearch.lab.plots import Interval, Line, curves, intervals
+from zerosearch.lab.plots import Interval, PlotLine, curves, intervals
 
 _COMMAND = "zerosearch study --seeds 5 --out runs/study"
 _TITLE = "The study: the paper's claims in the micro world"
@@ -166,7 +166,7 @@ def _differences(found: Mapping[str, Sequence[Finding]]) -> str:
 def _searches(data: Mapping[str, Any]) -> str:
     seeds = [run["searches"] for run in data["arms"].get("grpo", {}).values()]
     mean = [fmean(values) for values in zip(*seeds, strict=True)]
-    lines = [*(Line(values, faint=True) for values in seeds), Line(mean)]
+    lines = [*(PlotLine(values, faint=True) for values in seeds), PlotLine(mean)]
     return curves("Searches per rollout while training (grpo): each seed, and the mean", lines)
 
 

@@ -24,7 +24,7 @@ from zerosearch.core.errors import GenerationFailed
 from zerosearch.core.types import Finish, Generation, Sampling
 from zerosearch.models.kv_cache import RowModel
 from zerosearch.models.sampling import draw, uniforms
-from zerosearch.models.slots import NOWHERE, Request, Session, Slots, common_prefix
+from zerosearch.models.slots import NOWHERE, CachedSession, Request, Slots, common_prefix
 from zerosearch.models.stops import StopWatch, end_ids
 
 SHARE_AT_LEAST = 8  # copying a row costs about as much as prefilling this many tokens
@@ -101,7 +101,7 @@ class Sampler:
         self._call_tokens = call_tokens or (128 if on_cpu else 4096)
         self._max_prefill = max_prefill or (1024 if on_cpu else 16384)
         self._watch = StopWatch(tokenizer, end_ids(model, tokenizer), self._model.vocabulary)
-        self._sessions: dict[str, Session] = {}
+        self._sessions: dict[str, CachedSession] = {}
         self._waiting: list[Request] = []
         self._slots = Slots()
         self._active = 0
@@ -133,7 +133,7 @@ class Sampler:
             )
         if sampling.max_new_tokens < 1:
             return Generation((), (), Finish.LENGTH)
-        state = self._sessions.setdefault(session, Session(session))
+        state = self._sessions.setdefault(session, CachedSession(session))
         if state.request is not None:
             raise GenerationFailed(f"session '{session}' is already generating; one call at a time")
         end = len(ids) + min(room, sampling.max_new_tokens)
@@ -268,7 +268,7 @@ class Sampler:
             request.future.set_result(Generation(tuple(ids), tuple(logprobs), finish, values=tuple(values)))
         return True
 
-    def _leave(self, leaving: list[Session]) -> None:
+    def _leave(self, leaving: list[CachedSession]) -> None:
         """Park rows, and close the gaps they leave among the active ones."""
         n = self._active = self._active - len(leaving)
         going = sorted(state.slot for state in leaving)

@@ -14,7 +14,7 @@ NOWHERE = -1
 
 
 @dataclass(eq=False, slots=True)
-class Session:
+class CachedSession:
     """One conversation. `request` is set while a call waits or runs; `slot` is NOWHERE before the first and when evicted."""
 
     name: str
@@ -27,7 +27,7 @@ class Session:
 class Request:
     """One call of `generate`, until it is answered."""
 
-    session: Session
+    session: CachedSession
     ids: Ints
     begin: int  # where the continuation begins
     end: int  # where it ends for want of room

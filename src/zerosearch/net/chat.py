@@ -7,7 +7,7 @@ from typing import Any
 from zerosearch.core.errors import one_of
 from zerosearch.core.types import Sampling
 from zerosearch.net.endpoint import Endpoint
-from zerosearch.net.http import Trouble
+from zerosearch.net.http import RetryableError
 
 PATHS = {"chat": "chat/completions", "completions": "completions"}
 
@@ -64,6 +64,6 @@ def text_of(reply: Any, endpoint: Endpoint) -> str:
             return text
         case {"choices": [{"finish_reason": reason}, *_]}:
             advice = "raise max_new_tokens, or switch the model's thinking off."
-            raise Trouble(f"the reply holds no text (finish_reason {reason})", advice, retry=False)
+            raise RetryableError(f"the reply holds no text (finish_reason {reason})", advice, retry=False)
         case _:
             raise endpoint.unexpected(reply)

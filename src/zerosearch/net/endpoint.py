@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from zerosearch.core.coalesce import Coalesced
 from zerosearch.core.errors import GenerationFailed
-from zerosearch.net.http import Advice, Call, JsonClient, Trouble, key_from
+from zerosearch.net.http import Advice, Call, JsonClient, RetryableError, key_from
 
 _NOT_THERE = "check base_url (it usually ends in /v1) and model."
 _ADVICE = Advice(
@@ -59,7 +59,7 @@ class Endpoint:
         """
         return await self._client.ask(Call(method, path, body=body, headers=self._headers), read)
 
-    def unexpected(self, reply: Any) -> Trouble:
+    def unexpected(self, reply: Any) -> RetryableError:
         return self._client.unexpected(reply)
 
     async def _ask_for_a_model(self, path: str) -> str:
@@ -71,4 +71,4 @@ def _first_model_of(reply: Any) -> str:
         case {"data": [{"id": str(name)}, *_]} if name:
             return name
         case _:
-            raise Trouble("the server lists no model", "name one: model=….", retry=False)
+            raise RetryableError("the server lists no model", "name one: model=….", retry=False)

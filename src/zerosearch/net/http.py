@@ -36,7 +36,7 @@ class Call:
 
 
 @dataclass(eq=False)
-class Trouble(Exception):
+class RetryableError(Exception):
     """One attempt that failed: what happened, what to do about it, and whether trying again may help."""
 
     what: str
@@ -120,7 +120,7 @@ class JsonClient:
         for attempt in range(1, last + 1):
             try:
                 return read(await self._attempt(call))
-            except Trouble as trouble:
+            except RetryableError as trouble:
                 if not trouble.retry or attempt == last:
                     attempts = f"{attempt} attempt{'' if attempt == 1 else 's'}"
                     where = f"{call.method} {shown_url(self._url(call))}"
@@ -130,7 +130,7 @@ class JsonClient:
                 await asyncio.sleep(min(max(backoff_s, trouble.wait_s), self._max_wait_s))
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    def unexpected(self, reply: Any) -> Trouble:
+    def unexpected(self, reply: Any) -> RetryableError:
         """For `read` to raise: JSON, but not what was hoped for."""
         return self._unexpected(json.dumps(reply))
 
@@ -150,23 +150,23 @@ class JsonClient:
                 ) as response:
                     return self._parsed(response, await _read_bounded(response, self._advice.url))
             except TimeoutError:
-                raise Trouble(f"timed out after {self._timeout_s:g} s", "raise timeout_s or lower max_concurrency.") from None
+                raise RetryableError(f"timed out after {self._timeout_s:g} s", "raise timeout_s or lower max_concurrency.") from None
             except aiohttp.ClientConnectorDNSError:
-                raise Trouble("the host's name is unknown", f"check {self._advice.url_name}.") from None
+                raise RetryableError("the host's name is unknown", f"check {self._advice.url_name}.") from None
             except aiohttp.ClientConnectorError as error:
                 reason = "connection refused" if isinstance(error.os_error, ConnectionRefusedError) else error.strerror
-                raise Trouble(f"{reason or 'cannot connect'}", f"is the server running? check {self._advice.url_name}.") from None
+                raise RetryableError(f"{reason or 'cannot connect'}", f"is the server running? check {self._advice.url_name}.") from None
             except (aiohttp.ClientError, OSError) as error:
                 what = f"the connection was lost ({type(error).__name__}: {one_line(str(error))})"
-                raise Trouble(what, "look at the server's log.") from None
+                raise RetryableError(what, "look at the server's log.") from None
 
     def _parsed(self, response: aiohttp.ClientResponse, reply: bytes) -> Any:
         status, text = response.status, reply.decode("utf-8", "replace")
         if status != 200:
             what = f"status {status}: {self._excerpt(text)}"
             if status in (408, 429) or status >= 500:
-                raise Trouble(what, self._about(status), wait_s=_retry_after_s(response.headers.get("Retry-After", "")))
-            raise Trouble(what, self._about(status), retry=False)
+                raise RetryableError(what, self._about(status), wait_s=_retry_after_s(response.headers.get("Retry-After", "")))
+            raise RetryableError(what, self._about(status), retry=False)
         try:
             return json.loads(text)
         except (ValueError, RecursionError):
@@ -183,8 +183,8 @@ class JsonClient:
             return "lower max_concurrency, or wait."
         return "look at the server's log." if status >= 500 or status == 408 else self._advice.request
 
-    def _unexpected(self, text: str) -> Trouble:
-        return Trouble(f"the reply is not the expected JSON: {self._excerpt(text)}", self._advice.url, retry=False)
+    def _unexpected(self, text: str) -> RetryableError:
+        return RetryableError(f"the reply is not the expected JSON: {self._excerpt(text)}", self._advice.url, retry=False)
 
     def _excerpt(self, text: str) -> str:
         return one_line(self._without_key(text[:4096]))[:120] or "(empty body)"
@@ -255,7 +255,7 @@ async def _read_bounded(response: aiohttp.ClientResponse, advice: str) -> bytes:
     async for chunk in response.content.iter_any():
         reply += chunk
         if len(reply) > _MAX_REPLY_BYTES:
-            raise Trouble(f"the reply is larger than {_MAX_REPLY_BYTES // 2**20} MiB", advice, retry=False)
+            raise RetryableError(f"the reply is larger than {_MAX_REPLY_BYTES // 2**20} MiB", advice, retry=False)
     return bytes(reply)
 
 

@@ -20,7 +20,7 @@ def addresses(url: str) -> list[str]:
 
 
 @dataclass
-class Member:
+class PooledEndpoint:
     """An endpoint: how many calls it has in the air, how many it failed, and until when it is set aside (0: it is healthy)."""
 
     chat: OpenAIChat
@@ -42,7 +42,7 @@ class EndpointPool:
     def __init__(
         self, urls: Sequence[str], model: str = "", *, rest_s: float = 5.0, outage_s: float = 300.0, max_attempts: int = 2, **limits: Any
     ) -> None:
-        self.members = [Member(OpenAIChat(url, model, max_attempts=max_attempts, **limits)) for url in urls]
+        self.members = [PooledEndpoint(OpenAIChat(url, model, max_attempts=max_attempts, **limits)) for url in urls]
         self._rest_s, self._outage_s = rest_s, outage_s
 
     async def complete(self, prompt: str, sampling: Sampling) -> str:
@@ -83,7 +83,7 @@ class EndpointPool:
             await asyncio.sleep(min(self._rest_s, 1.0))
         return None
 
-    async def _examine(self, member: Member) -> bool:
+    async def _examine(self, member: PooledEndpoint) -> bool:
         """Whether an endpoint that was set aside answers again. One caller asks; the others see it resting until the next time."""
         member.rests_until = time.monotonic() + self._rest_s
         if answers := await member.chat.answers():

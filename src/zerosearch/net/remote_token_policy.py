@@ -15,7 +15,7 @@ from zerosearch.core.renderers import Tokens
 from zerosearch.core.types import Finish, Generation, Sampling, Usage
 from zerosearch.net.chat import sampling_body
 from zerosearch.net.endpoint import Endpoint
-from zerosearch.net.http import Trouble
+from zerosearch.net.http import RetryableError
 
 _SEED_BITS = 31  # the largest seed that every server takes
 
@@ -72,7 +72,7 @@ DIALECTS = {
 
 def _generation(ids: list[Any], logprobs: list[Any], reason: object, matched: object, stop: Sequence[str], usage: Any) -> Generation:
     if len(ids) != len(logprobs):
-        raise Trouble(f"the reply has {len(ids)} tokens and {len(logprobs)} log-probs", "look at the server's log.", retry=False)
+        raise RetryableError(f"the reply has {len(ids)} tokens and {len(logprobs)} log-probs", "look at the server's log.", retry=False)
     finish = Finish.LENGTH if reason == "length" else Finish.STOP if matched in stop else Finish.EOS
     counted = None
     match usage:
@@ -83,9 +83,9 @@ def _generation(ids: list[Any], logprobs: list[Any], reason: object, matched: ob
     return Generation(tuple(map(int, ids)), tuple(map(float, logprobs)), finish, counted)
 
 
-def _no_ids(server: str) -> Trouble:
+def _no_ids(server: str) -> RetryableError:
     advice = f"is it {server}? --policy-style completions needs no token ids."
-    return Trouble("the reply holds no token ids", advice, retry=False)
+    return RetryableError("the reply holds no token ids", advice, retry=False)
 
 
 class RemoteTokenPolicy(Tokens):

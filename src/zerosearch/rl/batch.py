@@ -32,7 +32,7 @@ class TrainingBatch:
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class TrainingExample:
     """What one rollout teaches: a number for each of its trained tokens, in their order; () where an algorithm has no use for it.
 
     `advantages`; `old_logprobs` (the trainer's own, when they are to replace the sampler's, with `importance`, the ratio of the two, cut
@@ -53,7 +53,7 @@ def teaches(trajectory: Trajectory) -> bool:
     return trajectory.advantage is not None and abs(trajectory.advantage) > 1e-6 and trajectory.policy_token_count > 0
 
 
-def minibatches(lessons: Sequence[Lesson], count: int, seed: int) -> list[list[Lesson]]:
+def minibatches(lessons: Sequence[TrainingExample], count: int, seed: int) -> list[list[TrainingExample]]:
     """`count` random parts of about equal size, the same for the same seed; empty ones are left out."""
     shuffled = list(lessons)
     random.Random(seed).shuffle(shuffled)

@@ -14,16 +14,16 @@ from zerosearch.core.types import Group, Trajectory
 from zerosearch.models.causal import predictions, token_logprobs, token_states, value_head
 from zerosearch.models.gradient_checkpointing import checkpointed
 from zerosearch.rl.algorithms import ALGORITHMS, loss_function
-from zerosearch.rl.batch import Lesson, TrainingBatch, make_batch, microbatches, minibatches
+from zerosearch.rl.batch import TrainingBatch, TrainingExample, make_batch, microbatches, minibatches
 from zerosearch.rl.losses import KL_ESTIMATORS, value_loss
 from zerosearch.rl.optimizers import Trained, make_optimizer, rate_factor
-from zerosearch.rl.training_examples import Appraisal, appraisable, make_lessons, sampled_values
+from zerosearch.rl.training_examples import TokenEstimates, can_be_estimated, make_examples, sampled_values
 
 # M trained tokens of a microbatch
 
 
 @dataclass(frozen=True, slots=True)
-class Pass:
+class LossContext:
     """How to read the lessons of a minibatch. The loss is Σ weight · loss / `denominator`; `first`: nothing was learned from this step
     yet; `critic_only`: the policy, and the trunk it shares with the critic, stay as they are."""
 
@@ -33,7 +33,7 @@ class Pass:
 
 
 @dataclass(frozen=True, slots=True)
-class Sums:
+class LossTotals:
     """What a part of a minibatch adds up over its trained tokens. `mismatch` is the largest |trained - sampled log-prob|,
     `value_mismatch` that of the critic's values."""
 
@@ -45,9 +45,9 @@ class Sums:
     mismatch: float = 0.0
     value_mismatch: float = 0.0
 
-    def __add__(self, other: Sums) -> Sums:
-        total = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(Sums)}
-        return Sums(**{**total, **{name: max(getattr(self, name), getattr(other, name)) for name in ("mismatch", "value_mismatch")}})
+    def __add__(self, other: LossTotals) -> LossTotals:
+        total = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(LossTotals)}
+        return LossTotals(**{**total, **{name: max(getattr(self, name), getattr(other, name)) for name in ("mismatch", "value_mismatch")}})
 
     def means(self, denominator: float) -> dict[str, float]:
         """`loss` as the optimiser sees it, the rest a token."""
@@ -60,9 +60,9 @@ class Sums:
 class Workers(Protocol):
     """Who does a learner's sums: itself, or a crew that shares them out among processes."""
 
-    def appraise(self, trajectories: Sequence[Trajectory]) -> list[Appraisal]: ...
+    def appraise(self, trajectories: Sequence[Trajectory]) -> list[TokenEstimates]: ...
 
-    def accumulate(self, lessons: Sequence[Lesson], how: Pass) -> Sums: ...
+    def accumulate(self, lessons: Sequence[TrainingExample], how: LossContext) -> LossTotals: ...
 
 
 def make_reference(model: Any, rl: RLConfig, lora: bool) -> Any | None:
@@ -124,16 +124,18 @@ class Learner:
     ) -> tuple[list[Group], dict[str, float]]:
         """Learn from one step's groups, which have rewards; returns them with advantages, and figures. `allows`: see `update`."""
         rollouts = [t for g in groups for t in g.trajectories]
-        appraised = iter(self._appraisals([t for t in rollouts if appraisable(t)], workers or self))
-        pairs = [[(t, next(appraised, Appraisal()) if appraisable(t) else Appraisal()) for t in g.trajectories] for g in groups]
-        groups, lessons, figures = make_lessons(pairs, self.config)
+        appraised = iter(self._appraisals([t for t in rollouts if can_be_estimated(t)], workers or self))
+        pairs = [
+            [(t, next(appraised, TokenEstimates()) if can_be_estimated(t) else TokenEstimates()) for t in g.trajectories] for g in groups
+        ]
+        groups, lessons, figures = make_examples(pairs, self.config)
         figures["used"] = len(lessons) / max(len(rollouts), 1)
         learned = self.update(lessons, step, seed, workers, lambda update: allows({**update, **figures}))
         return groups, {**learned, **figures}
 
     def update(
         self,
-        lessons: Sequence[Lesson],
+        lessons: Sequence[TrainingExample],
         step: int,
         seed: int,
         workers: Workers | None = None,
@@ -148,12 +150,12 @@ class Learner:
         factor = rate_factor(rl.schedule, step, rl.steps, rl.warmup_steps)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
-        sums, norms, denominators, skipped = Sums(), list[float](), 0.0, int(not lessons)
+        sums, norms, denominators, skipped = LossTotals(), list[float](), 0.0, int(not lessons)
         for epoch in range(rl.epochs):
             for i, minibatch in enumerate(minibatches(lessons, rl.minibatches, (seed * 1_000_003 + step) + epoch * 2_147_483_647)):
                 weights, denominator = self.algorithm.aggregation([len(one.advantages) for one in minibatch], self.budget)
                 weighted = [replace(one, weight=w) for one, w in zip(minibatch, weights, strict=True)]
-                how = Pass(denominator, first=i == epoch == 0, critic_only=step < rl.critic_warmup_steps and self.critic is not None)
+                how = LossContext(denominator, first=i == epoch == 0, critic_only=step < rl.critic_warmup_steps and self.critic is not None)
                 part = (workers or self).accumulate(weighted, how)
                 norm = float(torch.nn.utils.clip_grad_norm_(self.trained.tensors, rl.max_grad_norm))
                 if allows({**part.means(denominator), "grad_norm": norm}):
@@ -168,7 +170,7 @@ class Learner:
         critic = {"value_loss": sums.value_loss / max(sums.tokens, 1), "value_mismatch": sums.value_mismatch} if self.critic else {}
         return {**figures, **critic, "skipped_updates": float(skipped)}
 
-    def _appraisals(self, trajectories: Sequence[Trajectory], workers: Workers) -> list[Appraisal]:
+    def _appraisals(self, trajectories: Sequence[Trajectory], workers: Workers) -> list[TokenEstimates]:
         """What the algorithm asks for: nothing, the sampler's values where they are all of it, or what takes a pass of its own."""
         if self._appraises_logprobs:
             return workers.appraise(trajectories)
@@ -176,7 +178,7 @@ class Learner:
             return []
         values = [sampled_values(t) for t in trajectories]
         told = self.config.mask_observations and all(values)  # a document's tokens were sampled by nobody
-        return [Appraisal(values=v) for v in values] if told else workers.appraise(trajectories)
+        return [TokenEstimates(values=v) for v in values] if told else workers.appraise(trajectories)
 
     @property
     def _appraises_logprobs(self) -> bool:
@@ -187,12 +189,12 @@ class Learner:
         return self.config.kl_in == "reward" and self.reference is not None
 
     @torch.no_grad()
-    def appraise(self, trajectories: Sequence[Trajectory]) -> list[Appraisal]:
+    def appraise(self, trajectories: Sequence[Trajectory]) -> list[TokenEstimates]:
         """What policy, reference and critic say of each rollout now, as far as it is asked for, in the order of the rollouts.
 
         A critic alone needs no vocabulary, which keeps the pass cheap for rollouts that came without values.
         """
-        appraisals = [Appraisal()] * len(trajectories)
+        appraisals = [TokenEstimates()] * len(trajectories)
         for part in microbatches(trajectories, self._most_tokens):
             batch = make_batch([trajectories[i] for i in part], self.pad_id, self.config.mask_observations).to(self.model.device)
             logprobs_M, reference_M, states_MD = None, None, None
@@ -206,13 +208,13 @@ class Learner:
             counts = batch.trained_BT.sum(1).tolist()
             rows = [_split(x, counts) for x in (logprobs_M, reference_M, values_M)]
             for i, *row in zip(part, *rows, strict=True):
-                appraisals[i] = Appraisal(*row)
+                appraisals[i] = TokenEstimates(*row)
         return appraisals
 
-    def accumulate(self, lessons: Sequence[Lesson], how: Pass) -> Sums:
+    def accumulate(self, lessons: Sequence[TrainingExample], how: LossContext) -> LossTotals:
         """Add the gradient of (Σ weight · loss) / `how.denominator` to the trained tensors'."""
         parts = microbatches([one.trajectory for one in lessons], self._most_tokens)
-        return sum((self._accumulate([lessons[i] for i in part], how) for part in parts), Sums())
+        return sum((self._accumulate([lessons[i] for i in part], how) for part in parts), LossTotals())
 
     @property
     def _most_tokens(self) -> int:
@@ -220,7 +222,7 @@ class Learner:
         # a CPU gains nothing from more than its caches hold: 16,384 take a fifth longer than 4,096
         return min(most, 4096) if self.model.device.type == "cpu" else most
 
-    def _accumulate(self, part: Sequence[Lesson], how: Pass) -> Sums:
+    def _accumulate(self, part: Sequence[TrainingExample], how: LossContext) -> LossTotals:
         batch = make_batch([one.trajectory for one in part], self.pad_id, self.config.mask_observations).to(self.model.device)
         with torch.set_grad_enabled(not how.critic_only), checkpointed(self.model, self.config.gradient_checkpointing):
             found = predictions(self.model, batch.ids_BT, batch.trained_BT, self.temperature, self.critic is not None)
@@ -251,7 +253,7 @@ class Learner:
         # before any update the trainer must agree with the sampler: what is left is float noise, or a bug
         mismatch = float((logprobs_M.detach() - sampled_M).abs().max()) if how.first and len(sampled_M) else 0.0
         entropy = float(found.entropy_M.sum())
-        return Sums(len(old_M), float(weighted_M.detach().sum()), kl, entropy, value_loss_sum, mismatch, value_mismatch)
+        return LossTotals(len(old_M), float(weighted_M.detach().sum()), kl, entropy, value_loss_sum, mismatch, value_mismatch)
 
     @property
     def _clip(self) -> tuple[float, float | None]:
@@ -267,7 +269,7 @@ class Learner:
                     return token_logprobs(self.model, batch.ids_BT, batch.trained_BT, self.temperature)[0]
             return token_logprobs(self.reference, batch.ids_BT, batch.trained_BT, self.temperature)[0]
 
-    def _of(self, part: Sequence[Lesson], name: str) -> torch.Tensor:
+    def _of(self, part: Sequence[TrainingExample], name: str) -> torch.Tensor:
         """One number a trained token, in the order in which a mask picks tokens: row by row."""
         return torch.tensor([x for one in part for x in getattr(one, name)], device=self.model.device)
 

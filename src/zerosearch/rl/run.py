@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from zerosearch import __version__
-from zerosearch.config.build import Device, load_engine, load_ingredients, rollout_settings
+from zerosearch.config.build import Device, load_engine, load_training, rollout_settings
 from zerosearch.config.recipe import Recipe
 from zerosearch.core.errors import BadInput, RunFailed, SearchFailed
 from zerosearch.core.interfaces import SearchEngine
@@ -24,8 +24,8 @@ from zerosearch.evaluation.evaluate import Evaluation, evaluate
 from zerosearch.models.local import LocalModel
 from zerosearch.models.sampler import Arbiter
 from zerosearch.rl.learner import Learner, make_reference
-from zerosearch.rl.train import Ingredients, go_back, train
-from zerosearch.rl.workers import Crew, Member, crew_size
+from zerosearch.rl.train import TrainingContext, resume_from_checkpoint, train
+from zerosearch.rl.workers import Worker, Workers, worker_count
 from zerosearch.rollout.loop import RolloutSettings
 from zerosearch.runs.cost import cost_of, load_prices, training_work
 from zerosearch.runs.directory import RunDirectory
@@ -56,7 +56,7 @@ def run_training(
         run.require_new()
     run.require_writable()
     require_installed(recipe)
-    parts = load_ingredients(recipe)
+    parts = load_training(recipe)
     if recipe.engine.url:
         asyncio.run(first_search(parts, recipe.engine.timeout_s))
     if not resume:
@@ -68,7 +68,7 @@ def run_training(
         raise RunFailed(f"stopped; finished steps are saved; go on with: {run.go_on}") from None
 
 
-async def first_search(parts: Ingredients, timeout_s: float) -> None:
+async def first_search(parts: TrainingContext, timeout_s: float) -> None:
     """Ask the engine once before anything is written: one that is down, hangs or writes rubbish is bad input, not a failed run."""
     question = parts.questions[0]
     try:
@@ -83,7 +83,7 @@ async def first_search(parts: Ingredients, timeout_s: float) -> None:
 
 
 def _trained(
-    recipe: Recipe, parts: Ingredients, run: RunDirectory, console: Console, phases: dict[str, float], extra: Mapping[str, Any]
+    recipe: Recipe, parts: TrainingContext, run: RunDirectory, console: Console, phases: dict[str, float], extra: Mapping[str, Any]
 ) -> dict[str, Any]:
     summary: dict[str, Any] = {"seed": recipe.run.seed}
     base: dict[str, Any] = {}
@@ -93,12 +93,16 @@ def _trained(
         summary["base"] = base["figures"]
     reference = make_reference(parts.policy.model, recipe.rl, lora=recipe.policy.lora_rank > 0)
     me = member(recipe, parts.policy, parts.engine, parts.settings, reference)
-    size = crew_size(recipe.run.workers, parts.policy.model.device.type)
-    start = go_back(run, me.learner)
+    size = worker_count(recipe.run.workers, parts.policy.model.device.type)
+    start = resume_from_checkpoint(run, me.learner)
     if start == 0 and base:
         run.append_metrics({"kind": "evaluate", "step": 0, **base["greedy"]})
     if start < recipe.rl.steps:
-        with Crew(me, recipe, muster, size) as crew, StopRequest(console) as stop, Progress("reinforcement learning", console) as progress:
+        with (
+            Workers(me, recipe, start_worker, size) as crew,
+            StopRequest(console) as stop,
+            Progress("reinforcement learning", console) as progress,
+        ):
             stop.run(train(recipe, parts, crew, run, progress, stop, start))
     phases["reinforcement learning"] = round(sum(row["seconds"] for row in run.read_metrics() if row["kind"] == "train"), 1)
     if parts.evaluation_engine and parts.held_out:
@@ -116,14 +120,14 @@ def _trained(
 
 def member(
     recipe: Recipe, policy: LocalModel, engine: SearchEngine, settings: RolloutSettings, reference: Any, critic: Any = None
-) -> Member:
+) -> Worker:
     pad_id, budget = policy.tokenizer.pad_token_id or 0, min(settings.max_tokens, settings.max_turns * settings.max_turn_tokens)
     learner = Learner(policy.model, reference, recipe.rl, recipe.rollout.temperature, pad_id, critic, budget)
     policy.sampler.critic = learner.critic
-    return Member(policy, engine, settings, learner, recipe.rl.group_size)
+    return Worker(policy, engine, settings, learner, recipe.rl.group_size)
 
 
-def muster(recipe: Recipe, model: Any, tokenizer: Any, reference: Any, critic: Any) -> Member:
+def start_worker(recipe: Recipe, model: Any, tokenizer: Any, reference: Any, critic: Any) -> Worker:
     """A member of the crew in a process of its own: the weights are shared, the engine is its own."""
     arbiter = Arbiter()
     policy = LocalModel(model, tokenizer, arbiter)
@@ -131,7 +135,7 @@ def muster(recipe: Recipe, model: Any, tokenizer: Any, reference: Any, critic: A
     return member(recipe, policy, engine, rollout_settings(recipe.rollout, recipe.engine.k, recipe.run.seed), reference, critic)
 
 
-def _evaluation_at(run: RunDirectory, recipe: Recipe, parts: Ingredients, when: str, console: Console) -> dict[str, Any]:
+def _evaluation_at(run: RunDirectory, recipe: Recipe, parts: TrainingContext, when: str, console: Console) -> dict[str, Any]:
     """Evaluate greedily and at temperature 1, once: the figures are kept in the run and read again on a resume."""
     kept = run.path / f"evaluation-{when}.json"
     if kept.exists():
@@ -148,7 +152,7 @@ def _evaluation_at(run: RunDirectory, recipe: Recipe, parts: Ingredients, when: 
     return result
 
 
-def evaluate_with_progress(parts: Ingredients, temperature: float, phase: str, console: Console) -> Evaluation:
+def evaluate_with_progress(parts: TrainingContext, temperature: float, phase: str, console: Console) -> Evaluation:
     assert parts.evaluation_engine is not None
     settings = replace(parts.settings, temperature=temperature)
     with Progress(phase, console) as progress:

@@ -19,7 +19,7 @@ from zerosearch.models.local import LocalModel
 from zerosearch.rl.checkpoint import finished_checkpoints, restore, save_checkpoint
 from zerosearch.rl.guards import Guards
 from zerosearch.rl.learner import Learner
-from zerosearch.rl.workers import Crew
+from zerosearch.rl.workers import Workers
 from zerosearch.rollout.loop import RolloutSettings
 from zerosearch.runs.directory import RunDirectory
 from zerosearch.runs.interrupts import StopRequest
@@ -27,7 +27,7 @@ from zerosearch.runs.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)
-class Ingredients:
+class TrainingContext:
     """What a run works with, loaded. `evaluation_engine` None: nothing is evaluated while training."""
 
     policy: LocalModel
@@ -39,7 +39,7 @@ class Ingredients:
 
 
 async def train(
-    recipe: Recipe, parts: Ingredients, crew: Crew, run: RunDirectory, progress: Progress, stop: StopRequest, start: int = 0
+    recipe: Recipe, parts: TrainingContext, crew: Workers, run: RunDirectory, progress: Progress, stop: StopRequest, start: int = 0
 ) -> None:
     """Train `parts.policy` in place from step `start` on; the run directory has all of it after each step, the model after a checkpoint.
 
@@ -87,7 +87,7 @@ def times(groups: Sequence[Group], started: float, rolled_out: float) -> dict[st
     return {"tokens_per_s": tokens / seconds, "rollout_s": rolled_out - started, "seconds": seconds}
 
 
-def go_back(run: RunDirectory, learner: Learner) -> int:
+def resume_from_checkpoint(run: RunDirectory, learner: Learner) -> int:
     """Go back to the newest checkpoint, if there is one; returns how many steps are done."""
     if not (checkpoints := finished_checkpoints(run)):
         run.cut_back({name: 0 for name in run.lengths()})
@@ -175,7 +175,7 @@ def answers_in_documents(trajectories: Sequence[Trajectory]) -> dict[str, float]
     return figures
 
 
-async def evaluate_now(recipe: Recipe, parts: Ingredients, run: RunDirectory, step: int) -> None:
+async def evaluate_now(recipe: Recipe, parts: TrainingContext, run: RunDirectory, step: int) -> None:
     assert parts.evaluation_engine is not None
     settings = replace(parts.settings, temperature=0.0)
     evaluation = await evaluate(parts.policy, parts.evaluation_engine, parts.held_out[: recipe.run.evaluate_questions], settings)

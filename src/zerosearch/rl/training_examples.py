@@ -12,12 +12,12 @@ from zerosearch.config.recipe import RLConfig
 from zerosearch.core.types import Group, Trajectory
 from zerosearch.rl.advantages import explained_variance, gae, whitened
 from zerosearch.rl.algorithms import ALGORITHMS
-from zerosearch.rl.batch import Lesson, teaches, trained_token_count
+from zerosearch.rl.batch import TrainingExample, teaches, trained_token_count
 from zerosearch.rl.losses import KL_ESTIMATORS
 
 
 @dataclass(frozen=True, slots=True)
-class Appraisal:
+class TokenEstimates:
     """What the models say of a rollout before anything is learned from it, a number for each of its trained tokens.
 
     `logprobs` under the policy as the trainer computes them, `reference` under the reference, `values` by the critic; () if not asked for.
@@ -28,7 +28,7 @@ class Appraisal:
     values: tuple[float, ...] = ()
 
 
-def appraisable(trajectory: Trajectory) -> bool:
+def can_be_estimated(trajectory: Trajectory) -> bool:
     return trajectory.reward is not None and trajectory.policy_token_count > 0
 
 
@@ -38,9 +38,9 @@ def sampled_values(trajectory: Trajectory) -> tuple[float, ...]:
     return values if len(values) == trajectory.policy_token_count else ()
 
 
-def make_lessons(
-    groups: Sequence[Sequence[tuple[Trajectory, Appraisal]]], rl: RLConfig
-) -> tuple[list[Group], list[Lesson], dict[str, float]]:
+def make_examples(
+    groups: Sequence[Sequence[tuple[Trajectory, TokenEstimates]]], rl: RLConfig
+) -> tuple[list[Group], list[TrainingExample], dict[str, float]]:
     """The groups with their advantages, the lessons in them, and figures for the metrics; each rollout comes with its appraisal.
 
     A rollout that failed has no reward and gives no lesson. With a critic the advantage of a rollout is the mean of its tokens' (before
@@ -62,22 +62,22 @@ def make_lessons(
     return [Group(group[0][0].question, tuple(next(remaining) for _ in group)) for group in groups if group], lessons, figures
 
 
-def lesson(trajectory: Trajectory, advantages: Sequence[float], appraisal: Appraisal, rl: RLConfig) -> Lesson:
+def lesson(trajectory: Trajectory, advantages: Sequence[float], appraisal: TokenEstimates, rl: RLConfig) -> TrainingExample:
     """With `rl.importance_cap` c: π_old is the trainer's, and each token counts min(π_trainer / π_sampler, c).
 
     Truncated importance sampling against a sampler that computes a little otherwise than the trainer (Yao et al., 2025, "Your efficient RL
     framework secretly brings you off-policy RL training").
     """
     if not rl.importance_cap:
-        return Lesson(trajectory, tuple(advantages))
+        return TrainingExample(trajectory, tuple(advantages))
     sampled = _sampled_logprobs(trajectory, appraisal, rl)
     ratio_M = (torch.tensor(appraisal.logprobs) - torch.tensor(sampled)).exp().clamp(max=rl.importance_cap)
-    return Lesson(trajectory, tuple(advantages), appraisal.logprobs, tuple(ratio_M.tolist()))
+    return TrainingExample(trajectory, tuple(advantages), appraisal.logprobs, tuple(ratio_M.tolist()))
 
 
 def _without_critic(
-    groups: Sequence[Sequence[tuple[Trajectory, Appraisal]]], kls: Sequence[tuple[float, ...]], rl: RLConfig
-) -> tuple[list[Trajectory], list[Lesson]]:
+    groups: Sequence[Sequence[tuple[Trajectory, TokenEstimates]]], kls: Sequence[tuple[float, ...]], rl: RLConfig
+) -> tuple[list[Trajectory], list[TrainingExample]]:
     """One advantage a rollout. KL in the reward: r - β Σ_t kl_t (arXiv 2402.14740, equation 1), before rollouts are compared."""
     costs = iter(kls)
     rewards = [[_minus(t.reward, rl.kl_coefficient * sum(next(costs))) for t, _ in group] for group in groups]
@@ -93,12 +93,12 @@ def _without_critic(
 
 
 def _with_critic(
-    pairs: Sequence[tuple[Trajectory, Appraisal]], kls: Sequence[tuple[float, ...]], rl: RLConfig
-) -> tuple[list[Trajectory], list[Lesson]]:
+    pairs: Sequence[tuple[Trajectory, TokenEstimates]], kls: Sequence[tuple[float, ...]], rl: RLConfig
+) -> tuple[list[Trajectory], list[TrainingExample]]:
     """GAE over the trained tokens: r_t = -β kl_t, and the reward on top at the last one; then whitened over all of the step's."""
-    taught, lessons = list[Trajectory](), list[Lesson]()
+    taught, lessons = list[Trajectory](), list[TrainingExample]()
     for (t, appraisal), kl in zip(pairs, kls, strict=True):
-        if not appraisable(t):
+        if not can_be_estimated(t):
             taught.append(replace(t, advantage=None))
             continue
         rewards = [-rl.kl_coefficient * k for k in kl] or [0.0] * len(appraisal.values)
@@ -113,13 +113,13 @@ def _with_critic(
     return [t if t.advantage is None else replace(t, token_advantages=next(each).advantages) for t in taught], lessons
 
 
-def _kls(appraisal: Appraisal, rl: RLConfig) -> tuple[float, ...]:
+def _kls(appraisal: TokenEstimates, rl: RLConfig) -> tuple[float, ...]:
     if rl.kl_in != "reward" or not appraisal.reference:
         return ()
     return tuple(KL_ESTIMATORS[rl.kl_estimator](torch.tensor(appraisal.logprobs), torch.tensor(appraisal.reference)).tolist())
 
 
-def _sampled_logprobs(trajectory: Trajectory, appraisal: Appraisal, rl: RLConfig) -> list[float]:
+def _sampled_logprobs(trajectory: Trajectory, appraisal: TokenEstimates, rl: RLConfig) -> list[float]:
     """The sampler's log-prob of each trained token; a document's token (masking off) was sampled by nobody: its ratio is 1."""
     trained = [s for s in trajectory.spans if trained_token_count(replace(trajectory, spans=(s,)), rl.mask_observations)]
     sampled, position = list[float](), 0

@@ -24,16 +24,16 @@ from zerosearch.core.interfaces import SearchEngine
 from zerosearch.core.types import Group, Question, Trajectory
 from zerosearch.engines.function import close
 from zerosearch.models.local import LocalModel, quiet_transformers
-from zerosearch.rl.batch import Lesson
-from zerosearch.rl.learner import Learner, Pass, Sums
-from zerosearch.rl.training_examples import Appraisal
+from zerosearch.rl.batch import TrainingExample
+from zerosearch.rl.learner import Learner, LossContext, LossTotals
+from zerosearch.rl.training_examples import TokenEstimates
 from zerosearch.rollout.loop import RolloutSettings, rollout_group
 from zerosearch.runs.interrupts import end_with_parent, start_quietly
 
 MAX_PROCESSES = 4
 
 
-def crew_size(wanted: int, device: str) -> int:
+def worker_count(wanted: int, device: str) -> int:
     """`wanted` processes, or for 0 one a core on a CPU (at most 4) and one on a GPU."""
     if wanted:
         return wanted
@@ -42,7 +42,7 @@ def crew_size(wanted: int, device: str) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class Worker:
     """What one process of the crew works with."""
 
     policy: LocalModel
@@ -59,21 +59,21 @@ class Member:
         return list(groups)
 
 
-Muster = Callable[[Recipe, Any, Any, Any, Any], Member]
+StartWorker = Callable[[Recipe, Any, Any, Any, Any], Worker]
 
 
-class Crew:
-    """`with Crew(me, recipe, muster, size) as crew`: this process and `size - 1` others, which are started here and end with the block.
+class Workers:
+    """`with Workers(me, recipe, start_worker, size) as workers`: this process and `size - 1` others, started here; they end with the block.
 
-    `muster(recipe, model, tokenizer, reference, critic)` makes a Member in another process around the shared weights.
+    `start_worker(recipe, model, tokenizer, reference, critic)` makes a Worker in another process around the shared weights.
     """
 
-    def __init__(self, me: Member, recipe: Recipe, muster: Muster, size: int) -> None:
+    def __init__(self, me: Worker, recipe: Recipe, start_worker: StartWorker, size: int) -> None:
         self.me, self.size = me, size
-        self._recipe, self._muster = recipe, muster
+        self._recipe, self._start_worker = recipe, start_worker
         self._others: list[Any] = []
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> Workers:
         if self.size > 1:
             torch.set_num_threads(1)  # the other cores have work of their own
             self.me.learner.share_memory()
@@ -81,7 +81,7 @@ class Crew:
             for _ in range(self.size - 1):
                 mine, theirs = context.Pipe()
                 learner, tokenizer = self.me.learner, self.me.policy.tokenizer
-                arguments = (theirs, self._recipe, self._muster, learner.model, tokenizer, learner.reference, learner.critic)
+                arguments = (theirs, self._recipe, self._start_worker, learner.model, tokenizer, learner.reference, learner.critic)
                 start_quietly(context.Process(target=_serve, args=arguments, daemon=True))
                 theirs.close()
                 self._others.append(mine)
@@ -97,7 +97,7 @@ class Crew:
         shares = [await self.me.roll_out(questions[:: self.size], step, noise_rate), *self._hear()]
         return [shares[i % self.size][i // self.size] for i in range(len(questions))]
 
-    def appraise(self, trajectories: Sequence[Trajectory]) -> list[Appraisal]:
+    def appraise(self, trajectories: Sequence[Trajectory]) -> list[TokenEstimates]:
         """One appraisal a rollout, in the order of the rollouts; the same as `Learner.appraise` does alone."""
         order = sorted(range(len(trajectories)), key=lambda i: len(trajectories[i].token_ids))
         shares = [order[i :: self.size] for i in range(self.size)]
@@ -106,7 +106,7 @@ class Crew:
         found = {i: a for share, answer in zip(shares, answers, strict=True) for i, a in zip(share, answer, strict=True)}
         return [found[i] for i in range(len(trajectories))]
 
-    def accumulate(self, lessons: Sequence[Lesson], how: Pass) -> Sums:
+    def accumulate(self, lessons: Sequence[TrainingExample], how: LossContext) -> LossTotals:
         """Add the gradient of the loss of `lessons` to the trained tensors'; the same as `Learner.accumulate` does alone."""
         ordered = sorted(lessons, key=lambda one: len(one.trajectory.token_ids))  # shares of like lengths take like times
         self._tell("accumulate", [(ordered[i :: self.size], how) for i in range(1, self.size)])
@@ -139,11 +139,11 @@ class Crew:
         return answers
 
 
-def _serve(pipe: Any, recipe: Recipe, muster: Muster, model: Any, tokenizer: Any, reference: Any, critic: Any) -> None:
+def _serve(pipe: Any, recipe: Recipe, start_worker: StartWorker, model: Any, tokenizer: Any, reference: Any, critic: Any) -> None:
     end_with_parent()
     quiet_transformers()
     torch.set_num_threads(1)
-    failed, member = _outcome(lambda: muster(recipe, model, tokenizer, reference, critic))
+    failed, member = _outcome(lambda: start_worker(recipe, model, tokenizer, reference, critic))
     with suppress(EOFError, OSError):  # the first process has closed its end: there is nothing left to do
         if failed:
             pipe.send((failed, member))
@@ -162,15 +162,15 @@ def _outcome(work: Callable[[], Any]) -> tuple[bool, Any]:
         return True, RunFailed(f"a worker process failed: {type(error).__name__}: {error}")
 
 
-def _roll_out(member: Member, questions: Sequence[Question], step: int, noise_rate: float) -> list[Group]:
+def _roll_out(member: Worker, questions: Sequence[Question], step: int, noise_rate: float) -> list[Group]:
     return asyncio.run(member.roll_out(questions, step, noise_rate))
 
 
-def _appraisals(member: Member, trajectories: Sequence[Trajectory]) -> list[Appraisal]:
+def _appraisals(member: Worker, trajectories: Sequence[Trajectory]) -> list[TokenEstimates]:
     return member.learner.appraise(trajectories)
 
 
-def _gradients(member: Member, lessons: Sequence[Lesson], how: Pass) -> tuple[Sums, list[np.ndarray | None]]:
+def _gradients(member: Worker, lessons: Sequence[TrainingExample], how: LossContext) -> tuple[LossTotals, list[np.ndarray | None]]:
     learner = member.learner
     learner.trained.zero_grad()
     sums = learner.accumulate(lessons, how)

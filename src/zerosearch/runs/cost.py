@@ -50,7 +50,7 @@ class Prices(_Table):
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class ResourceUse:
     """What a run did. `model` is the name of an endpoint's model, None for one in this process, which costs its seconds instead.
 
     `paid_searches` are those that reached the engine; None: all of them, no tape answered any.
@@ -83,7 +83,7 @@ def load_prices(file: str = "") -> Prices:
         raise BadFile(f"the price table '{name}', key '{key}': {found['msg'][:1].lower()}{found['msg'][1:]}.") from error
 
 
-def cost_of(work: Work, prices: Prices) -> dict[str, Any]:
+def cost_of(work: ResourceUse, prices: Prices) -> dict[str, Any]:
     """`{"searches", "paid_searches", "prompt_tokens", "new_tokens", "wall_s", "cpu_s", "gpu_s", "usd": {…, "total"}, "unpriced"}`."""
     unpriced: list[str] = []
     searches_usd = tokens_usd = 0.0
@@ -118,7 +118,7 @@ def compute_cost(cpu_s: float, gpu_s: float, prices: Prices) -> float:
     return (cpu_s * prices.usd_per_hour.cpu_core + gpu_s * prices.usd_per_hour.gpu) / 3600
 
 
-def training_work(metrics: Iterable[Mapping[str, Any]], rollouts_per_step: int, engine: str, on_gpu: bool, workers: int = 1) -> Work:
+def training_work(metrics: Iterable[Mapping[str, Any]], rollouts_per_step: int, engine: str, on_gpu: bool, workers: int = 1) -> ResourceUse:
     """What the train rows of a metrics.jsonl add up to; means there are over the rollouts that did not fail.
 
     Seconds are those of the steps, rollouts and learning alike; on a CPU each of the workers keeps a core busy.
@@ -131,7 +131,7 @@ def training_work(metrics: Iterable[Mapping[str, Any]], rollouts_per_step: int, 
 
     seconds = round(sum(row["seconds"] for row in rows), 3)
     new = total("policy_tokens")
-    return Work(
+    return ResourceUse(
         searches=total("searches"),
         engine=engine,
         prompt_tokens=total("tokens") - new,

@@ -17,7 +17,7 @@ from zerosearch import __version__
 from zerosearch.server.dialects import bearer
 from zerosearch.server.examples import examples
 from zerosearch.server.gateway import Gateway
-from zerosearch.server.http_request import Reason, Refused, Wire
+from zerosearch.server.http_request import HttpRequest, Reason, Refused
 from zerosearch.server.limits import key_digest
 from zerosearch.server.mcp import mcp_over_http
 from zerosearch.server.native import NativeError, native_error
@@ -79,7 +79,7 @@ def make_app(service: Service, *, loopback_only: bool = True) -> Gateway:
 
     async def admit(request: Request) -> None:
         """Check the caller's key and rate; who it is stays with the request."""
-        key = bearer(Wire(request.method, request.url.path, request.headers, b""))
+        key = bearer(HttpRequest(request.method, request.url.path, request.headers, b""))
         service.keys.check(key)
         digest = key_digest(key)
         service.rate.take(digest or (request.client.host if request.client else ""))
@@ -182,7 +182,7 @@ def _behind_keys(app: Any, service: Service) -> Any:
     async def guard(scope: Any, receive: Any, send: Any) -> None:
         try:
             headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-            key = bearer(Wire(scope["method"], scope["path"], headers, b""))
+            key = bearer(HttpRequest(scope["method"], scope["path"], headers, b""))
             service.keys.check(key)
             service.rate.take(key_digest(key) or (scope.get("client") or ("",))[0])
         except Refused as refused:

@@ -10,12 +10,12 @@ from typing import Any
 from pydantic import BaseModel
 
 from zerosearch.net.http import Call
-from zerosearch.server.document_cache import Hit, Library
-from zerosearch.server.http_request import Reason, Refused, Wire
+from zerosearch.server.document_cache import DocumentCache, Hit
+from zerosearch.server.http_request import HttpRequest, Reason, Refused
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
+class ClientSearch:
     """One search, as a dialect understood it. What it leaves open is None or empty: headers, then the server, decide it.
 
     `start` results are passed over, for APIs that page. `key` names the coin: the same seed, query and key draw the same.
@@ -40,7 +40,7 @@ class Served:
     request_id: str
     seconds: float
     base_url: str
-    library: Library
+    library: DocumentCache
 
     @property
     def first(self) -> list[Hit]:
@@ -49,7 +49,7 @@ class Served:
         return hits
 
 
-def bearer(wire: Wire) -> str:
+def bearer(wire: HttpRequest) -> str:
     """The key of dialects that have no key of their own: a bearer token, or X-API-Key."""
     kind, _, token = wire.headers.get("authorization", "").partition(" ")
     return token.strip() if kind.lower() == "bearer" else wire.headers.get("x-api-key", "")
@@ -72,11 +72,11 @@ class Dialect:
     client: str
     routes: tuple[tuple[str, str], ...]
     model: type[BaseModel]
-    read: Callable[[Any], Sequence[Search]]
+    read: Callable[[Any], Sequence[ClientSearch]]
     write: Callable[[Any, Served], Any]
     example: Callable[[str, int, str], Call]
     error: Callable[[Refused, int], Any] = detail
-    key: Callable[[Wire], str] = bearer
+    key: Callable[[HttpRequest], str] = bearer
     statuses: Mapping[Reason, int] = field(default_factory=dict[Reason, int])
     max_k: int = 100
     max_words: int = 10_000

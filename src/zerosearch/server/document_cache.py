@@ -33,7 +33,7 @@ class Hit(NamedTuple):
         return self.text if self.text.startswith(self.title.removesuffix(_MORE)) else f"{self.title}\n{self.text}"
 
 
-class Library:
+class DocumentCache:
     """The last `max_documents` documents shown. One whose id is no address gets one of this server: BASE/documents/…"""
 
     def __init__(self, base_url: str = "http://127.0.0.1:8080", max_documents: int = 20_000) -> None:

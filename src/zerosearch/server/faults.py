@@ -128,7 +128,7 @@ def check_rates(rates: Mapping[str, float]) -> None:
             raise BadConfig(f"fault {name}={rate:g} is no probability; choose a number from 0 to 1.")
 
 
-def spoiled(documents: Sequence[Document], plan: Plan) -> tuple[Document, ...]:
+def corrupt(documents: Sequence[Document], plan: Plan) -> tuple[Document, ...]:
     """The documents as the faults leave them."""
     if "empty" in plan:
         return ()

@@ -15,12 +15,12 @@ from typing import Any
 import orjson
 
 from zerosearch.core.errors import BadConfig
-from zerosearch.server.dialects import Dialect, Search, Served, bearer
+from zerosearch.server.dialects import ClientSearch, Dialect, Served, bearer
 from zerosearch.server.faults import parse_rates, truncated
-from zerosearch.server.http_request import ClientGone, Reason, Receive, Refused, Wire, read_body, validated
+from zerosearch.server.http_request import ClientGone, HttpRequest, Reason, Receive, Refused, read_body, validated
 from zerosearch.server.limits import key_digest
 from zerosearch.server.native import find_dialect, native_error
-from zerosearch.server.service import Answer, Asker, Service
+from zerosearch.server.service import RequestContext, SearchReply, Service
 
 App = Callable[[Any, Any, Any], Any]
 _CLIENT_GONE = 499
@@ -37,7 +37,7 @@ class Gateway:
             return
         started = time.perf_counter()
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        wire = Wire(scope["method"], scope["path"], headers, scope["query_string"])
+        wire = HttpRequest(scope["method"], scope["path"], headers, scope["query_string"])
         if wire.path.startswith("/s/"):
             wire.session, _, rest = wire.path[3:].partition("/")
             wire.path = f"/{rest}"
@@ -63,7 +63,7 @@ class Gateway:
             await self._rest(scope, _again(wire.body, receive), send)
 
     async def _reply(
-        self, dialect: Dialect, wire: Wire, scope: Any, receive: Receive, send: Any, started: float, too_large: Refused | None
+        self, dialect: Dialect, wire: HttpRequest, scope: Any, receive: Receive, send: Any, started: float, too_large: Refused | None
     ) -> None:
         name, extra, log = secrets.token_hex(8), {}, {}
         try:
@@ -108,7 +108,7 @@ class Gateway:
         ms = round(seconds * 1000, 2)
         self._service.events.say("info", "search", dialect=dialect.name, status=status, ms=ms, request=name, **log, private=private)
 
-    def _understood(self, dialect: Dialect, wire: Wire, scope: Any) -> tuple[Asker, Any, list[Search]]:
+    def _understood(self, dialect: Dialect, wire: HttpRequest, scope: Any) -> tuple[RequestContext, Any, list[ClientSearch]]:
         """Who asks for what. Raises Refused."""
         allowed = [method for method, path in dialect.routes if path == wire.path]
         if not allowed:
@@ -129,7 +129,7 @@ class Gateway:
             self._check(dialect, search)
         return asker_of(wire.headers, owner, wire.session), said, searches
 
-    def _check(self, dialect: Dialect, search: Search) -> None:
+    def _check(self, dialect: Dialect, search: ClientSearch) -> None:
         bounds = self._service.bounds
         longest, most = min(bounds.max_query_characters, dialect.max_characters), min(bounds.max_k, dialect.max_k)
         if not search.query.strip():
@@ -141,7 +141,7 @@ class Gateway:
         if not 1 <= search.k <= most:
             raise Refused(Reason.BAD_REQUEST, f"the number of results is {search.k}; choose one from 1 to {most}.")
 
-    def _drawn(self, answer: Answer, extra: dict[str, str], searches: list[Search]) -> dict[str, Any]:
+    def _drawn(self, answer: SearchReply, extra: dict[str, str], searches: list[ClientSearch]) -> dict[str, Any]:
         """What was drawn goes into headers and the log, never into the documents."""
         if not searches:
             return {}
@@ -151,15 +151,15 @@ class Gateway:
         return {"quality": answer.qualities, "noise": answer.noise_rates[0], "step": answer.step, "k": searches[0].k}
 
 
-_NOTHING = Answer([], [], [], 0)
+_NOTHING = SearchReply([], [], [], 0)
 
 
-def asker_of(headers: Mapping[str, str], owner: str, session: str = "") -> Asker:
+def asker_of(headers: Mapping[str, str], owner: str, session: str = "") -> RequestContext:
     """What the X-Zerosearch-… headers of a request say. Raises Refused."""
     told = {name.removeprefix("x-zerosearch-"): value for name, value in headers.items() if name.startswith("x-zerosearch-")}
     session = session or told.get("session", "") or told.get("question", "")
     if not told:
-        return Asker(owner, session)
+        return RequestContext(owner, session)
     try:
         noise = float(told["noise"]) if "noise" in told else None
         seed = int(told["seed"]) if "seed" in told else None
@@ -170,10 +170,10 @@ def asker_of(headers: Mapping[str, str], owner: str, session: str = "") -> Asker
         raise Refused(Reason.BAD_REQUEST, "X-Zerosearch-Noise is a probability and X-Zerosearch-Seed a whole number.") from None
     if (noise is not None and not 0 <= noise <= 1) or (seed is not None and not 0 <= seed < 2**63):
         raise Refused(Reason.BAD_REQUEST, "X-Zerosearch-Noise is from 0 to 1, and X-Zerosearch-Seed not below 0.")
-    return Asker(owner, session, noise, seed, told.get("key"), faults)
+    return RequestContext(owner, session, noise, seed, told.get("key"), faults)
 
 
-async def _unless_gone(work: Awaitable[Answer], receive: Receive) -> Answer:
+async def _unless_gone(work: Awaitable[SearchReply], receive: Receive) -> SearchReply:
     """The work's result. When the client leaves while it goes on, it is cancelled. Raises ClientGone.
 
     Most work is done before anybody looks; a task of its own for each would cost as much as the rest of the way.
@@ -214,7 +214,7 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-def _key(dialect: Dialect, wire: Wire) -> str:
+def _key(dialect: Dialect, wire: HttpRequest) -> str:
     """The key where the dialect has it; a bearer token is as good. A body that cannot be read has none."""
     try:
         return dialect.key(wire) or bearer(wire)
@@ -222,7 +222,7 @@ def _key(dialect: Dialect, wire: Wire) -> str:
         return bearer(wire)
 
 
-def _fields(wire: Wire) -> dict[str, Any]:
+def _fields(wire: HttpRequest) -> dict[str, Any]:
     try:
         return wire.fields
     except Refused:

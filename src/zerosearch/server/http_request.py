@@ -45,7 +45,7 @@ class ClientGone(Exception):
 
 
 @dataclass(slots=True)
-class Wire:
+class HttpRequest:
     """`path` is without the prefixes that name a session or a dialect; header names are in lower case."""
 
     method: str

@@ -73,7 +73,7 @@ class RateLimit:
             raise Refused(Reason.TOO_MANY, f"more than {self._per_second:g} requests a second; slow down.", retry_after_s=wait_s)
 
 
-class Places:
+class ConcurrencyLimit:
     """`async with places:` is one of at most `at_once`; up to `queue` wait for it, in order; beyond that Refused, at once."""
 
     def __init__(self, at_once: int, queue: int) -> None:

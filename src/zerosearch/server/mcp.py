@@ -10,9 +10,9 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from zerosearch.core.errors import BadConfig
-from zerosearch.server.dialects import Search, bearer
+from zerosearch.server.dialects import ClientSearch, bearer
 from zerosearch.server.gateway import asker_of
-from zerosearch.server.http_request import Refused, Wire
+from zerosearch.server.http_request import HttpRequest, Refused
 from zerosearch.server.limits import key_digest
 from zerosearch.server.service import Service
 
@@ -40,8 +40,8 @@ def mcp_server(service: Service) -> Any:
             raise ToolError("the query is empty.")
         started, status, qualities = time.perf_counter(), 200, []
         try:
-            asker = asker_of(headers, key_digest(bearer(Wire("POST", "/mcp", headers, b""))))
-            answer = await service.answer([Search(query, k)], asker)
+            asker = asker_of(headers, key_digest(bearer(HttpRequest("POST", "/mcp", headers, b""))))
+            answer = await service.answer([ClientSearch(query, k)], asker)
             qualities = answer.qualities
         except Refused as refused:
             status = refused.reason.value

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from zerosearch.net.http import Call
-from zerosearch.server.dialects import Dialect, Search
-from zerosearch.server.http_request import Refused, Wire
+from zerosearch.server.dialects import ClientSearch, Dialect
+from zerosearch.server.http_request import HttpRequest, Refused
 from zerosearch.server.retrievers import RETRIEVERS
 from zerosearch.server.web_dialects import WEB_DIALECTS
 
@@ -70,9 +70,9 @@ def native_error(refused: Refused, status: int = 0) -> Any:
     return {"error": {"code": refused.reason.name.lower(), "message": refused.message}}
 
 
-def _search(said: NativeSearch) -> Search:
+def _search(said: NativeSearch) -> ClientSearch:
     golds = tuple(said.golden_answers)
-    return Search(said.query, said.k, 0, said.session, said.question, golds, said.noise, said.seed, said.key)
+    return ClientSearch(said.query, said.k, 0, said.session, said.question, golds, said.noise, said.seed, said.key)
 
 
 def _found(said: NativeSearch, hits: Any) -> Any:
@@ -124,7 +124,7 @@ DIALECTS: dict[str, Dialect] = {**NATIVE, **RETRIEVERS, **WEB_DIALECTS}
 # ---- which one
 
 
-def find_dialect(wire: Wire) -> Dialect | None:
+def find_dialect(wire: HttpRequest) -> Dialect | None:
     """The dialect of a request, None for other requests: named by the first part of the path, which is taken off, or told by its fields."""
     head, _, rest = wire.path[1:].partition("/")
     if head in DIALECTS and head not in ("access", "native", "native-batch"):
@@ -136,11 +136,11 @@ def find_dialect(wire: Wire) -> Dialect | None:
     return recognise(wire) if recognise else None
 
 
-def _retriever(wire: Wire) -> Dialect:
+def _retriever(wire: HttpRequest) -> Dialect:
     return DIALECTS["zerosearch" if "top_k" in _fields(wire) else "search-r1"]
 
 
-def _search_path(wire: Wire) -> Dialect:
+def _search_path(wire: HttpRequest) -> Dialect:
     """GET is SerpAPI's or SearXNG's, POST Serper's, Tavily's or SearXNG's."""
     if wire.method == "GET":
         fields = _fields(wire)
@@ -155,12 +155,12 @@ def _search_path(wire: Wire) -> Dialect:
     return DIALECTS["searxng" if "format" in fields else "serper"]
 
 
-def _front_page(wire: Wire) -> Dialect | None:
+def _front_page(wire: HttpRequest) -> Dialect | None:
     """SearXNG is also asked at its root; without a query it is our page."""
     return DIALECTS["searxng"] if wire.is_form or "q" in wire.params else None
 
 
-def _fields(wire: Wire) -> dict[str, Any]:
+def _fields(wire: HttpRequest) -> dict[str, Any]:
     try:
         return wire.fields
     except Refused:

@@ -6,7 +6,7 @@ from zerosearch.core.curriculum import NoiseCurriculum
 from zerosearch.core.errors import BadConfig
 
 
-class Dial:
+class NoiseControl:
     """`rate` is the probability that a search is answered noisily, now. With `requests_per_step`, so many requests are a step."""
 
     def __init__(self, curriculum: NoiseCurriculum, requests_per_step: int = 0) -> None:
@@ -19,7 +19,7 @@ class Dial:
         self.rate = curriculum.noise_rate(0)
 
     @classmethod
-    def fixed(cls, rate: float) -> Dial:
+    def fixed(cls, rate: float) -> NoiseControl:
         return cls(NoiseCurriculum("constant", rate, rate, 1))
 
     def go_to(self, step: int) -> None:

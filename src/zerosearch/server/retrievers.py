@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from zerosearch.engines.web import WEB_APIS
 from zerosearch.net.http import Call
-from zerosearch.server.dialects import Dialect, Search, Served
+from zerosearch.server.dialects import ClientSearch, Dialect, Served
 from zerosearch.server.document_cache import Hit
 from zerosearch.server.http_request import Reason, Refused
 
@@ -34,11 +34,11 @@ class Access(BaseModel):
     urls: list[str] = Field(max_length=_MAX_BATCH)
 
 
-def _read_retrieve(said: Retrieve) -> list[Search]:
+def _read_retrieve(said: Retrieve) -> list[ClientSearch]:
     queries = said.queries if said.queries is not None else [said.query] if isinstance(said.query, str) else said.query
     if not queries:
         raise Refused(Reason.BAD_REQUEST, "queries: a list of at least one query is needed.")
-    return [Search(query, 3 if said.topk is None else said.topk) for query in queries]
+    return [ClientSearch(query, 3 if said.topk is None else said.topk) for query in queries]
 
 
 def _document(hit: Hit) -> dict[str, Any]:
@@ -107,7 +107,7 @@ RETRIEVERS = {
             "the wiki server's address: URL/retrieve",
             _POST,
             WikiRetrieve,
-            lambda said: [Search(said.query, said.top_k)],
+            lambda said: [ClientSearch(said.query, said.top_k)],
             _write_wiki,
             _ask_wiki,
             statuses=_UNPROCESSABLE,

@@ -13,14 +13,14 @@ from zerosearch.core.types import Question, SearchRequest, SearchResult
 from zerosearch.engines.function import close
 from zerosearch.engines.replay import RecordedEngine
 from zerosearch.engines.simulated import SimulatedEngine
-from zerosearch.server.dialects import Search
-from zerosearch.server.document_cache import Hit, Library
+from zerosearch.server.dialects import ClientSearch
+from zerosearch.server.document_cache import DocumentCache, Hit
 from zerosearch.server.events import Events
-from zerosearch.server.faults import Faults, Plan, spoiled
+from zerosearch.server.faults import Faults, Plan, corrupt
 from zerosearch.server.http_request import Reason, Refused
-from zerosearch.server.limits import Keys, Places, RateLimit
+from zerosearch.server.limits import ConcurrencyLimit, Keys, RateLimit
 from zerosearch.server.metrics import Meters
-from zerosearch.server.noise import Dial
+from zerosearch.server.noise import NoiseControl
 from zerosearch.server.sessions import Sessions
 
 T = TypeVar("T")
@@ -39,7 +39,7 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True)
-class Asker:
+class RequestContext:
     """Who sends a request, and what its headers say for all of its searches. `owner` stands for the API key that was sent."""
 
     owner: str = ""
@@ -51,7 +51,7 @@ class Asker:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class SearchReply:
     """`hits` and `qualities` are in the order of the searches; `noise_rates` what the coins were tossed at."""
 
     hits: list[list[Hit] | Refused]
@@ -68,11 +68,11 @@ class Service:
         self,
         engine: SearchEngine,
         *,
-        dial: Dial | None = None,
+        dial: NoiseControl | None = None,
         sessions: Sessions | None = None,
         keys: Keys | None = None,
         rate: RateLimit | None = None,
-        places: Places | None = None,
+        places: ConcurrencyLimit | None = None,
         faults: Faults | None = None,
         bounds: Bounds | None = None,
         events: Events | None = None,
@@ -80,15 +80,15 @@ class Service:
         name: str = "",
     ) -> None:
         self.engine, self.name, self.seed = engine, name, seed
-        self.dial = dial or Dial.fixed(0.0)
+        self.dial = dial or NoiseControl.fixed(0.0)
         self.sessions = sessions if sessions is not None else Sessions()  # an empty one is false
         self.keys = keys or Keys()
         self.rate = rate or RateLimit()
-        self.places = places or Places(256, 256)
+        self.places = places or ConcurrencyLimit(256, 256)
         self.faults = faults or Faults()
         self.bounds = bounds or Bounds()
         self.events = events or Events("warning")
-        self.library = Library()
+        self.library = DocumentCache()
         self.meters = Meters()
         self.ready = False
         self.meters.watch("zerosearch_searching", "Requests that have a place.", lambda: self.places.taken)
@@ -119,14 +119,14 @@ class Service:
     async def aclose(self) -> None:
         await close(self.engine)
 
-    async def answer(self, searches: Sequence[Search], asker: Asker, *, partial: bool = False) -> Answer:
+    async def answer(self, searches: Sequence[ClientSearch], asker: RequestContext, *, partial: bool = False) -> SearchReply:
         """The documents of all searches. Raises Refused for the first that fails, unless `partial` leaves the others standing."""
         self.dial.count_request()
         rate, step = self.dial.rate, self.dial.step
         requests = [self._request(search, asker, rate) for search in searches]
         plan = self._plan(requests, asker) if self.faults.rates or asker.faults else None
         if plan is not None:
-            await self._suffer(plan)
+            await self._apply_fault(plan)
         async with self.places:
             try:
                 async with asyncio.timeout(self.bounds.timeout_s):
@@ -140,10 +140,10 @@ class Service:
                 hits.append(result)
                 continue
             documents = result.documents[search.start : search.start + search.k]
-            hits.append(self.library.show(spoiled(documents, plan) if plan else documents))
-        return Answer(hits, [_quality(result) for result in results], [request.noise_rate for request in requests], step, plan)
+            hits.append(self.library.show(corrupt(documents, plan) if plan else documents))
+        return SearchReply(hits, [_quality(result) for result in results], [request.noise_rate for request in requests], step, plan)
 
-    def _request(self, search: Search, asker: Asker, rate: float) -> SearchRequest:
+    def _request(self, search: ClientSearch, asker: RequestContext, rate: float) -> SearchRequest:
         """The search with its question, its noise rate, and a name for its coin."""
         query = " ".join(search.query.split())
         name = search.session or asker.session
@@ -182,14 +182,14 @@ class Service:
             self.meters.drawn(result.quality)
         return result
 
-    def _plan(self, requests: Sequence[SearchRequest], asker: Asker) -> Plan | None:
+    def _plan(self, requests: Sequence[SearchRequest], asker: RequestContext) -> Plan | None:
         who = [asker.key or asker.owner, *(f"{request.seed} {request.query}" for request in requests)]
         plan = self.faults.plan(who, asker.faults)
         for name in plan.names if plan else ():
             self.meters.fault(name)
         return plan
 
-    async def _suffer(self, plan: Plan) -> None:
+    async def _apply_fault(self, plan: Plan) -> None:
         """What befalls a request before it is looked at."""
         await asyncio.sleep(plan.latency_s)
         if "timeout" in plan:

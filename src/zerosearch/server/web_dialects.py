@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field
 
 from zerosearch.engines.web import WEB_APIS
-from zerosearch.server.dialects import Dialect, Search, Served
+from zerosearch.server.dialects import ClientSearch, Dialect, Served
 from zerosearch.server.document_cache import Hit
-from zerosearch.server.http_request import Reason, Refused, Wire
+from zerosearch.server.http_request import HttpRequest, Reason, Refused
 
 Page = Annotated[int, Field(ge=0, le=100)]
 
@@ -127,10 +127,10 @@ class SearxngSearch(Lenient):
 _SEARXNG_PAGE = 10
 
 
-def _read_searxng(said: SearxngSearch) -> list[Search]:
+def _read_searxng(said: SearxngSearch) -> list[ClientSearch]:
     if said.format != "json":
         raise Refused(Reason.FORMAT, f"format={said.format[:20]} is not served here; ask for format=json.")
-    return [Search(said.q, _SEARXNG_PAGE, (said.pageno - 1) * _SEARXNG_PAGE)]
+    return [ClientSearch(said.q, _SEARXNG_PAGE, (said.pageno - 1) * _SEARXNG_PAGE)]
 
 
 def _write_searxng(said: SearxngSearch, served: Served) -> Any:
@@ -191,7 +191,7 @@ def _tavily_result(said: TavilySearch, position: int, hit: Hit) -> dict[str, Any
     return {**row, "raw_content": hit.whole if said.include_raw_content else None, **({"favicon": ""} if said.include_favicon else {})}
 
 
-def _tavily_key(wire: Wire) -> str:
+def _tavily_key(wire: HttpRequest) -> str:
     _, _, token = wire.headers.get("authorization", "").partition(" ")
     in_body = wire.fields.get("api_key") if not token else None
     return token.strip() or (in_body if isinstance(in_body, str) else "")
@@ -270,7 +270,7 @@ WEB_DIALECTS = {
             "https://google.serper.dev → URL",
             (("POST", "/search"),),
             SerperSearch,
-            lambda said: [Search(said.q, said.num, max(said.page - 1, 0) * said.num)],
+            lambda said: [ClientSearch(said.q, said.num, max(said.page - 1, 0) * said.num)],
             _write_serper,
             WEB_APIS["serper"].ask,
             error=lambda refused, status: {"message": refused.message, "statusCode": status},
@@ -282,7 +282,7 @@ WEB_DIALECTS = {
             'serpapi.Client.BASE_DOMAIN = "URL"',
             (("GET", "/search"), ("GET", "/search.json")),
             SerpApiSearch,
-            lambda said: [Search(said.q, said.num, said.start)],
+            lambda said: [ClientSearch(said.q, said.num, said.start)],
             _write_serpapi,
             WEB_APIS["serpapi"].ask,
             error=lambda refused, status: {"error": refused.message},
@@ -305,7 +305,7 @@ WEB_DIALECTS = {
             'TavilyClient(api_base_url="URL")',
             (("POST", "/search"),),
             TavilySearch,
-            lambda said: [Search(said.query, said.max_results)],
+            lambda said: [ClientSearch(said.query, said.max_results)],
             _write_tavily,
             WEB_APIS["tavily"].ask,
             error=lambda refused, status: {"detail": {"error": refused.message}},
@@ -317,7 +317,7 @@ WEB_DIALECTS = {
             'BraveSearchWrapper(base_url="URL/res/v1/web/search")',
             (("GET", "/res/v1/web/search"),),
             BraveSearch,
-            lambda said: [Search(said.q, said.count, said.offset * said.count)],
+            lambda said: [ClientSearch(said.q, said.count, said.offset * said.count)],
             _write_brave,
             WEB_APIS["brave"].ask,
             error=_brave_error,

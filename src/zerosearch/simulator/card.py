@@ -13,7 +13,7 @@ from zerosearch.core.interfaces import Chat, SearchEngine
 from zerosearch.core.statistics import bootstrap_interval
 from zerosearch.core.types import Document, Sampling, SearchRequest, SearchResult
 from zerosearch.simulator.label import answer_stands_in
-from zerosearch.simulator.probe_set import Asked, Probes
+from zerosearch.simulator.probe_set import Probe, Probes
 from zerosearch.simulator.style import near_duplicates, self_bleu, vocabulary_overlap
 
 
@@ -21,7 +21,7 @@ from zerosearch.simulator.style import near_duplicates, self_bleu, vocabulary_ov
 class Reply:
     """`result` is None when the simulator wrote no document."""
 
-    asked: Asked
+    asked: Probe
     result: SearchResult | None
 
     @property
@@ -49,12 +49,12 @@ class TimedChat:
 
 
 async def ask_all(
-    engine: SearchEngine, probes: Sequence[Asked], k: int, noise_rate: float, seed: int, concurrency: int = 256
+    engine: SearchEngine, probes: Sequence[Probe], k: int, noise_rate: float, seed: int, concurrency: int = 256
 ) -> list[Reply]:
     """A noise rate of 0 or 1 leaves the coin no choice. Raises SearchFailed when the simulator is out of reach."""
     places = asyncio.Semaphore(concurrency)
 
-    async def ask(asked: Asked) -> Reply:
+    async def ask(asked: Probe) -> Reply:
         async with places:
             try:
                 request = SearchRequest(asked.query, asked.question, k, noise_rate, seed, step=int(noise_rate))
@@ -94,7 +94,7 @@ async def measure(
     def was_seen(reply: Reply) -> bool:
         return reply.asked.question.id in seen
 
-    def real(asked: Sequence[Asked]) -> dict[str, float] | None:
+    def real(asked: Sequence[Probe]) -> dict[str, float] | None:
         return share([answer_stands_in(a.real, a.question.golden_answers) for a in asked])
 
     documents = [d.text for r in replies for d in r.documents]

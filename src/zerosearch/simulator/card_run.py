@@ -17,7 +17,7 @@ from zerosearch.core.errors import BadFile
 from zerosearch.core.interfaces import Chat, SearchEngine
 from zerosearch.core.types import Document, Quality, Question, Sampling
 from zerosearch.engines.function import close
-from zerosearch.engines.registry import Surroundings, build_engine
+from zerosearch.engines.registry import EngineContext, build_engine
 from zerosearch.engines.simulated import SimulatedEngine
 from zerosearch.models.local import LocalModel
 from zerosearch.net.chat import OpenAIChat
@@ -26,13 +26,13 @@ from zerosearch.rollout.prompts import judge_prompt
 from zerosearch.simulator.card import Reply, TimedChat, length_ratio, measure, share
 from zerosearch.simulator.judge import Judge, Verdict, judge_all
 from zerosearch.simulator.probe_set import Probes
-from zerosearch.simulator.searches import Found
+from zerosearch.simulator.searches import SearchExample
 
 EXAMPLES = 12  # that a card keeps
 
 
 @dataclass(frozen=True, slots=True)
-class CardWanted:
+class CardSettings:
     """`tuning`: the tuning.json of an endpoint's model; a folder has its own. `guard_redraws`: say also what such a guard would do."""
 
     tuning: str = ""
@@ -43,7 +43,7 @@ class CardWanted:
     seed: int = 0
 
 
-def make_card(config: EngineConfig, probes: Probes, searches: Path, wanted: CardWanted) -> dict[str, Any]:
+def make_card(config: EngineConfig, probes: Probes, searches: Path, wanted: CardSettings) -> dict[str, Any]:
     """The card of a simulator, with the guard that is set in `config`; `searches` is where the probes are from.
 
     Raises BadInput for a simulator that cannot be used, SearchFailed when it is out of reach.
@@ -63,7 +63,7 @@ def make_card(config: EngineConfig, probes: Probes, searches: Path, wanted: Card
     return about | asyncio.run(_measured(wanted, config, probes, seen, chat))
 
 
-async def _measured(wanted: CardWanted, config: EngineConfig, probes: Probes, seen: list[str], chat: Chat) -> dict[str, Any]:
+async def _measured(wanted: CardSettings, config: EngineConfig, probes: Probes, seen: list[str], chat: Chat) -> dict[str, Any]:
     pieces = Pieces()
     count = (lambda text: len(chat.encode(text))) if isinstance(chat, LocalModel) else (lambda text: len(pieces.encode(text)))
     timed = TimedChat(chat, count)
@@ -108,10 +108,10 @@ def example(
 
 
 def _engine(config: EngineConfig, chat: Chat, seed: int) -> SearchEngine:
-    return build_engine(config, Surroundings(lambda _: chat, seed=seed))
+    return build_engine(config, EngineContext(lambda _: chat, seed=seed))
 
 
-async def _guarded(wanted: CardWanted, config: EngineConfig, chat: Chat, probes: Probes, seen: list[str]) -> dict[str, Any]:
+async def _guarded(wanted: CardSettings, config: EngineConfig, chat: Chat, probes: Probes, seen: list[str]) -> dict[str, Any]:
     """The same figures with the guard on, and how often it acted."""
     engine = _engine(config.model_copy(update={"guard_redraws": wanted.guard_redraws}), chat, wanted.seed)
     assert isinstance(engine, SimulatedEngine)
@@ -128,15 +128,15 @@ async def _guarded(wanted: CardWanted, config: EngineConfig, chat: Chat, probes:
     }
 
 
-async def _judged(wanted: CardWanted, replies: list[Reply]) -> dict[str, Any]:
+async def _judged(wanted: CardSettings, replies: list[Reply]) -> dict[str, Any]:
     """How often a judge finds a useful reply useful, and a noisy one noisy."""
     chat = OpenAIChat(wanted.judge, wanted.judge_model)
     judge = Judge(chat, judge_prompt("judge"), Sampling(256, temperature=0.0, seed=wanted.seed))
     meant: dict[str, Quality] = {}
-    asked: list[Found] = []
+    asked: list[SearchExample] = []
     for i, reply in enumerate(replies):
         if reply.result is not None and reply.result.quality is not None:
-            asked.append(Found(str(i), reply.asked.question, reply.asked.query, reply.documents, 0, None, None, None, ""))
+            asked.append(SearchExample(str(i), reply.asked.question, reply.asked.query, reply.documents, 0, None, None, None, ""))
             meant[str(i)] = reply.result.quality
     verdicts: list[Verdict] = []
     await judge_all(judge, chat, asked, 16, verdicts.append)

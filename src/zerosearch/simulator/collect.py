@@ -22,7 +22,7 @@ from zerosearch.data.benchmarks import Benchmark
 from zerosearch.engines.function import close
 from zerosearch.evaluation.evaluate import Answered, evaluate
 from zerosearch.evaluation.outcomes import row_of
-from zerosearch.evaluation.parts import Parts, Wanted, assemble
+from zerosearch.evaluation.parts import EvaluationContext, EvaluationSettings, assemble
 from zerosearch.evaluation.store import EvaluationDirectory, Row
 from zerosearch.runs.progress import Progress
 from zerosearch.simulator.searches import SearchesDirectory
@@ -44,7 +44,7 @@ class Collected:
         return {"searches": self.searches, "questions": self.questions, "failed": list(self.failed)}
 
 
-def collect(benchmark: Benchmark, wanted: Wanted, out: Path, concurrency: int, console: Console) -> Collected:
+def collect(benchmark: Benchmark, wanted: EvaluationSettings, out: Path, concurrency: int, console: Console) -> Collected:
     """Ask every question that is not done yet. Raises RunFailed when the budget is spent (what was found is kept), BadConfig for an engine
     that is no real one."""
     directory = SearchesDirectory(out)
@@ -97,7 +97,7 @@ def collect_from(file: Path, out: Path) -> Collected:
     return Collected(len(found), len({f.id.rsplit("/", 1)[0] for f in found}), ())
 
 
-def _origin(benchmark: Benchmark, wanted: Wanted, engine: dict[str, Any]) -> dict[str, Any]:
+def _origin(benchmark: Benchmark, wanted: EvaluationSettings, engine: dict[str, Any]) -> dict[str, Any]:
     said = {k: v for k, v in engine.items() if k not in (*_BUDGET, "record", "replay")}
     return {"questions": benchmark.source, "fingerprint": benchmark.fingerprint(), "policy": wanted.policy, "engine": said}
 
@@ -124,7 +124,7 @@ def _cause(row: Row) -> str:
     return f"{row['stop_reason']}: {row['cause']}"
 
 
-async def _ask(parts: Parts, questions: Sequence[Question], concurrency: int, keep: Any) -> None:
+async def _ask(parts: EvaluationContext, questions: Sequence[Question], concurrency: int, keep: Any) -> None:
     try:
         await evaluate(parts.policy, parts.engine, questions, parts.settings, parts.agent, concurrency, keep)
     finally:

@@ -16,7 +16,7 @@ from zerosearch.core.types import Quality, Sampling
 from zerosearch.engines.documents import render_documents
 from zerosearch.engines.function import close
 from zerosearch.rollout.prompts import fill
-from zerosearch.simulator.searches import Found
+from zerosearch.simulator.searches import SearchExample
 
 _OBJECT = re.compile(r"\{[^{}]*\}")
 
@@ -55,7 +55,7 @@ class Judge:
         """Two judges with the same one are asked in the same words."""
         return blake2b(repr((self._template, self._sampling, self._max_attempts)).encode(), digest_size=8).hexdigest()
 
-    async def verdict(self, found: Found) -> Verdict:
+    async def verdict(self, found: SearchExample) -> Verdict:
         """A reply without a verdict is asked for again, `max_attempts` times in all. Raises GenerationFailed, as the chat does."""
         values = {
             "question": found.question.text,
@@ -76,7 +76,7 @@ class Judge:
         return Verdict(found.id, None, f"no verdict in {self._max_attempts} replies, the last: {shown!r}")
 
 
-async def judge_all(judge: Judge, chat: Chat, searches: Sequence[Found], concurrency: int, keep: Callable[[Verdict], Any]) -> None:
+async def judge_all(judge: Judge, chat: Chat, searches: Sequence[SearchExample], concurrency: int, keep: Callable[[Verdict], Any]) -> None:
     """Each verdict is handed to `keep` as soon as it is there; the first failure ends it all. Raises GenerationFailed."""
     left = iter(searches)
 

@@ -17,7 +17,7 @@ from zerosearch.data.questions import read_objects
 from zerosearch.simulator.agreement import cohens_kappa
 from zerosearch.simulator.judge import Verdict
 from zerosearch.simulator.pairs import SearchPair
-from zerosearch.simulator.searches import Found, SearchesDirectory
+from zerosearch.simulator.searches import SearchesDirectory, SearchExample
 
 Labels = dict[str, Verdict]  # by the search's id
 
@@ -27,7 +27,7 @@ def answer_stands_in(documents: Sequence[Document], golds: Sequence[str]) -> boo
     return any(cover_match(f"{d.title} {d.text}", golds) for d in documents)
 
 
-def by_answer(found: Found) -> Verdict:
+def by_answer(found: SearchExample) -> Verdict:
     """Useful iff a golden answer stands in the documents. A yes or no stands anywhere: of such questions it says nothing."""
     if is_closed(found.question.golden_answers):
         return Verdict(found.id, None, "the golden answer is a yes or no")
@@ -35,14 +35,14 @@ def by_answer(found: Found) -> Verdict:
     return Verdict(found.id, Quality.USEFUL if present else Quality.NOISY, "the answer stands there" if present else "no golden answer")
 
 
-def by_outcome(found: Found) -> Verdict:
+def by_outcome(found: SearchExample) -> Verdict:
     """Useful iff the rollout ended in exactly the right answer: the paper's other rule, which judges all searches of a rollout alike."""
     if found.em is None:
         return Verdict(found.id, None, "the rollout was never scored")
     return Verdict(found.id, Quality.USEFUL if found.em == 1 else Quality.NOISY, f"exact match {found.em:g}")
 
 
-RULES: dict[str, Callable[[Found], Verdict]] = {"answer": by_answer, "outcome": by_outcome}
+RULES: dict[str, Callable[[SearchExample], Verdict]] = {"answer": by_answer, "outcome": by_outcome}
 LABELLERS = ("judge", *RULES)
 
 
@@ -107,7 +107,7 @@ def labellers_of(by: str) -> list[str]:
     return names
 
 
-def combine(searches: Sequence[Found], said: Mapping[str, Labels], combination: str = "agree") -> Labelling:
+def combine(searches: Sequence[SearchExample], said: Mapping[str, Labels], combination: str = "agree") -> Labelling:
     """The labels of all searches. A search on which a labeller says nothing has no label, nor one on which they do not `agree`."""
     rule = COMBINATIONS[one_of("combination", combination, COMBINATIONS)]
     final: Labels = {}

@@ -17,7 +17,7 @@ from zerosearch.rollout.prompts import judge_prompt
 from zerosearch.runs.progress import Progress
 from zerosearch.simulator.judge import Judge, Verdict, judge_all
 from zerosearch.simulator.label import RULES, JudgeJournal, Labels, combine, labellers_of, write_labels
-from zerosearch.simulator.searches import Found, SearchesDirectory
+from zerosearch.simulator.searches import SearchesDirectory, SearchExample
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def label_directory(path: Path, by: str, combination: str, wanted: JudgeWanted, 
     return labelling.report()
 
 
-def _judged(directory: SearchesDirectory, searches: list[Found], wanted: JudgeWanted, console: Console) -> Labels:
+def _judged(directory: SearchesDirectory, searches: list[SearchExample], wanted: JudgeWanted, console: Console) -> Labels:
     chosen = searches
     if wanted.sample and wanted.sample < len(searches):
         chosen = random.Random(f"judge/{wanted.seed}").sample(searches, wanted.sample)

@@ -11,13 +11,13 @@ from zerosearch.core.errors import BadFile
 from zerosearch.core.scoring import is_closed
 from zerosearch.core.types import Document, Question
 from zerosearch.simulator.label import answer_stands_in
-from zerosearch.simulator.searches import Found
+from zerosearch.simulator.searches import SearchExample
 
 Real = tuple[Document, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Probe:
     """A question, a query, and what the real engine found for that query."""
 
     question: Question
@@ -30,35 +30,35 @@ class Probes:
     """`right`: queries with which the real engine found the answer (in the micro world: that ask for it). `first_hop`: those after which
     the rollout had to search again. `off_target`: each question of `right` with a query that was made for another question."""
 
-    right: tuple[Asked, ...]
-    first_hop: tuple[Asked, ...]
-    off_target: tuple[Asked, ...]
+    right: tuple[Probe, ...]
+    first_hop: tuple[Probe, ...]
+    off_target: tuple[Probe, ...]
 
 
-def probes_of(searches: Sequence[Found], limit: int, seed: int) -> Probes:
+def probes_of(searches: Sequence[SearchExample], limit: int, seed: int) -> Probes:
     """At most `limit` of each kind, a seeded sample. Questions of yes and no are left out: their answer stands anywhere.
 
     Raises BadFile when the real engine never found an answer: then nothing can be said about useful replies.
     """
     usable = [f for f in searches if not is_closed(f.question.golden_answers)]
-    rollouts: dict[str, list[Found]] = defaultdict(list)
+    rollouts: dict[str, list[SearchExample]] = defaultdict(list)
     for found in usable:
         rollouts[found.id.rpartition("/")[0]].append(found)
     rng = random.Random(f"probes/{seed}")
 
-    def some(found: Iterable[Found]) -> tuple[Asked, ...]:
-        once = list({(f.question.id, f.query): Asked(f.question, f.query, f.documents) for f in found}.values())
+    def some(found: Iterable[SearchExample]) -> tuple[Probe, ...]:
+        once = list({(f.question.id, f.query): Probe(f.question, f.query, f.documents) for f in found}.values())
         return tuple(rng.sample(once, min(limit, len(once))))
 
     right = some(f for f in usable if answer_stands_in(f.documents, f.question.golden_answers))
     if not right:
         raise BadFile(f"in none of the {len(searches)} searches did the real engine find the answer; collect more before you make a card.")
     first_hop = some(f for rollout in rollouts.values() for f in rollout[:-1])
-    others = [Asked(f.question, f.query, f.documents) for f in usable]
-    off_target: list[Asked] = []
+    others = [Probe(f.question, f.query, f.documents) for f in usable]
+    off_target: list[Probe] = []
     for probe in right:
         foreign = [o for o in others if o.question.id != probe.question.id]
         if foreign:
             other = rng.choice(foreign)
-            off_target.append(Asked(probe.question, other.query, other.real))
+            off_target.append(Probe(probe.question, other.query, other.real))
     return Probes(right, first_hop, tuple(off_target))

@@ -28,7 +28,7 @@ from zerosearch.data.questions import read_objects
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SearchExample:
     """One search against a real engine. `turn` counts the searches of its rollout from 0.
 
     `em` and `f1` are the scores of the rollout's answer, None when it was never scored.
@@ -56,7 +56,7 @@ class Found:
         }
 
     @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Found:
+    def from_row(cls, row: Mapping[str, Any]) -> SearchExample:
         question, outcome = row["question"], row["outcome"]
         return cls(
             id=str(row["id"]),
@@ -105,19 +105,19 @@ class SearchesDirectory:
         except OSError as error:
             raise BadFile(f"cannot write '{error.filename or self.path}' ({error.strerror}); choose another --out.") from error
 
-    def write_searches(self, found: Iterable[Found]) -> None:
+    def write_searches(self, found: Iterable[SearchExample]) -> None:
         write_atomically(self.searches, "".join(json.dumps(f.as_row()) + "\n" for f in found))
 
-    def read_searches(self) -> list[Found]:
+    def read_searches(self) -> list[SearchExample]:
         """Raises BadFile when there are none, or one is malformed (names the line)."""
         if not self.searches.exists():
             raise BadFile(f"'{self.path}' holds no searches.jsonl; make it with zerosearch collect --out {self.path}.")
         if not self.searches.stat().st_size:
             raise BadFile(f"{self.searches}: it holds no search; collect some first.")
-        found: list[Found] = []
+        found: list[SearchExample] = []
         for line, row in read_objects(self.searches):
             try:
-                found.append(Found.from_row(row))
+                found.append(SearchExample.from_row(row))
             except (KeyError, TypeError, ValueError) as error:
                 raise BadFile(f"{self.searches}, line {line}: not a search ({type(error).__name__}: {error}); collect again.") from error
         return found

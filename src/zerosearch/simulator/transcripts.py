@@ -14,7 +14,7 @@ from zerosearch.core.types import Document, Question, Scores
 from zerosearch.data.questions import golds_field, read_objects, text_field
 from zerosearch.engines.documents import parse_documents
 from zerosearch.evaluation.rescore import last_answer, policy_text
-from zerosearch.simulator.searches import Found
+from zerosearch.simulator.searches import SearchExample
 
 # a search and what the environment appended right after it; punctuation may ride on the token that closed the search. A search
 # without a reply found nothing, and a block that was cut off is not what the engine returned.
@@ -35,9 +35,9 @@ def searches_of(response: str) -> Iterator[tuple[str, tuple[Document, ...]]]:
             yield query, parse_documents(match["documents"], _MOST_DOCUMENTS).documents
 
 
-def read_transcripts(path: Path) -> list[Found]:
+def read_transcripts(path: Path) -> list[SearchExample]:
     """Every search of every rollout, in the order of the file. Raises BadFile, naming the line, also when there is no search at all."""
-    found: list[Found] = []
+    found: list[SearchExample] = []
     seen: dict[str, int] = {}
     rows = 0
     for line, row in read_objects(path):
@@ -52,11 +52,11 @@ def read_transcripts(path: Path) -> list[Found]:
     return found
 
 
-def _numbered(found: Found, sample: int) -> Found:
+def _numbered(found: SearchExample, sample: int) -> SearchExample:
     return replace(found, id=f"{found.question.id}/{sample}/{found.turn}")
 
 
-def _foreign(row: Mapping[str, Any], path: Path, line: int) -> list[Found]:
+def _foreign(row: Mapping[str, Any], path: Path, line: int) -> list[SearchExample]:
     text, golds = text_field(row, "question", path, line), golds_field(row, path, line)
     response = text_field(row, "response", path, line)
     question = Question(str(row.get("id", line)), text, golds)
@@ -67,18 +67,18 @@ def _foreign(row: Mapping[str, Any], path: Path, line: int) -> list[Found]:
         scores = None
     stop = str(row.get("stop_reason", ""))
     return [
-        Found("", question, query, documents, turn, answer, scores.em if scores else None, scores.f1 if scores else None, stop)
+        SearchExample("", question, query, documents, turn, answer, scores.em if scores else None, scores.f1 if scores else None, stop)
         for turn, (query, documents) in enumerate(searches_of(response))
     ]
 
 
-def searches_in_row(row: Mapping[str, Any]) -> list[Found]:
+def searches_in_row(row: Mapping[str, Any]) -> list[SearchExample]:
     """The searches of a row of `trajectories.jsonl.gz`, those of a simulator left out: they are no real engine's."""
     question = row["question"]
     scores = row["scores"] or {"em": None, "f1": None}
     real = [s for s in row["searches"] if s["quality"] is None]
     return [
-        Found(
+        SearchExample(
             id=f"{question['id']}/{row['sample']}/{turn}",
             question=Question(question["id"], question["text"], tuple(question["golden_answers"])),
             query=search["query"],

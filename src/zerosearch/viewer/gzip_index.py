@@ -15,7 +15,7 @@ _GZIP = 31  # zlib's word for: with a gzip header
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class IndexedLine:
     """One whole line; `start` counts uncompressed bytes from the beginning of the file."""
 
     start: int
@@ -52,7 +52,7 @@ class Archive:
     def between_members(self) -> bool:
         return self._inflate is None and not self._rest
 
-    def new_lines(self) -> Iterator[Line]:
+    def new_lines(self) -> Iterator[IndexedLine]:
         """Raises OSError when the file cannot be read."""
         if self.broken or not self.path.exists():
             return
@@ -67,7 +67,7 @@ class Archive:
                     break
         self.cut = self.broken or not self.between_members
 
-    def _lines(self, data: bytes) -> Iterator[Line]:
+    def _lines(self, data: bytes) -> Iterator[IndexedLine]:
         while data:
             if self._inflate is None:
                 self._inflate = zlib.decompressobj(_GZIP)
@@ -77,7 +77,7 @@ class Archive:
             data = self._inflate.unconsumed_tail or self._inflate.unused_data
             whole, newline, self._rest = text.rpartition(b"\n")
             for line in whole.split(b"\n") if newline else ():
-                yield Line(self.start, line)
+                yield IndexedLine(self.start, line)
                 self.start += len(line) + 1
             if self._inflate.eof:
                 self._inflate = None

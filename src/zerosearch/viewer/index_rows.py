@@ -9,7 +9,7 @@ from typing import Any, cast
 from pydantic_core import from_json
 
 from zerosearch.data.run_files import Record, mapping, mappings, number_or_none, object_or_none, text_of, texts
-from zerosearch.viewer.gzip_index import Line
+from zerosearch.viewer.gzip_index import IndexedLine
 
 # token ids and log-probs are most of a line, and nothing in the index; inside a JSON string the quotes would be escaped
 _NUMBERS = re.compile(rb'"(?:token_ids|logprobs|advantages)": ?\[[^\]"]*\]')
@@ -29,7 +29,7 @@ def parsed(data: bytes) -> Record | None:
     return cast(Record, record) if isinstance(record, dict) else None
 
 
-def row_of(line: Line, source: int) -> tuple[list[Any], list[list[Any]]] | None:
+def row_of(line: IndexedLine, source: int) -> tuple[list[Any], list[list[Any]]] | None:
     """A line as the table has it, and its searches; None if it is no record. Missing fields are blank, as an older run's are."""
     record = parsed(_NUMBERS.sub(b'"_":0', line.data))
     if record is None:

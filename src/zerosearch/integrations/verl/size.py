@@ -57,7 +57,7 @@ MODELS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class Workload:
     """A step: so many rollouts, each with so many searches. Lengths are tokens. `longest` is the slowest rollout ÷ the mean one."""
 
     rollouts: int = 320
@@ -164,7 +164,7 @@ def rows_that_fit(model: Model, gpu: Gpu, context: float, assumed: Assumed, shar
     return min(assumed.rows, room / (context * model.kv_bytes))
 
 
-def search_s(model: Model, gpu: Gpu, work: Work, assumed: Assumed) -> float:
+def search_s(model: Model, gpu: Gpu, work: Workload, assumed: Assumed) -> float:
     """Seconds of one GPU for one simulated search, in full batches."""
     context = work.simulator_prompt + work.simulator_reply / 2
     rows = rows_that_fit(model, gpu, context, assumed, share=0.9)
@@ -172,7 +172,7 @@ def search_s(model: Model, gpu: Gpu, work: Work, assumed: Assumed) -> float:
     return reading + work.simulator_reply * decode_step_s(model, gpu, rows, context, assumed) / rows
 
 
-def step(policy: Model, simulator: Model, gpu: Gpu, gpus: int, simulators: int, work: Work, assumed: Assumed = Assumed()) -> Step:
+def step(policy: Model, simulator: Model, gpu: Gpu, gpus: int, simulators: int, work: Workload, assumed: Assumed = Assumed()) -> Step:
     context = work.prompt + work.searches * work.observation / 2 + (work.searches + 1) * work.turn / 2
     rows = min(rows_that_fit(policy, gpu, context, assumed), max(work.rollouts / gpus, 1.0))
     token_s = decode_step_s(policy, gpu, rows, context, assumed)
@@ -196,7 +196,7 @@ def step(policy: Model, simulator: Model, gpu: Gpu, gpus: int, simulators: int, 
     )
 
 
-def best_split(policy: Model, simulator: Model, gpu: Gpu, gpus: int, work: Work, assumed: Assumed = Assumed()) -> Step:
+def best_split(policy: Model, simulator: Model, gpu: Gpu, gpus: int, work: Workload, assumed: Assumed = Assumed()) -> Step:
     """Of `gpus` in all, the split between trainer and simulator with the shortest step; of those within 1% the fewest simulators.
 
     Raises BadConfig when there are fewer than two, or the masters, moments and gradients do not fit on those that train.
@@ -214,5 +214,5 @@ def least_gpus(policy: Model, gpu: Gpu) -> int:
     return max(1, -int(-18 * policy.parameters // (0.9 * gpu.memory)))
 
 
-def scaled(work: Work, factor: float) -> Work:
+def scaled(work: Workload, factor: float) -> Workload:
     return replace(work, rollouts=round(work.rollouts * factor))
