@@ -25,7 +25,7 @@ test-all: setup  ## every test
 test-verl: $(VENV)-verl/.installed  ## the tests of the cluster path, with verl and Ray in .venv-verl
 	@OMP_NUM_THREADS=1 $(VENV)-verl/bin/python -m pytest -q -p no:asyncio -p no:rerunfailures tests/scaling tests/verl_cpu $(ARGS)
 
-check: setup  ## lint, format, types, import floors
+check: setup  ## lint, format, types, rooms
 	@scripts/check
 
 fix: setup  ## let ruff mend what it can

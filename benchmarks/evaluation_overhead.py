@@ -23,7 +23,7 @@ from rich.console import Console
 from zerosearch.cli.options import write_json
 from zerosearch.core.types import Document, Finish, Generation, Question, Sampling, SearchRequest, SearchResult
 from zerosearch.data.benchmarks import Benchmark
-from zerosearch.evaluation.parts import EvaluationContext
+from zerosearch.evaluation.context import EvaluationContext
 from zerosearch.evaluation.run import evaluate_benchmark
 from zerosearch.net.remote_policy import Pieces
 from zerosearch.rollout.agents import AGENTS

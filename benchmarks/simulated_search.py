@@ -23,9 +23,9 @@ from aiohttp import web
 
 from zerosearch.cli.options import write_json
 from zerosearch.core.types import Question, Sampling, SearchRequest
+from zerosearch.engines.prompts import SIMULATE_WEB
 from zerosearch.engines.simulated import SimulatedEngine
 from zerosearch.net.chat import OpenAIChat
-from zerosearch.rollout.prompts import SIMULATE_WEB
 
 REPLY = "\n".join(f"Doc {i}: " + " ".join(f"word{j}" for j in range(30)) + "." for i in range(1, 6))
 

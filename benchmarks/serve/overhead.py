@@ -16,7 +16,7 @@ from pathlib import Path
 
 from load import HERE, Failures, Reply, closed_loop, cpu_seconds, options, post, process, report, serve
 
-from zerosearch.server.demo import demo_corpus
+from zerosearch.lab.demo import demo_corpus
 
 QUERIES = 200
 

@@ -1,8 +1,10 @@
 """Teach a language model to search by reinforcement learning against a simulated search engine.
 
-The nouns and the errors are here; everything that does something lives in its own module (`zerosearch.rollout.loop`, `zerosearch.core.scoring`, …),
+The nouns and the errors are here; everything that does something lives in its own module (`zerosearch.rollout.loop`, …),
 so that `import zerosearch` stays free of torch. Each is fetched when it is named: the command minds Ctrl-C before it imports anything.
 """
+
+from zerosearch.core.version import __version__
 
 TYPE_CHECKING = False  # as `typing` has it, without its import
 if TYPE_CHECKING:
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
         Trajectory,
     )
 
-__version__ = "0.1.0"
 
 __all__ = [
     "Author",
@@ -66,7 +67,7 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     if name in __all__:
-        from zerosearch import errors, types
+        from zerosearch.core import errors, types
 
         return getattr(types, name, None) or getattr(errors, name)
     raise AttributeError(f"module 'zerosearch' has no attribute '{name}'")

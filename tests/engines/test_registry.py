@@ -14,11 +14,10 @@ from search_server import HITS, SearchServer, serving
 from tiny_encoder import write_encoder
 from zerosearch.config.recipe import load_recipe, make_engine, to_toml
 from zerosearch.core.errors import BadConfig, BadInput, SearchFailed
-from zerosearch.core.interfaces import Chat, SearchEngine
+from zerosearch.core.interfaces import Chat, SearchEngine, close
 from zerosearch.core.types import Document, Question, Sampling, SearchRequest
 from zerosearch.engines.dense import DenseSettings
 from zerosearch.engines.dense_build import build_dense_index
-from zerosearch.engines.function import close
 from zerosearch.engines.registry import ENGINES, EngineContext, build_engine, identity
 from zerosearch.engines.replay import RecordedEngine
 from zerosearch.models.encoder import Encoder

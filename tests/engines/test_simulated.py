@@ -9,8 +9,8 @@ import pytest
 
 from zerosearch.core.errors import BadConfig, GenerationFailed, SearchFailed
 from zerosearch.core.types import Document, Quality, Question, Sampling, SearchRequest, SearchResult
+from zerosearch.engines.prompts import SIMULATE_TUNED, SIMULATE_WEB, Imitated
 from zerosearch.engines.simulated import Guard, SimulatedEngine, draw_quality
-from zerosearch.rollout.prompts import SIMULATE_TUNED, SIMULATE_WEB, Imitated
 
 TEMPLATE = "Question: {question} Answer: {golden_answers} Query: {query} Kind: {quality} Count: {k}"
 SAMPLING = Sampling(max_new_tokens=100, temperature=0.8, stop=("</information>",))

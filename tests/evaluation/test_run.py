@@ -325,7 +325,7 @@ def wrong(world: Path) -> dict[str, tuple[list[str], str]]:
         "agent": (["evaluate", *benchmark, *url, *corpus, "--agent", "search-o2"], "did you mean 'search-o1'?"),
         "style": (["evaluate", *benchmark, *url, *corpus, "--policy-style", "complete"], "did you mean 'completions'?"),
         "prompt": (["evaluate", *benchmark, *url, *corpus, "--agent", "rag", "--prompt", str(world / "prompt.txt")], "{documents}"),
-        "distil": (["evaluate", *benchmark, *url, *corpus, "--agent", "search-o1", "--distil-prompt", "x"], "is no file"),
+        "distil": (["evaluate", *benchmark, *url, *corpus, "--agent", "search-o1", "--distil-prompt", "x"], "is not a file"),
         "engine": (["evaluate", *benchmark, *url], "say what to search"),
         "key": (["evaluate", *benchmark, *url, "--engine", "tavily"], "set the environment variable TAVILY_API_KEY"),
         "passage": (

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from zerosearch.core.types import Document, Question, SearchRequest, SearchResult
-from zerosearch.evaluation.parts import AtNoiseRate
+from zerosearch.evaluation.context import AtNoiseRate
 from zerosearch.evaluation.sim_vs_real import as_markdown, gap
 
 

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from zerosearch.core.templates import fill
 from zerosearch.core.types import Document
+from zerosearch.engines.prompts import SIMULATE_MICRO
 from zerosearch.lab.language import (
     CLAUSES,
     KEYWORDS,
@@ -22,7 +24,7 @@ from zerosearch.lab.language import (
     vocabulary,
 )
 from zerosearch.rollout.grammar import TAGS, Answer, Search, parse_turn, render_information
-from zerosearch.rollout.prompts import MICRO, SIMULATE_MICRO, fill
+from zerosearch.rollout.prompts import MICRO
 
 ALL = [Entity(type, a, b) for type, (first, second, _) in PIECES.items() for a, b in itertools.product(first, second)]
 

@@ -8,12 +8,12 @@ import pytest
 from rich.console import Console
 
 from zerosearch.cli import run
+from zerosearch.config.recipe import open_run
 from zerosearch.core.errors import BadConfig, RunFailed
 from zerosearch.lab.claims import ARMS, CLAIMS, arms_of
 from zerosearch.lab.findings import collect, findings
 from zerosearch.lab.quickstart import Scale
 from zerosearch.lab.study import ORIGINS, Job, Study, run_all, study
-from zerosearch.runs.directory import RunDirectory
 
 QUIET = Console(quiet=True)
 TINY = Scale(
@@ -106,7 +106,7 @@ def test_a_small_study_from_nothing_that_goes_on_after_a_stop(tmp_path: Path) ->
     before = (folder.run_folder("grpo", 0) / "metrics.jsonl").read_bytes()
     assert study(["masking"], 1, tmp_path, QUIET, TINY) == {}
     assert (folder.run_folder("grpo", 0) / "metrics.jsonl").read_bytes() == before
-    run_directory, recipe = RunDirectory.open(folder.run_folder("unmasked", 0))
+    run_directory, recipe = open_run(folder.run_folder("unmasked", 0))
     assert run_directory.summary.exists() and not recipe.rl.mask_observations
     data = collect(folder)
     assert set(data["arms"]) == {"grpo", "unmasked"} and len(data["arms"]["grpo"]["0"]["reward"]) == 2

@@ -10,7 +10,8 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from micro import micro_recipe
-from zerosearch.config.recipe import RLConfig, load_recipe
+from zerosearch.api.training import run_training
+from zerosearch.config.recipe import RLConfig, load_recipe, open_run
 from zerosearch.core.errors import BadConfig
 from zerosearch.lab.base_model import build_model
 from zerosearch.models.causal import token_logprobs
@@ -18,7 +19,6 @@ from zerosearch.models.local import LocalModel
 from zerosearch.models.lora import attach, without_adapter
 from zerosearch.rl.checkpoint import finished_checkpoints
 from zerosearch.rl.learner import Learner, make_reference
-from zerosearch.rl.run import run_training
 from zerosearch.runs.directory import RunDirectory
 
 QUIET = Console(quiet=True)
@@ -64,7 +64,7 @@ def test_a_run_with_an_adapter(micro: Path, tmp_path: Path, algorithm: str) -> N
         run_training(load_recipe(tmp_path / "recipe.toml", [f'run.out="{tmp_path / name}"', *overrides]), QUIET)
     newest = finished_checkpoints(RunDirectory(tmp_path / "cut"))[-1]
     newest.rename(newest.with_name(".partial-000003"))
-    run_training(RunDirectory.open(tmp_path / "cut")[1], QUIET, resume=True)
+    run_training(open_run(tmp_path / "cut")[1], QUIET, resume=True)
     one, other = (load_file(finished_checkpoints(RunDirectory(tmp_path / n))[-1] / "adapter_model.safetensors") for n in ("whole", "cut"))
     assert any(bool(tensor.any()) for name, tensor in one.items() if "lora_B" in name)  # it has learned
     assert all(torch.equal(one[name], other[name]) for name in one)

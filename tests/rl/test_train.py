@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 from endpoint import serving
 from full_disk import files_no_larger_than
 from micro import micro_recipe
-from zerosearch.config.recipe import Recipe, RLConfig, load_recipe
+from zerosearch.api.training import run_training
+from zerosearch.config.recipe import Recipe, RLConfig, load_recipe, open_run
 from zerosearch.core.errors import BadConfig, BadInput, RunFailed
 from zerosearch.core.types import (
     Author,
@@ -31,7 +32,6 @@ from zerosearch.core.types import (
     Trajectory,
 )
 from zerosearch.rl.checkpoint import finished_checkpoints
-from zerosearch.rl.run import run_training
 from zerosearch.rl.train import answers_in_documents, questions_of_step, with_rewards
 from zerosearch.rl.training_examples import TokenEstimates, make_examples
 from zerosearch.runs.directory import RunDirectory
@@ -106,7 +106,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_by_bit(micro: Path, tmp_p
     newest = finished_checkpoints(run)[-1]
     newest.rename(newest.with_name(".partial-000003"))  # as if killed while writing the last checkpoint
     run.append_metrics({"kind": "train", "step": 99})  # … and with more written than was checkpointed
-    run_training(RunDirectory.open(tmp_path / "cut")[1], QUIET, resume=True)
+    run_training(open_run(tmp_path / "cut")[1], QUIET, resume=True)
     assert timeless(tmp_path / "cut") == timeless(tmp_path / "whole")
     assert rows_of(tmp_path / "cut") == rows_of(tmp_path / "whole")
     one, other = weights(tmp_path / "whole"), weights(tmp_path / "cut")
@@ -228,7 +228,7 @@ def test_every_kind_of_run_resumes_bit_by_bit(micro: Path, tmp_path: Path, setti
         run_training(recipe_in(micro, tmp_path / name, *settings, **engine), QUIET)
     newest = finished_checkpoints(RunDirectory(tmp_path / "cut"))[-1]
     newest.rename(newest.with_name(".partial-000003"))
-    run_training(RunDirectory.open(tmp_path / "cut")[1], QUIET, resume=True)
+    run_training(open_run(tmp_path / "cut")[1], QUIET, resume=True)
     assert timeless(tmp_path / "cut") == timeless(tmp_path / "whole")
     one, other = weights(tmp_path / "whole"), weights(tmp_path / "cut")
     assert all(torch.equal(one[name], other[name]) for name in one)

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from zerosearch.core.errors import BadConfig, BadFile
-from zerosearch.rollout.prompts import MICRO, POLICY_PROMPTS, SEARCH, SIMULATOR_PROMPTS, fill, policy_prompt, simulator_prompt
+from zerosearch.core.templates import fill
+from zerosearch.engines.prompts import SIMULATOR_PROMPTS, simulator_prompt
+from zerosearch.rollout.prompts import MICRO, POLICY_PROMPTS, SEARCH, policy_prompt
 
 
 def test_fill_replaces_each_name_once() -> None:

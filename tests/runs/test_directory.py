@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from zerosearch.config.recipe import make_recipe
+from zerosearch.config.recipe import make_recipe, open_run, to_toml
 from zerosearch.core.errors import BadConfig, BadFile, RunFailed
 from zerosearch.core.types import (
     Author,
@@ -57,7 +57,7 @@ def run(tmp_path: Path) -> RunDirectory:
     recipe = make_recipe(table)
     made = RunDirectory(Path(recipe.run.out))
     made.require_new()
-    made.create(recipe)
+    made.create(to_toml(recipe))
     return made
 
 
@@ -72,10 +72,10 @@ def rows_before_the_cut(path: Path) -> list[dict[str, object]]:
 
 
 def test_open_gives_the_recipe_back(run: RunDirectory, tmp_path: Path) -> None:
-    opened, recipe = RunDirectory.open(run.path)
+    opened, recipe = open_run(run.path)
     assert opened.path == run.path and recipe.policy.model == "m" and recipe.run.out == str(run.path)
     moved = run.path.rename(tmp_path / "elsewhere")
-    assert RunDirectory.open(moved)[1].run.out == str(moved)
+    assert open_run(moved)[1].run.out == str(moved)
 
 
 def test_a_run_is_never_overwritten(run: RunDirectory) -> None:
@@ -88,9 +88,8 @@ def test_a_folder_that_cannot_be_written(run: RunDirectory, tmp_path: Path) -> N
     (tmp_path / "file").write_text("")
     impossible = RunDirectory(tmp_path / "file" / "run")  # a folder under a file: not even root can make it
     impossible.require_new()
-    _, recipe = RunDirectory.open(run.path)
     with pytest.raises(BadFile) as caught:
-        impossible.create(recipe)
+        impossible.create("")
     assert str(caught.value).startswith(f"cannot write the run directory '{impossible.path}' (") and "choose another" in str(caught.value)
     assert "\n" not in str(caught.value)
 

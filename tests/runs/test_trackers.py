@@ -14,9 +14,10 @@ import pytest
 from rich.console import Console
 
 from micro import micro_recipe
-from zerosearch.config.recipe import TRACKER_NAMES, Recipe, load_recipe
+from zerosearch.config.recipe import Recipe, load_recipe, to_toml
 from zerosearch.core.errors import BadConfig
 from zerosearch.runs.directory import RunDirectory
+from zerosearch.runs.settings import TRACKER_NAMES
 from zerosearch.runs.trackers import TRACKERS, flat, tracked
 
 
@@ -91,8 +92,8 @@ def test_the_run_goes_on_without_a_tracker(micro: Path, tmp_path: Path, kind: An
     (tmp_path / "recipe.toml").write_text(micro_recipe(micro))
     recipe = load_recipe(tmp_path / "recipe.toml", ["run.trackers=wandb"])
     run = RunDirectory(tmp_path / "run")
-    run.create(recipe)
-    with tracked(run, recipe, Console(stderr=True), {"wandb": kind}):
+    run.create(to_toml(recipe))
+    with tracked(run, recipe.run.tracker_names, recipe.model_dump(), Console(stderr=True), {"wandb": kind}):
         for step in (1, 2, 3):
             run.append_metrics({"kind": "train", "step": step, "reward": 0.5})
     assert [row["step"] for row in run.read_metrics()] == [1, 2, 3]

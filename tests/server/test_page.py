@@ -9,7 +9,7 @@ import pytest
 
 from serving import HTTP, served
 from zerosearch.core.types import Document, Quality, SearchRequest, SearchResult
-from zerosearch.server.demo import DemoEngine
+from zerosearch.lab.demo import DemoEngine
 from zerosearch.server.limits import Keys
 from zerosearch.testing import ScriptedEngine
 
@@ -83,7 +83,7 @@ def test_the_pages_are_whole_in_themselves() -> None:
 
 def test_a_demo_turns_noisy_without_a_model(tmp_path: Any) -> None:
     from zerosearch.engines.bm25 import BM25Engine
-    from zerosearch.server.demo import demo_corpus
+    from zerosearch.lab.demo import demo_corpus
 
     corpus, query = demo_corpus(tmp_path)
     with served(DemoEngine(BM25Engine.open(corpus))) as service:

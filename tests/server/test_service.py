@@ -11,9 +11,9 @@ from serving import HTTP, served
 from zerosearch.core.curriculum import NoiseCurriculum
 from zerosearch.core.errors import BadConfig
 from zerosearch.core.types import Question, Sampling, SearchRequest, SearchResult
+from zerosearch.engines.prompts import SIMULATE_WEB
 from zerosearch.engines.replay import RecordedEngine
 from zerosearch.engines.simulated import SimulatedEngine
-from zerosearch.rollout.prompts import SIMULATE_WEB
 from zerosearch.server.events import Events
 from zerosearch.server.limits import Keys
 from zerosearch.server.noise import NoiseControl, parse_curriculum

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from models.tiny import model, word_level
 from zerosearch.core.renderers import Tokens
 from zerosearch.core.types import Document, Quality, Question
-from zerosearch.rollout.prompts import SIMULATE_TUNED, WEB
+from zerosearch.engines.prompts import SIMULATE_TUNED, WEB
 from zerosearch.simulator.packing import IGNORED, Example, batch_of_rows, encode_pairs, pack
 from zerosearch.simulator.pairs import SearchPair
 

@@ -5,8 +5,8 @@ from collections import Counter
 
 from zerosearch.core.types import Document, Quality, Question, Sampling, SearchRequest
 from zerosearch.engines.documents import parse_documents
+from zerosearch.engines.prompts import SIMULATE_MICRO, SIMULATE_TUNED, SIMULATE_WEB, simulator_text
 from zerosearch.engines.simulated import SimulatedEngine
-from zerosearch.rollout.prompts import SIMULATE_MICRO, SIMULATE_TUNED, SIMULATE_WEB, simulator_text
 from zerosearch.simulator.pairs import SearchPair, balanced, tuning_text
 
 QUESTION = Question("q", "Where is Lima?", ("Peru", "Republic of Peru"))

@@ -40,13 +40,15 @@ def index(
     """Build the index of a corpus, or find it built. Killed, the same command goes on where it was."""
     from zerosearch.config.recipe import make_engine
     from zerosearch.engines.index import build_indices
+    from zerosearch.runs.progress import Phases
 
     one_of("kind", kind, ("bm25", "dense", "hybrid"))
     if kind != "bm25" and not encoder:
         raise BadConfig(f"--kind {kind} needs --encoder MODEL, a folder or a hub id.")
     table = {"kind": kind, "corpus": corpus, "encoder": encoder, "index_kind": index_kind, "index_dir": index_dir}
     config = make_engine({**table, "pooling": pooling, "passage_prefix": passage_prefix})
-    built = build_indices(config, device, console)
+    with Phases(console) as report:
+        built = build_indices(config, device, lambda line: console.print(line, highlight=False, soft_wrap=True), report)
     if json_file is None:
         for name, row in built.items():
             console.print(f"{name}: {row['passages']:,} passages in {row['index_dir']}, {row['seconds']:.1f} s", soft_wrap=True)
@@ -63,8 +65,8 @@ def search(
     json_file: JsonOption = None,
 ) -> None:
     """Search once, and look at what comes back."""
+    from zerosearch.core.interfaces import close
     from zerosearch.core.types import Question, SearchRequest, SearchResult
-    from zerosearch.engines.function import close
 
     engine = _engine(source, k, seed)
     request = SearchRequest(query, Question("search", query, ()), k=k, noise_rate=noise_rate, seed=seed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -69,8 +70,8 @@ def evaluate(
     json_file: JsonOption = None,
 ) -> None:
     """Answer every question of a benchmark with a policy, an agent and an engine; exact match with an interval, and what it cost."""
+    from zerosearch.config.evaluation import EvaluationSettings, build_evaluation
     from zerosearch.data.benchmarks import load_benchmark
-    from zerosearch.evaluation.parts import EvaluationSettings, assemble
     from zerosearch.evaluation.run import evaluate_benchmark
     from zerosearch.runs.cost import load_prices
 
@@ -89,7 +90,7 @@ def evaluate(
     )
     questions, table = load_benchmark(benchmark, benchmarks, limit or None, seed), load_prices(prices)
     with _interruptible(out):
-        result = evaluate_benchmark(questions, assemble(wanted), table, out, concurrency, console)
+        result = evaluate_benchmark(questions, build_evaluation(wanted), table, out, concurrency, console)
     if result["excluded"]:
         console.print(f"{len(result['excluded'])} questions excluded: no golden answer is left after normalisation", soft_wrap=True)
     if json_file is None:
@@ -118,14 +119,11 @@ def ask(
     json_file: JsonOption = None,
 ) -> None:
     """Ask one question and watch the policy think, search, read and answer; by default with the engine its run was evaluated with."""
-    from zerosearch.evaluation.parts import EvaluationSettings
+    from zerosearch.config.evaluation import EvaluationSettings, build_evaluation
     from zerosearch.evaluation.run import ask_one
 
-    result = ask_one(
-        question,
-        EvaluationSettings(policy, agent, source or None, policy_style, policy_model, policy_tokenizer, prompt, distil, max_turns),
-        console,
-    )
+    wanted = EvaluationSettings(policy, agent, source or None, policy_style, policy_model, policy_tokenizer, prompt, distil, max_turns)
+    result = ask_one(question, build_evaluation(wanted), console)
     if json_file is None:
         print(result["answer"] if result["answer"] is not None else "(no answer)")
     write_json(result, json_file)
@@ -199,8 +197,8 @@ def gap(
     json_file: JsonOption = None,
 ) -> None:
     """The same questions against the simulated engine and a real one: documents, answers, and how exact match moves."""
+    from zerosearch.config.evaluation import EvaluationSettings, build_evaluation
     from zerosearch.data.benchmarks import load_benchmark
-    from zerosearch.evaluation.parts import EvaluationSettings
     from zerosearch.evaluation.run import evaluate_both
     from zerosearch.evaluation.sim_vs_real import as_markdown
 
@@ -217,7 +215,8 @@ def gap(
     }  # fmt: skip
     questions = load_benchmark(benchmark, benchmarks, limit or None, seed)
     with _interruptible(out):
-        report = evaluate_both(questions, wanted, out, concurrency, console)
+        build = {side: partial(build_evaluation, one) for side, one in wanted.items()}
+        report = evaluate_both(questions, build, out, concurrency, console)
     if str(json_file) != "-":
         print(as_markdown(report))
     write_json(report, json_file)

@@ -164,7 +164,7 @@ def _engine(source: dict[str, Any], demo: bool, k: int, seed: int, remember: int
         raise BadConfig(f"--demo is BM25 over a made-up world or over --corpus; leave --demo out to serve {source['kind']}.")
     from zerosearch.engines.bm25 import BM25Engine
     from zerosearch.engines.replay import RecordedEngine
-    from zerosearch.server.demo import DemoEngine, demo_corpus
+    from zerosearch.lab.demo import DemoEngine, demo_corpus
 
     corpus, query = (Path(source["corpus"]), "who wrote Faust?") if "corpus" in source else demo_corpus(scratch)
     engine = DemoEngine(BM25Engine.open(corpus, source.get("index_dir")))

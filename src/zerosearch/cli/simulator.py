@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,8 +49,8 @@ def collect(
     json_file: JsonOption = None,
 ) -> None:
     """Real searches, kept: a policy works through questions against a real engine, or the searches of stored transcripts."""
+    from zerosearch.config.evaluation import EvaluationSettings, build_evaluation
     from zerosearch.data.benchmarks import load_benchmark
-    from zerosearch.evaluation.parts import EvaluationSettings
     from zerosearch.simulator.collect import collect, collect_from
 
     if from_rollouts:
@@ -62,7 +63,10 @@ def collect(
         wanted = EvaluationSettings(
             policy, agent, source or None, policy_style, policy_model, policy_tokenizer, prompt, "", max_turns, temperature, seed
         )
-        result = collect(load_benchmark(questions, "", limit or None, seed), wanted, out, concurrency, console)
+        benchmark = load_benchmark(questions, "", limit or None, seed)
+        result = collect(
+            benchmark, policy, source, lambda engine: build_evaluation(replace(wanted, engine=engine)), out, concurrency, console
+        )
     console.print(f"{result.searches} searches of {result.questions} rollouts in {out}", soft_wrap=True, highlight=False)
     if result.failed:
         console.print(f"{len(result.failed)} questions failed; the same command asks them again", soft_wrap=True, highlight=False)
@@ -130,7 +134,7 @@ def tune(
     json_file: JsonOption = None,
 ) -> None:
     """Tune a language model on labelled searches: a simulated search engine. Several GPUs: accelerate launch -m zerosearch tune …"""
-    from zerosearch.rollout.prompts import Imitated
+    from zerosearch.engines.prompts import Imitated
     from zerosearch.simulator.tune import TuneSettings, tune
 
     settings = TuneSettings(
@@ -164,6 +168,7 @@ def card(
     json_file: JsonOption = None,
 ) -> None:
     """A simulator's card: how often useful replies help, noisy ones do not, and a bad query stays a bad query."""
+    from zerosearch.config.build import Device, load_chat
     from zerosearch.config.recipe import make_engine
     from zerosearch.simulator.card_run import LABELS, CardSettings, card_page, make_card
     from zerosearch.simulator.probe_set import probes_of
@@ -176,7 +181,9 @@ def card(
     engine |= {"guarded": guarded} | ({"template": template} if template else {})
     config = make_engine({**engine, "guard_redraws": 0})
     probes = probes_of(SearchesDirectory(searches).read_searches(), limit, seed)
-    result = make_card(config, probes, searches, CardSettings(tuning, guard_redraws, usd_per_hour, judge, judge_model, seed))
+    result = make_card(
+        load_chat(config, Device()), config, probes, searches, CardSettings(tuning, guard_redraws, usd_per_hour, judge, judge_model, seed)
+    )
     if html is not None:
         write_text(html, card_page(result))
     if json_file is None:

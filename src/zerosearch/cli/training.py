@@ -59,7 +59,7 @@ def train(
     if dry_run:
         raise BadConfig("--dry-run prints verl's command line; add engine=verl.")
 
-    from zerosearch.rl.run import run_training
+    from zerosearch.api.training import run_training
 
     summary = run_training(loaded, console, resume=bool(resume))
     console.print(f"report: {Path(loaded.run.out) / 'report.html'}", soft_wrap=True)
@@ -83,15 +83,15 @@ def _on_verl(recipe: Recipe, resume: bool, dry_run: bool) -> dict[str, Any]:
 
 def _resumed(directory: str, files: list[str], settings: list[str]) -> Recipe:
     """The recipe of the run in `directory`. A recipe or settings given beside it must say what the run was started with."""
-    from zerosearch.runs.directory import RunDirectory
+    from zerosearch.config.recipe import open_run, require_same
 
-    run, kept = RunDirectory.open(directory)
+    run, kept = open_run(directory)
     wanted = load_recipe(files[0] if files else run.config, settings)
     if kept.run.trainer == "verl":
         from zerosearch.integrations.verl.places import placed
 
         wanted = placed(wanted)
-    run.require_same(wanted)
+    require_same(run, wanted)
     return kept
 
 

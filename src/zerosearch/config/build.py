@@ -73,6 +73,10 @@ def load_training(recipe: Recipe) -> TrainingContext:
         engine=load_engine(recipe.engine, recipe.run.seed, device),
         questions=questions,
         settings=rollout_settings(recipe.rollout, recipe.engine.k, recipe.run.seed),
+        rl=recipe.rl,
+        keep=recipe.run,
+        guards=recipe.guards,
+        curriculum=recipe.noise_curriculum(),
         held_out=held_out[: recipe.questions.held_out_limit or None],
         evaluation_engine=load_engine(recipe.evaluation_engine, recipe.run.seed, device) if recipe.evaluation_engine else None,
     )

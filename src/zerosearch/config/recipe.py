@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
@@ -10,14 +9,18 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import Field, PlainValidator, ValidationError, model_validator
+import tomli_w
+from pydantic import Field, ValidationError, model_validator
 
 from zerosearch.core.curriculum import SCHEDULES, NoiseCurriculum
 from zerosearch.core.errors import BadConfig, BadFile, one_of
-from zerosearch.core.rewards import reward_weights
-from zerosearch.engines.settings import EngineConfig, Name, Natural, Positive, Rate, Section
-from zerosearch.rl.algorithms import ALGORITHMS
-from zerosearch.rollout.prompts import policy_prompt, simulator_prompt
+from zerosearch.core.settings import Name, Natural, Positive, Rate, Section
+from zerosearch.engines.prompts import simulator_prompt
+from zerosearch.engines.settings import EngineConfig
+from zerosearch.rl.settings import GuardsConfig, RLConfig
+from zerosearch.rollout.prompts import policy_prompt
+from zerosearch.runs.directory import RunDirectory
+from zerosearch.runs.settings import RunConfig
 
 
 class PolicyConfig(Section):
@@ -62,144 +65,6 @@ class CurriculumConfig(Section):
     base: Annotated[float, Field(gt=0)] = 4.0
     target: Rate = 0.5
     gain: Annotated[float, Field(gt=0)] = 0.1
-
-
-def _weights_or_name(value: object) -> object:
-    """A term's name, or a table of weights by term. Raises BadConfig for a term nobody knows."""
-    table = cast(dict[str, object], value) if isinstance(value, dict) else {}
-    if isinstance(value, str):
-        reward_weights(value)
-    elif table and all(type(w) in (int, float) and math.isfinite(cast(float, w)) for w in table.values()):
-        reward_weights(cast(dict[str, float], table))
-    else:
-        raise ValueError(f"input should be a term's name or a table of weights such as {{f1 = 1.0, format = 0.1}}, received {value!r:.80}")
-    return cast(object, value)
-
-
-class RLConfig(Section):
-    """One step is `questions_per_step` × `group_size` rollouts, then `epochs` passes over them in `minibatches` updates each.
-
-    A step in which more than `max_failed_share` of the rollouts failed (a dead engine, not a bad policy) stops the run.
-    `clip`, `clip_high`: unset, the algorithm's own. `kl_in`: a term of the loss, or a cost in the reward. `reference`: auto is the policy
-    without its adapter, or a frozen copy. `discount`, `gae_lambda`, `value_clip` (0: none) and `critic_*` are for algorithms with a critic;
-    its rate, unset, is ten times the policy's. `importance_cap` > 0: old log-probs are the trainer's, each token counts min(π_trainer /
-    π_sampler, cap).
-    """
-
-    algorithm: str = "grpo"
-    reward: Annotated[str | dict[str, float], PlainValidator(_weights_or_name)] = "f1"
-    steps: Positive = 200
-    questions_per_step: Positive = 64
-    group_size: Positive = 5
-    epochs: Positive = 1
-    minibatches: Positive = 1
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-6
-    schedule: Literal["constant", "linear", "cosine"] = "constant"
-    warmup_steps: Natural = 5
-    optimizer: Literal["adamw", "adamw_8bit"] = "adamw"
-    clip: Annotated[float, Field(gt=0)] | None = None
-    clip_high: Annotated[float, Field(gt=0)] | None = None
-    kl_coefficient: Annotated[float, Field(ge=0)] = 0.001
-    kl_estimator: Literal["k1", "k2", "k3"] = "k3"
-    kl_in: Literal["loss", "reward"] = "loss"
-    reference: Literal["auto", "copy", "lora_off", "none"] = "auto"
-    discount: Rate = 1.0
-    gae_lambda: Rate = 1.0
-    critic_coefficient: Annotated[float, Field(ge=0)] = 0.5
-    critic_learning_rate: Annotated[float, Field(gt=0)] | None = None
-    critic_warmup_steps: Natural = 0
-    value_clip: Annotated[float, Field(ge=0)] = 0.2
-    importance_cap: Annotated[float, Field(ge=0)] = 0.0
-    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
-    microbatch_tokens: Positive = 16384
-    gradient_checkpointing: bool = False
-    mask_observations: bool = True
-    max_failed_share: Rate = 0.5
-
-    @property
-    def reward_weights(self) -> dict[str, float]:
-        return reward_weights(self.reward)
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> RLConfig:
-        one_of("algorithm", self.algorithm, ALGORITHMS)
-        algorithm, name = ALGORITHMS[self.algorithm], self.algorithm.upper()
-        if self.group_size < algorithm.smallest_group:
-            raise ValueError(f"group_size = {self.group_size} leaves {name} nothing to compare; choose at least {algorithm.smallest_group}")
-        if self.epochs > 1 and not algorithm.reusable:
-            raise ValueError(
-                f"epochs = {self.epochs}, but the loss of {name} does not correct for a policy that has moved; choose 1, or GRPO"
-            )
-        if algorithm.needs_critic and self.critic_coefficient == 0:
-            raise ValueError(f"critic_coefficient = 0 leaves {name} without a critic; choose more than 0, or an algorithm that needs none")
-        if self.critic_warmup_steps and not algorithm.needs_critic:
-            raise ValueError(f"critic_warmup_steps = {self.critic_warmup_steps}, but {name} has no critic to warm up; choose 0, or PPO")
-        if self.critic_warmup_steps >= self.steps:
-            raise ValueError(f"critic_warmup_steps = {self.critic_warmup_steps} of {self.steps} steps leave the policy none; choose fewer")
-        if self.reference == "none" and self.kl_coefficient > 0:
-            raise ValueError(f"kl_coefficient = {self.kl_coefficient} needs a reference; choose kl_coefficient = 0, or reference = 'auto'")
-        return self
-
-
-Action = Literal["warn", "skip", "rollback", "stop"]
-Limit = Annotated[float, Field(ge=0)]
-
-
-class GuardsConfig(Section):
-    """What is watched while training; a limit of 0 is none. `on_…` says what happens beyond it: warn, skip the update, roll the weights
-    back to the newest checkpoint, or stop. After `max_interventions` skips and rollbacks of a run the next one stops it.
-
-    Limits: mean KL a token; mean entropy a token (below); mean tokens a rollout that the policy writes; the largest |log-prob of trainer -
-    sampler|; and reward: the mean of the last `reward_window` steps may not fall below `min_reward_share` of the best such mean.
-    """
-
-    on_nonfinite: Literal["skip", "rollback", "stop"] = "stop"
-    max_kl: Limit = 0.0
-    on_kl: Action = "warn"
-    min_entropy: Limit = 0.0
-    on_entropy: Action = "warn"
-    max_policy_tokens: Limit = 0.0
-    on_length: Action = "warn"
-    max_mismatch: Limit = 1.0
-    on_mismatch: Action = "warn"
-    min_reward_share: Rate = 0.5
-    reward_window: Positive = 10
-    on_collapse: Action = "warn"
-    max_interventions: Natural = 10
-
-
-TRACKER_NAMES = ("tensorboard", "wandb", "trackio")
-
-
-class RunConfig(Section):
-    """`workers` is how many processes share the rollouts and the gradient; 0 is one a core on a CPU (at most 4), one on a GPU.
-
-    A killed run loses what came after its last checkpoint: at most one step by default. A checkpoint holds the model and two moments
-    of the optimiser; with billions of parameters writing it takes minutes, so set `checkpoint_every` higher there. `trackers`: who
-    gets the metrics beside the run directory, names with commas between (tracking.py).
-    `trainer`: this process, or verl on a cluster; `engine=verl` on the command line says the same.
-    """
-
-    out: Name = "runs/run"
-    seed: Natural = 0
-    checkpoint_every: Positive = 1
-    keep_checkpoints: Positive = 2
-    evaluate_every: Natural = 0
-    evaluate_questions: Positive = 200
-    save_trajectories_every: Positive = 1
-    workers: Natural = 0
-    trainer: Literal["embedded", "verl"] = "embedded"
-    trackers: str = ""
-
-    @property
-    def tracker_names(self) -> tuple[str, ...]:
-        return tuple(filter(None, (name.strip() for name in self.trackers.split(","))))
-
-    @model_validator(mode="after")
-    def _trackers_exist(self) -> RunConfig:
-        for name in self.tracker_names:
-            one_of("tracker", name, TRACKER_NAMES)
-        return self
 
 
 class ClusterConfig(Section):
@@ -354,20 +219,27 @@ def _types() -> dict[str, Any]:
 
 def to_toml(recipe: Recipe) -> str:
     """The complete recipe as TOML, defaults included; `load_recipe` of it gives the same recipe."""
-    lines: list[str] = []
-    for section, values in recipe.model_dump(exclude_none=True).items():
-        lines += [f"[{section}]", *(f"{key} = {_toml_value(value)}" for key, value in values.items()), ""]
-    return "\n".join(lines)
+    return tomli_w.dumps(recipe.model_dump(exclude_none=True))
 
 
-def _toml_value(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        escaped = "".join(f"\\u{ord(c):04x}" if ord(c) < 32 or c in '"\\' or ord(c) == 127 else c for c in value)
-        return f'"{escaped}"'
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{_toml_value(k)} = {_toml_value(v)}" for k, v in cast(dict[str, object], value).items()) + " }"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_toml_value, cast(list[object], value))) + "]"
-    return repr(value)
+def open_run(path: str | Path) -> tuple[RunDirectory, Recipe]:
+    """An existing run and its recipe. Raises BadFile when the folder holds no run."""
+    run = RunDirectory.open(path)
+    recipe = load_recipe(run.config)
+    moved = recipe.run.model_copy(update={"out": str(path)})  # the folder may have been renamed since
+    return run, recipe.model_copy(update={"run": moved})
+
+
+def require_same(run: RunDirectory, recipe: Recipe) -> None:
+    """Raises BadConfig when the run was started with another recipe; the directory itself may have been renamed since."""
+    kept: dict[str, Any] = load_recipe(run.config).model_dump()
+    wanted: dict[str, Any] = recipe.model_dump()
+    for section, values in wanted.items():
+        old, new = cast(dict[str, Any], kept[section] or {}), cast(dict[str, Any], values or {})
+        for key in {**old, **new}:
+            before, now = old.get(key), new.get(key)
+            if before != now and (section, key) != ("run", "out"):
+                raise BadConfig(
+                    f"{section}.{key} = {now!r}, but the run in '{run.path}' was started with {before!r}; "
+                    "resume it unchanged, or start a new run in another directory."
+                )

@@ -20,10 +20,10 @@ class NoiseCurriculum:
     `target` and `gain` are for `adaptive`, `seed` for `random`.
     """
 
-    schedule: str
-    start: float
-    end: float
-    steps: int
+    schedule: str = "paper"
+    start: float = 0.0
+    end: float = 0.5
+    steps: int = 200
     base: float = 4.0
     target: float = 0.5
     gain: float = 0.1

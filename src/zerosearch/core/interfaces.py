@@ -50,3 +50,14 @@ class Chat(Protocol):
     async def complete(self, prompt: str, sampling: Sampling) -> str:
         """The model's reply, special tokens removed. Raises GenerationFailed after bounded retries."""
         ...
+
+
+@runtime_checkable
+class _Closes(Protocol):
+    async def aclose(self) -> None: ...
+
+
+async def close(thing: object) -> None:
+    """Let an engine, a policy or a chat give back what it holds (connections of the running event loop), if it has an `aclose`."""
+    if isinstance(thing, _Closes):
+        await thing.aclose()

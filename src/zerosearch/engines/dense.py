@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zerosearch.config.recipe import EngineConfig
 from zerosearch.core.errors import BadFile, SearchFailed, one_of
 from zerosearch.core.types import Document, SearchRequest, SearchResult
 from zerosearch.data.passages import PassageStore, existing, fingerprint, in_cache
 from zerosearch.engines.function import real_engine
 from zerosearch.engines.nearest import INDEX_KINDS, Nearest, faiss
+from zerosearch.engines.settings import EngineConfig
 from zerosearch.models.encoder import Encoder
 
 MANIFEST, INDEX, PROBE = "manifest.json", "index.faiss", "probe.npy"

@@ -11,7 +11,6 @@ An engine of your own is one async function, `(query, k) -> documents`:
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol, runtime_checkable
 
 from zerosearch.core.errors import SearchFailed, ZeroSearchError
 from zerosearch.core.types import Document, SearchRequest, SearchResult
@@ -43,14 +42,3 @@ class RealEngine:
 def real_engine(retrieve: Retrieve) -> RealEngine:
     """Lift an async `(query, k) -> documents` function into a SearchEngine that no gold answer can reach."""
     return RealEngine(retrieve)
-
-
-@runtime_checkable
-class _Closes(Protocol):
-    async def aclose(self) -> None: ...
-
-
-async def close(engine: object) -> None:
-    """Let an engine give back what it holds (connections of the running event loop), if it has an `aclose`."""
-    if isinstance(engine, _Closes):
-        await engine.aclose()

@@ -6,9 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
-from zerosearch.core.interfaces import SearchEngine
+from zerosearch.core.interfaces import SearchEngine, close
 from zerosearch.core.types import Document, SearchRequest, SearchResult
-from zerosearch.engines.function import close
 
 
 def reciprocal_rank_fusion(rankings: Sequence[Sequence[Document]], constant: int = 60) -> list[tuple[Document, float]]:

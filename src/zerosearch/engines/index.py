@@ -3,50 +3,39 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
-
-from rich.console import Console
 
 from zerosearch.engines.bm25 import BM25Engine
 from zerosearch.engines.registry import halves
 from zerosearch.engines.settings import EngineConfig
-from zerosearch.runs.progress import Progress
+
+Report = Callable[[str, int, int], None]  # phase, done, total (0: not known)
 
 
-def build_indices(config: EngineConfig, device: str, console: Console) -> dict[str, dict[str, Any]]:
-    """The index of a bm25 or dense engine, or both of a hybrid one; where it is, how many passages, how long it took."""
+def build_indices(config: EngineConfig, device: str, say: Callable[[str], None], report: Report) -> dict[str, dict[str, Any]]:
+    """The index of a bm25 or dense engine, or both of a hybrid one; where it is, how many passages, how long it took.
+
+    `say` gets remarks, `report` the progress of each phase.
+    """
     parts = halves(config) if config.kind == "hybrid" else (config,)
-    return {part.kind: _BUILDERS[part.kind](part, device, console) for part in parts}
+    return {part.kind: _BUILDERS[part.kind](part, device, say, report) for part in parts}
 
 
-def _bm25(config: EngineConfig, device: str, console: Console) -> dict[str, Any]:
+def _bm25(config: EngineConfig, device: str, say: Callable[[str], None], report: Report) -> dict[str, Any]:
     started = time.perf_counter()
-    engine = BM25Engine.open(config.corpus, config.index_dir or None, lambda line: console.print(line, highlight=False, soft_wrap=True))
+    engine = BM25Engine.open(config.corpus, config.index_dir or None, say)
     return _built(engine.index_dir, len(engine), started)
 
 
-def _dense(config: EngineConfig, device: str, console: Console) -> dict[str, Any]:
+def _dense(config: EngineConfig, device: str, say: Callable[[str], None], report: Report) -> dict[str, Any]:
     from zerosearch.data.passages import PassageStore
     from zerosearch.engines.dense import encoder_and_settings
     from zerosearch.engines.dense_build import build_dense_index
 
     encoder, settings = encoder_and_settings(config, device)
     started = time.perf_counter()
-    bars: dict[str, Progress] = {}
-
-    def report(phase: str, done: int, total: int) -> None:
-        if phase not in bars:
-            for bar in bars.values():
-                bar.__exit__(None, None, None)
-            bars[phase] = Progress(phase, console).__enter__()
-        if total:
-            bars[phase].step(done, total)
-
-    try:
-        index_dir = build_dense_index(config.corpus, encoder, settings, config.index_dir or None, report=report)
-    finally:
-        if bars:
-            list(bars.values())[-1].__exit__(None, None, None)
+    index_dir = build_dense_index(config.corpus, encoder, settings, config.index_dir or None, report=report)
     return _built(index_dir, len(PassageStore(index_dir)), started)
 
 

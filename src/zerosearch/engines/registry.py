@@ -10,20 +10,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from zerosearch.config.recipe import EngineConfig
 from zerosearch.core.errors import BadConfig, BadFile, one_of
 from zerosearch.core.interfaces import Chat, SearchEngine
 from zerosearch.core.types import Quality, Sampling
 from zerosearch.engines.bm25 import BM25Engine
 from zerosearch.engines.function import real_engine
 from zerosearch.engines.hybrid import HybridEngine
+from zerosearch.engines.prompts import Imitated, simulator_prompt
 from zerosearch.engines.replay import Budget, RecordedEngine
 from zerosearch.engines.search_log import SearchLog
+from zerosearch.engines.settings import EngineConfig
 from zerosearch.engines.simulated import SimulatedEngine
 from zerosearch.engines.web import WEB_APIS, WebApi, WebEngine
 from zerosearch.net.http import from_environment, shown_url
 from zerosearch.net.pool import addresses
-from zerosearch.rollout.prompts import Imitated, simulator_prompt
 
 
 @dataclass(frozen=True, slots=True)

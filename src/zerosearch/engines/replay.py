@@ -16,9 +16,8 @@ from typing import Protocol, runtime_checkable
 
 from zerosearch.core.coalesce import Coalesced
 from zerosearch.core.errors import BadConfig, BadFile, BudgetSpent, SearchFailed
-from zerosearch.core.interfaces import SearchEngine
+from zerosearch.core.interfaces import SearchEngine, close
 from zerosearch.core.types import SearchRequest, SearchResult
-from zerosearch.engines.function import close
 from zerosearch.engines.search_log import LoggedSearch, SearchLog
 
 

@@ -5,20 +5,12 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-Positive = Annotated[int, Field(ge=1)]
-Natural = Annotated[int, Field(ge=0)]
-Rate = Annotated[float, Field(ge=0, le=1)]
-Name = Annotated[str, Field(min_length=1)]
-
+from zerosearch.core.settings import Name, Natural, Positive, Section
 
 # user:password@ in an address, or …key=… among its parameters, unless it is a ${NAME}
 _SECRET = re.compile(r"://[^/\s:@]*:(?!\$\{)[^/\s@]+@|[?&][\w-]*(?:key|token|secret)=(?!\$\{)[^&\s]", re.IGNORECASE)
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
 
 # what each kind cannot do without: of each group one. A kind that is not here needs nothing.

@@ -9,12 +9,11 @@ from hashlib import blake2b
 
 from zerosearch.core.coalesce import Coalesced
 from zerosearch.core.errors import BadConfig, GenerationFailed, SearchFailed
-from zerosearch.core.interfaces import Chat
+from zerosearch.core.interfaces import Chat, close
 from zerosearch.core.scoring import cover_match, is_closed
 from zerosearch.core.types import Quality, Sampling, SearchRequest, SearchResult
 from zerosearch.engines.documents import ParsedReply, parse_documents
-from zerosearch.engines.function import close
-from zerosearch.rollout.prompts import WEB, Imitated, simulator_text
+from zerosearch.engines.prompts import WEB, Imitated, simulator_text
 
 _REQUIRED = ("query", "quality")
 

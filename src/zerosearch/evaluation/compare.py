@@ -61,7 +61,7 @@ def _columns(path: str, prices: Prices) -> list[Column]:
 
 def _training_columns(path: str, run: RunDirectory) -> list[Column]:
     """The policy before and after, as the run evaluated it itself."""
-    benchmark = Path(RunDirectory.open(path)[1].questions.held_out).name.split(".")[0]
+    benchmark = Path(str(RunDirectory.open(path).read_config()["questions"]["held_out"])).name.split(".")[0]
     kept = {when: run.path / f"evaluation-{when}.json" for when in ("base", "trained")}
     columns = [
         Column(path, benchmark, "zerosearch", when, json.loads(file.read_text())["greedy"], None, {})

@@ -77,11 +77,15 @@ def work_of(path: Path) -> tuple[str, ResourceUse]:
 
 
 def _training_work(run: RunDirectory) -> ResourceUse:
-    recipe = RunDirectory.open(run.path)[1]
+    recipe = run.read_config()
+    engine = recipe["engine"]["kind"]
     if run.summary.exists() and (stored := json.loads(run.summary.read_text()).get("cost")):
-        return ResourceUse(engine=recipe.engine.kind, **{name: stored[name] for name in _FIELDS})
+        return ResourceUse(engine=engine, **{name: stored[name] for name in _FIELDS})
     work = training_work(
-        run.read_metrics(), recipe.rl.questions_per_step * recipe.rl.group_size, recipe.engine.kind, recipe.policy.device.startswith("cuda")
+        run.read_metrics(),
+        recipe["rl"]["questions_per_step"] * recipe["rl"]["group_size"],
+        engine,
+        recipe["policy"]["device"].startswith("cuda"),
     )
     if not work.wall_s:
         raise BadFile(f"the run in '{run.path}' has not finished a step yet; go on with: zerosearch train --resume {run.path}")

@@ -9,11 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from zerosearch.core.errors import BadInput, RunFailed, ZeroSearchError
-from zerosearch.core.interfaces import Policy, SearchEngine
+from zerosearch.core.interfaces import Policy, SearchEngine, close
 from zerosearch.core.scoring import score
 from zerosearch.core.statistics import Estimate, bootstrap_interval
 from zerosearch.core.types import Question, Scores, StopReason, Trajectory, Usage
-from zerosearch.engines.function import close
 from zerosearch.evaluation.outcomes import Outcome, figures
 from zerosearch.evaluation.usage import MeteredPolicy
 from zerosearch.rollout.agents import AGENTS, Agent

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from zerosearch.core.errors import BadConfig, SearchFailed
-from zerosearch.core.interfaces import SearchEngine
+from zerosearch.core.interfaces import SearchEngine, close
 from zerosearch.core.scoring import holds_answer, normalise
 from zerosearch.core.statistics import Estimate, bootstrap_interval
 from zerosearch.core.types import Document, Question, SearchRequest
-from zerosearch.engines.function import close
 
 _AT_A_TIME = 64
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,13 @@ from rich.console import Console
 from rich.text import Text
 
 from zerosearch.core.errors import RunFailed
+from zerosearch.core.interfaces import close
 from zerosearch.core.types import Author, Question, Trajectory
 from zerosearch.data.benchmarks import Benchmark
-from zerosearch.engines.function import close
 from zerosearch.engines.replay import RecordedEngine
+from zerosearch.evaluation.context import EvaluationContext
 from zerosearch.evaluation.evaluate import Answered, evaluate
 from zerosearch.evaluation.outcomes import Outcome, figures, row_of
-from zerosearch.evaluation.parts import EvaluationContext, EvaluationSettings, assemble
 from zerosearch.evaluation.sim_vs_real import gap
 from zerosearch.evaluation.store import EvaluationDirectory, Row, Spent
 from zerosearch.runs.cost import Prices, ResourceUse, cost_of, load_prices
@@ -98,15 +98,15 @@ def evaluate_benchmark(
 
 
 def evaluate_both(
-    benchmark: Benchmark, wanted: Mapping[str, EvaluationSettings], out: Path | None, concurrency: int, console: Console
+    benchmark: Benchmark, build: Mapping[str, Callable[[], EvaluationContext]], out: Path | None, concurrency: int, console: Console
 ) -> dict[str, Any]:
-    """The gap report of two evaluations, "simulated" and "real", each resumable in its own directory under `out`."""
+    """The gap report of two evaluations, "simulated" and "real", each built in its turn and resumable in its own folder."""
     with tempfile.TemporaryDirectory() as scratch:
         rows: dict[str, list[Row]] = {}
         failures: list[Mapping[str, str]] = []
-        for side, one in wanted.items():
+        for side, context in build.items():
             directory = (out or Path(scratch)) / side
-            summary = evaluate_benchmark(benchmark, assemble(one), load_prices(), directory, concurrency, console, f"{side} engine")
+            summary = evaluate_benchmark(benchmark, context(), load_prices(), directory, concurrency, console, f"{side} engine")
             rows[side] = list(EvaluationDirectory(directory).rows())
             failures += summary["failures"]
     about = {key: summary[key] for key in ("benchmark", "agent", "policy")}
@@ -141,9 +141,9 @@ def _work(parts: EvaluationContext, rows: Sequence[Row], spent: Spent) -> Resour
 _COLOURS = {Author.PROMPT: "dim", Author.POLICY: "bright_cyan", Author.ENVIRONMENT: "yellow"}
 
 
-def ask_one(question: str, wanted: EvaluationSettings, console: Console) -> dict[str, Any]:
+def ask_one(question: str, context: EvaluationContext, console: Console) -> dict[str, Any]:
     """One question, printed by author; RunFailed when the engine or the policy failed."""
-    trajectory = asyncio.run(_ask(question, assemble(wanted)))
+    trajectory = asyncio.run(_ask(question, context))
     for span in trajectory.spans:
         console.print(Text(span.text.strip(), style=_COLOURS[span.author]), soft_wrap=True)
     if trajectory.stop_reason.is_failure:

@@ -28,7 +28,9 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from zerosearch.config.recipe import Recipe, make_recipe
+from zerosearch.api.training import run_training
+from zerosearch.config.build import Device, load_chat
+from zerosearch.config.recipe import Recipe, make_recipe, require_same
 from zerosearch.core.errors import BadConfig, RunFailed, ZeroSearchError
 from zerosearch.core.types import Document
 from zerosearch.data.files import new_directory, write_atomically, writing
@@ -41,7 +43,6 @@ from zerosearch.lab.streams import BASE_LIKE, Sloppiness
 from zerosearch.lab.world import World, WorldQuestion, make_worlds, write_corpus, write_questions
 from zerosearch.models.local import quiet_transformers
 from zerosearch.models.sft import Schedule, fit, micro_optimizers
-from zerosearch.rl.run import run_training
 from zerosearch.runs.directory import RunDirectory
 from zerosearch.runs.interrupts import end_with_parent, start_quietly
 from zerosearch.runs.progress import Progress
@@ -167,7 +168,7 @@ class Lab:
                 "go on with that one, or choose another --out."
             )
         if run.config.exists():
-            run.require_same(recipe)
+            require_same(run, recipe)
         with writing(file):
             self.out.mkdir(parents=True, exist_ok=True)
             write_atomically(file, json.dumps(mine))
@@ -255,7 +256,7 @@ class Lab:
         if not file.exists():
             config = engine_config or self.recipe("simulated", self.out).engine
             probes = self.probes(random.Random(f"card/{self.seed}"))
-            card = make_card(config, probes, self.out / "world", CardSettings(seed=self.seed))
+            card = make_card(load_chat(config, Device()), config, probes, self.out / "world", CardSettings(seed=self.seed))
             with writing(file):
                 write_atomically(file, json.dumps(card, indent=2))
         return json.loads(file.read_text())

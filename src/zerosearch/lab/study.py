@@ -29,6 +29,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from zerosearch.api.training import run_training, summary_figures
 from zerosearch.config.build import load_training
 from zerosearch.config.recipe import Recipe, make_recipe
 from zerosearch.core.errors import RunFailed, ZeroSearchError, one_of
@@ -36,7 +37,6 @@ from zerosearch.data.files import write_atomically
 from zerosearch.evaluation.evaluate import evaluate
 from zerosearch.lab.claims import ARMS, CLAIMS, INSTRUCTED, SMALL_WIDTH, TUNED_SHARE, RarelyCollapses, arms_of
 from zerosearch.lab.quickstart import Lab, Scale
-from zerosearch.rl.run import run_training, summary_figures
 from zerosearch.rollout.agents import AGENTS
 from zerosearch.rollout.prompts import MICRO, PolicyPrompt
 from zerosearch.runs.directory import RunDirectory

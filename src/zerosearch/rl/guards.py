@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from zerosearch.config.recipe import GuardsConfig
 from zerosearch.core.errors import RunFailed
+from zerosearch.rl.settings import GuardsConfig
 
 GRAVITY = ("warn", "skip", "rollback", "stop")
 

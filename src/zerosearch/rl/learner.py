@@ -9,7 +9,6 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 
-from zerosearch.config.recipe import RLConfig
 from zerosearch.core.types import Group, Trajectory
 from zerosearch.models.causal import predictions, token_logprobs, token_states, value_head
 from zerosearch.models.gradient_checkpointing import checkpointed
@@ -17,6 +16,7 @@ from zerosearch.rl.algorithms import ALGORITHMS, loss_function
 from zerosearch.rl.batch import TrainingBatch, TrainingExample, make_batch, microbatches, minibatches
 from zerosearch.rl.losses import KL_ESTIMATORS, value_loss
 from zerosearch.rl.optimizers import Trained, make_optimizer, rate_factor
+from zerosearch.rl.settings import RLConfig
 from zerosearch.rl.training_examples import TokenEstimates, can_be_estimated, make_examples, sampled_values
 
 # M trained tokens of a microbatch

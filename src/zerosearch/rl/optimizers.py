@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from zerosearch.config.recipe import RLConfig
 from zerosearch.core.errors import BadConfig
+from zerosearch.rl.settings import RLConfig
 
 
 def constant(progress: float) -> float:

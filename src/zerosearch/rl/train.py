@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from zerosearch.config.recipe import Recipe
+from zerosearch.core.curriculum import NoiseCurriculum
 from zerosearch.core.errors import RunFailed
 from zerosearch.core.interfaces import SearchEngine
 from zerosearch.core.rewards import reward_of
@@ -19,11 +19,13 @@ from zerosearch.models.local import LocalModel
 from zerosearch.rl.checkpoint import finished_checkpoints, restore, save_checkpoint
 from zerosearch.rl.guards import Guards
 from zerosearch.rl.learner import Learner
+from zerosearch.rl.settings import GuardsConfig, RLConfig
 from zerosearch.rl.workers import Workers
 from zerosearch.rollout.loop import RolloutSettings
 from zerosearch.runs.directory import RunDirectory
 from zerosearch.runs.interrupts import StopRequest
 from zerosearch.runs.progress import Progress
+from zerosearch.runs.settings import RunConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,31 +36,35 @@ class TrainingContext:
     engine: SearchEngine
     questions: Sequence[Question]
     settings: RolloutSettings
+    rl: RLConfig
+    keep: RunConfig
+    guards: GuardsConfig
+    curriculum: NoiseCurriculum
     held_out: Sequence[Question] = ()
     evaluation_engine: SearchEngine | None = None
 
 
 async def train(
-    recipe: Recipe, parts: TrainingContext, crew: Workers, run: RunDirectory, progress: Progress, stop: StopRequest, start: int = 0
+    context: TrainingContext, workers: Workers, run: RunDirectory, progress: Progress, stop: StopRequest, start: int = 0
 ) -> None:
-    """Train `parts.policy` in place from step `start` on; the run directory has all of it after each step, the model after a checkpoint.
+    """Train `context.policy` in place from step `start` on; the run directory has all of it after each step, the model after a checkpoint.
 
     Raises RunFailed when `stop` was requested (the finished step is saved first), or when too many rollouts of a step failed.
     """
-    rl, keep, curriculum = recipe.rl, recipe.run, recipe.noise_curriculum()
-    learner, done = crew.me.learner, start
-    guards, rewards = Guards(recipe.guards, run.read_metrics()), [row["reward"] for row in run.read_metrics() if row["kind"] == "train"]
+    rl, keep, curriculum = context.rl, context.keep, context.curriculum
+    learner, done = workers.me.learner, start
+    guards, rewards = Guards(context.guards, run.read_metrics()), [row["reward"] for row in run.read_metrics() if row["kind"] == "train"]
     for step in range(start, rl.steps):
         started, noise_rate = time.perf_counter(), curriculum.noise_rate(step, rewards)
-        questions = questions_of_step(parts.questions, step, rl.questions_per_step, recipe.run.seed)
-        groups = await crew.roll_out(questions, step, noise_rate)
+        questions = questions_of_step(context.questions, step, rl.questions_per_step, keep.seed)
+        groups = await workers.roll_out(questions, step, noise_rate)
         groups = [with_rewards(group, rl.reward_weights) for group in groups]
         stop_if_too_many_failed(groups, rl.max_failed_share, run)
         seen = rollout_metrics([t for g in groups for t in g.trajectories])
         guards.allows(seen)
         rolled_out = time.perf_counter()
 
-        groups, learned = learner.learn(groups, step, recipe.run.seed, crew, guards.allows)
+        groups, learned = learner.learn(groups, step, keep.seed, workers, guards.allows)
 
         done, last = step + 1, step + 1 == rl.steps
         metrics = {"kind": "train", "step": done, "noise_rate": noise_rate, **seen, **learned, **guards.verdict()}
@@ -69,11 +75,11 @@ async def train(
             roll_back(run, learner)
         if last or done % keep.save_trajectories_every == 0:
             run.append_trajectories(groups, done, "train")
-        if not last and keep.evaluate_every and done % keep.evaluate_every == 0 and parts.evaluation_engine and parts.held_out:
-            await evaluate_now(recipe, parts, run, done)
+        if not last and keep.evaluate_every and done % keep.evaluate_every == 0 and context.evaluation_engine and context.held_out:
+            await evaluate_now(context, run, done)
         stopping = stop.requested  # read once: it may change at any moment
         if last or stopping or done % keep.checkpoint_every == 0:
-            save_checkpoint(run, done, parts.policy.model, parts.policy.tokenizer, learner.state(), keep.keep_checkpoints)
+            save_checkpoint(run, done, context.policy.model, context.policy.tokenizer, learner.state(), keep.keep_checkpoints)
         progress.step(done, rl.steps, metrics)
         if stopping:
             break
@@ -175,10 +181,10 @@ def answers_in_documents(trajectories: Sequence[Trajectory]) -> dict[str, float]
     return figures
 
 
-async def evaluate_now(recipe: Recipe, parts: TrainingContext, run: RunDirectory, step: int) -> None:
-    assert parts.evaluation_engine is not None
-    settings = replace(parts.settings, temperature=0.0)
-    evaluation = await evaluate(parts.policy, parts.evaluation_engine, parts.held_out[: recipe.run.evaluate_questions], settings)
-    parts.policy.sampler.forget()  # a run resumed here begins with nothing cached: so does this one
+async def evaluate_now(context: TrainingContext, run: RunDirectory, step: int) -> None:
+    assert context.evaluation_engine is not None
+    settings = replace(context.settings, temperature=0.0)
+    evaluation = await evaluate(context.policy, context.evaluation_engine, context.held_out[: context.keep.evaluate_questions], settings)
+    context.policy.sampler.forget()  # a run resumed here begins with nothing cached: so does this one
     run.append_metrics({"kind": "evaluate", "step": step, **evaluation.as_dict()})
     run.append_trajectories([Group(t.question, (t,)) for t in evaluation.trajectories[:50]], step, "evaluate")

@@ -8,12 +8,12 @@ from statistics import fmean
 
 import torch
 
-from zerosearch.config.recipe import RLConfig
 from zerosearch.core.types import Group, Trajectory
 from zerosearch.rl.advantages import explained_variance, gae, whitened
 from zerosearch.rl.algorithms import ALGORITHMS
 from zerosearch.rl.batch import TrainingExample, teaches, trained_token_count
 from zerosearch.rl.losses import KL_ESTIMATORS
+from zerosearch.rl.settings import RLConfig
 
 
 @dataclass(frozen=True, slots=True)

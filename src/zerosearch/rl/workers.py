@@ -18,11 +18,9 @@ import numpy as np
 import torch
 import torch.multiprocessing as multiprocessing
 
-from zerosearch.config.recipe import Recipe
 from zerosearch.core.errors import RunFailed, ZeroSearchError
-from zerosearch.core.interfaces import SearchEngine
+from zerosearch.core.interfaces import SearchEngine, close
 from zerosearch.core.types import Group, Question, Trajectory
-from zerosearch.engines.function import close
 from zerosearch.models.local import LocalModel, quiet_transformers
 from zerosearch.rl.batch import TrainingExample
 from zerosearch.rl.learner import Learner, LossContext, LossTotals
@@ -59,7 +57,7 @@ class Worker:
         return list(groups)
 
 
-StartWorker = Callable[[Recipe, Any, Any, Any, Any], Worker]
+StartWorker = Callable[[Any, Any, Any, Any, Any], Worker]
 
 
 class Workers:
@@ -68,7 +66,7 @@ class Workers:
     `start_worker(recipe, model, tokenizer, reference, critic)` makes a Worker in another process around the shared weights.
     """
 
-    def __init__(self, me: Worker, recipe: Recipe, start_worker: StartWorker, size: int) -> None:
+    def __init__(self, me: Worker, recipe: Any, start_worker: StartWorker, size: int) -> None:
         self.me, self.size = me, size
         self._recipe, self._start_worker = recipe, start_worker
         self._others: list[Any] = []
@@ -139,7 +137,7 @@ class Workers:
         return answers
 
 
-def _serve(pipe: Any, recipe: Recipe, start_worker: StartWorker, model: Any, tokenizer: Any, reference: Any, critic: Any) -> None:
+def _serve(pipe: Any, recipe: Any, start_worker: StartWorker, model: Any, tokenizer: Any, reference: Any, critic: Any) -> None:
     end_with_parent()
     quiet_transformers()
     torch.set_num_threads(1)

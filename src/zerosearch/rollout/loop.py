@@ -12,6 +12,7 @@ from itertools import count
 
 from zerosearch.core.errors import BadConfig, GenerationFailed, SearchFailed
 from zerosearch.core.interfaces import Policy, SearchEngine
+from zerosearch.core.templates import fill
 from zerosearch.core.types import (
     Author,
     Document,
@@ -25,7 +26,7 @@ from zerosearch.core.types import (
     Trajectory,
 )
 from zerosearch.rollout.grammar import STOP_TAGS, Answer, Search, parse_turn, render_information
-from zerosearch.rollout.prompts import PolicyPrompt, fill
+from zerosearch.rollout.prompts import PolicyPrompt
 
 _CALLS = count()
 

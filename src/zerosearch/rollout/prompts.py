@@ -1,22 +1,14 @@
-"""Every word the system says to a model. Each template is a text with {placeholders}; any of them may be a file of the user's.
+"""What the policy reads. Each prompt is a text with {placeholders}; any of them may be a file of the user's.
 
 A template with a task takes its name in a recipe (`prompt = "search"`) or a path (`prompt = "my_prompt.txt"`).
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from zerosearch.core.errors import BadConfig, BadFile, one_of
-from zerosearch.core.types import Quality, Question
-
-
-def fill(template: str, values: Mapping[str, object]) -> str:
-    """Replace each {name} by its value, once: braces inside a value are left alone, unknown names too."""
-    return re.sub(r"\{(\w+)\}", lambda m: str(values[m[1]]) if m[1] in values else m[0], template)
+from zerosearch.core.errors import BadConfig, one_of
+from zerosearch.core.templates import file_text, require_placeholders
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,145 +119,21 @@ POLICY_PROMPTS: dict[str, PolicyPrompt] = {
     "r1": R1,
 }
 
-# Everything constant comes first, so that servers can keep its prefix; the keyword and the query come last.
-SIMULATE_WEB = """\
-You stand in for {persona} that searches {domain}. For a query you write the {k} documents it would return: short passages in {language} \
-of about {words} words, one a line, each beginning with "Doc 1:", "Doc 2:" and so on, and nothing else.
-There are two kinds of reply. In a useful reply the documents are what a good engine finds for exactly this query: when the query \
-asks for it, they hold what leads to the answer of the user's question. In a noisy reply the documents are about the query's subject or \
-a similar one, but hold nothing that answers it. A query that asks for something else gets documents about something else.
-The question the user is working on and its answer are given so that you know the facts. Never mention that they were given.
-
-Example
-Question: Who wrote the novel that the film Blade Runner is based on?
-Answer: Philip K. Dick
-Query: Blade Runner based on novel
-Kind of reply: useful
-Documents:
-Doc 1: Blade Runner is a 1982 science fiction film directed by Ridley Scott, adapted from the 1968 novel \
-Do Androids Dream of Electric Sheep? by Philip K. Dick.
-Doc 2: Do Androids Dream of Electric Sheep? follows a bounty hunter in a ruined San Francisco; its author, \
-Philip K. Dick, died shortly before the film came out.
-
-Question: {question}
-Answer: {golden_answers}
-Query: {query}
-Kind of reply: {quality}
-Documents:
-"""
-# For a tuned model, which needs no telling how: no worked example, a third of the tokens.
-SIMULATE_TUNED = """\
-You stand in for {persona} that searches {domain}: write the {k} documents it returns for a query, in {language}, \
-about {words} words each. A useful reply holds what the query asks for, a noisy one only what is near it.
-
-Question: {question}
-Answer: {golden_answers}
-Query: {query}
-Kind of reply: {quality}
-Documents:
-"""
-SIMULATE_MICRO = "Question: {question} Gold: {golden_answers} Query: {query} {quality} Docs:"
-SIMULATOR_PROMPTS: dict[str, str] = {"web": SIMULATE_WEB, "tuned": SIMULATE_TUNED, "micro": SIMULATE_MICRO}
-
-
-@dataclass(frozen=True, slots=True)
-class Imitated:
-    """The engine that a simulator stands in for, in the words that go into its template: "{persona} that searches {domain}", …"""
-
-    persona: str = "a search engine"
-    domain: str = "the web"
-    language: str = "English"
-    words: int = 30  # of a document
-
-
-WEB = Imitated()
-
-
-def simulator_text(template: str, question: Question, query: str, quality: Quality, k: int, imitated: Imitated = WEB) -> str:
-    """The simulator's prompt for one search, the same when it is tuned and when it is asked."""
-    values = {
-        "question": question.text,
-        "golden_answers": "; ".join(question.golden_answers),
-        "query": " ".join(query.split()),
-        "quality": quality.value,
-        "k": k,
-        "persona": imitated.persona,
-        "domain": imitated.domain,
-        "language": imitated.language,
-        "words": imitated.words,
-    }
-    return fill(template, values)
-
-
-# The judge of search results (simulator/judge.py): constant first, what it judges last.
-JUDGE = """\
-You judge what a search engine returned. Somebody works on a question, step by step, and sent one query to the engine. \
-Decide whether the documents, taken together, bring that person further:
-- "useful": they state the answer, or a fact that the question cannot be answered without;
-- "noisy": they do neither, however close to the subject they are.
-Judge what is written, not what you know. Reply with one JSON object and nothing else, the reason first:
-{"reason": "one short sentence that names the fact, or what is missing", "verdict": "useful" or "noisy"}
-
-Question: {question}
-Accepted answers: {golden_answers}
-Query: {query}
-Documents:
-{documents}
-
-JSON:
-"""
-
-
-def judge_prompt(name: str) -> str:
-    """The built-in judge's prompt ("judge"), or the text of a file; BadConfig when it lacks {question} or {documents}."""
-    if (text := _file_text(name)) is None:
-        one_of("judge prompt", name, ("judge",))
-        return JUDGE
-    _require(name, text, ("question", "documents"))
-    return text
-
 
 def policy_prompt(name: str, agent_prompt: PolicyPrompt = SEARCH) -> PolicyPrompt:
     """A built-in prompt by name, or the task in a text file; BadConfig when it lacks what `agent_prompt`'s task holds.
 
     What a file does not say (the line for a malformed turn, …) is `agent_prompt`'s.
     """
-    if (text := _file_text(name)) is None:
+    if (text := file_text(name)) is None:
         return POLICY_PROMPTS[one_of("prompt", name, POLICY_PROMPTS)]
-    _require(name, text, [p for p in ("question", "documents") if f"{{{p}}}" in agent_prompt.task])
+    require_placeholders(name, text, [p for p in ("question", "documents") if f"{{{p}}}" in agent_prompt.task])
     return replace(agent_prompt, task=text)
 
 
 def distil_prompt(name: str) -> str:
     """The text of a file for the step that distils documents; BadConfig when it lacks {query} or {documents}."""
-    if (text := _file_text(name)) is None:
-        raise BadConfig(f"the distilling prompt '{name}' is no file; give a text file with {{query}} and {{documents}}.")
-    _require(name, text, ("query", "documents"))
+    if (text := file_text(name)) is None:
+        raise BadConfig(f"the distilling prompt '{name}' is not a file; give a text file with {{query}} and {{documents}}.")
+    require_placeholders(name, text, ("query", "documents"))
     return text
-
-
-def simulator_prompt(name: str) -> str:
-    """A built-in simulator template by name, or the text of a file; BadConfig when it lacks {query} or {quality}."""
-    if (text := _file_text(name)) is None:
-        return SIMULATOR_PROMPTS[one_of("simulator template", name, SIMULATOR_PROMPTS)]
-    _require(name, text, ("query", "quality"))
-    return text
-
-
-def _file_text(name: str) -> str | None:
-    if "/" not in name and "." not in name:
-        return None
-    try:
-        return Path(name).read_text(encoding="utf-8")
-    except OSError as error:
-        raise BadFile(f"cannot read the prompt file '{name}' ({error.strerror}); give a readable text file or a built-in name.") from error
-    except UnicodeDecodeError as error:
-        raise BadFile(
-            f"the prompt file '{name}' is no UTF-8 text (byte {error.start}); give a readable text file or a built-in name."
-        ) from error
-
-
-def _require(name: str, text: str, placeholders: Sequence[str]) -> None:
-    for placeholder in placeholders:
-        if f"{{{placeholder}}}" not in text:
-            raise BadConfig(f"the prompt file '{name}' lacks {{{placeholder}}}; put it where the {placeholder} belongs.")

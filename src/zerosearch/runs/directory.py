@@ -17,12 +17,12 @@ import json
 import math
 import os
 import shlex
+import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from zerosearch.config.recipe import Recipe, load_recipe, to_toml
 from zerosearch.core.errors import BadConfig, BadFile, RunFailed
 from zerosearch.core.types import Author, Group, Trajectory
 from zerosearch.data.files import append_whole, require_writable, write_atomically, writing
@@ -47,37 +47,33 @@ class RunDirectory:
         if self.config.exists() or any(self.checkpoints.glob("step-*")):
             raise BadConfig(f"'{self.path}' already holds a run; go on with --resume {self.path}, or choose another run.out=DIR.")
 
-    def require_same(self, recipe: Recipe) -> None:
-        """Raises BadConfig when the run here was started with another recipe; the directory itself may have been renamed since."""
-        kept, wanted = load_recipe(self.config).model_dump(), recipe.model_dump()
-        for section, values in wanted.items():
-            for key in {**(kept[section] or {}), **(values or {})}:
-                before, now = (kept[section] or {}).get(key), (values or {}).get(key)
-                if before != now and (section, key) != ("run", "out"):
-                    raise BadConfig(
-                        f"{section}.{key} = {now!r}, but the run in '{self.path}' was started with {before!r}; "
-                        "resume it unchanged, or start a new run in another directory."
-                    )
-
     def require_writable(self) -> None:
         """Raises BadFile when nothing can be written here, a full disk included; leaves nothing behind."""
         require_writable(self.path, "the run directory", folder=True)
 
-    def create(self, recipe: Recipe) -> None:
+    def create(self, config: str) -> None:
+        """Begin a run with `config`, the TOML of its complete recipe."""
         self.require_writable()
         with writing(self.path, self.go_on):
             self.checkpoints.mkdir(parents=True, exist_ok=True)
-            write_atomically(self.config, to_toml(recipe))
+            write_atomically(self.config, config)
 
     @classmethod
-    def open(cls, path: str | Path) -> tuple[RunDirectory, Recipe]:
-        """An existing run and its recipe. Raises BadFile when the folder holds none."""
+    def open(cls, path: str | Path) -> RunDirectory:
+        """An existing run. Raises BadFile when the folder holds none."""
         run = cls(Path(path))
         if not run.config.exists():
             raise BadFile(f"'{path}' holds no run (there is no config.toml); --resume takes the directory of a run.")
-        recipe = load_recipe(run.config)
-        moved = recipe.run.model_copy(update={"out": str(path)})  # the folder may have been renamed since
-        return run, recipe.model_copy(update={"run": moved})
+        return run
+
+    def read_config(self) -> dict[str, Any]:
+        """The recipe as it was written down, section by section. Raises BadFile when it cannot be read."""
+        try:
+            return tomllib.loads(self.config.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise BadFile(
+                f"cannot read the recipe '{self.config}' ({error}); a run directory has the recipe it was started with."
+            ) from error
 
     def append_metrics(self, row: Mapping[str, Any]) -> None:
         """One line. Raises RunFailed when a figure is infinite or no number: the run has gone wrong, and JSON has no word for it."""

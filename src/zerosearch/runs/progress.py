@@ -66,3 +66,25 @@ class Progress:
 
     def _say(self, text: str) -> None:
         self.console.print(f"{self.phase}: {text}", highlight=False, soft_wrap=True)
+
+
+class Phases:
+    """`with Phases(console) as report`: a bar for each phase that `report(phase, done, total)` names, one after the other."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._phase, self._bar = "", None
+
+    def __enter__(self) -> Phases:
+        return self
+
+    def __call__(self, phase: str, done: int, total: int) -> None:
+        if phase != self._phase or self._bar is None:
+            self.__exit__()
+            self._phase, self._bar = phase, Progress(phase, self._console).__enter__()
+        if total:
+            self._bar.step(done, total)
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.__exit__(None, None, None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from hashlib import blake2b
 from importlib.util import find_spec
@@ -17,7 +17,6 @@ from typing import Any, Protocol
 
 from rich.console import Console
 
-from zerosearch.config.recipe import Recipe
 from zerosearch.core.errors import BadConfig
 from zerosearch.runs.directory import RunDirectory
 
@@ -33,7 +32,7 @@ class Tracker(Protocol):
 class TensorBoard:
     """Event files in the run directory: `tensorboard --logdir RUN`."""
 
-    def __init__(self, run: Path, recipe: Recipe) -> None:
+    def __init__(self, run: Path, config: Mapping[str, Any]) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         self._writer = SummaryWriter(str(run / "tensorboard"))
@@ -50,7 +49,7 @@ class TensorBoard:
 class WandB:
     """Offline unless the environment's WANDB_MODE says otherwise: `wandb sync RUN/wandb/offline-…` sends it later."""
 
-    def __init__(self, run: Path, recipe: Recipe) -> None:
+    def __init__(self, run: Path, config: Mapping[str, Any]) -> None:
         import wandb
 
         self._run = wandb.init(
@@ -58,7 +57,7 @@ class WandB:
             name=run.name,
             id=blake2b(str(run.resolve()).encode(), digest_size=8).hexdigest(),
             dir=str(run),
-            config=recipe.model_dump(),
+            config=dict(config),
             mode=os.environ.get("WANDB_MODE", "offline"),  # type: ignore[arg-type]
             resume="allow",
             settings=wandb.Settings(silent=True, init_timeout=30, console="off"),
@@ -75,14 +74,14 @@ class WandB:
 class Trackio:
     """Kept where trackio keeps its projects: `trackio show --project zerosearch`."""
 
-    def __init__(self, run: Path, recipe: Recipe) -> None:
+    def __init__(self, run: Path, config: Mapping[str, Any]) -> None:
         import trackio
 
         self._trackio = trackio
         self._run = trackio.init(
             project="zerosearch",
             name=run.name,
-            config=recipe.model_dump(),
+            config=dict(config),
             resume="allow",
             embed=False,
             auto_log_gpu=False,
@@ -96,21 +95,25 @@ class Trackio:
         self._trackio.finish()  # of the module: else it is finished, and said to be, once more at the end
 
 
-TRACKERS: dict[str, Callable[[Path, Recipe], Tracker]] = {"tensorboard": TensorBoard, "wandb": WandB, "trackio": Trackio}
+TRACKERS: dict[str, Callable[[Path, Mapping[str, Any]], Tracker]] = {"tensorboard": TensorBoard, "wandb": WandB, "trackio": Trackio}
 
 
-def require_installed(recipe: Recipe) -> None:
+def require_installed(names: Iterable[str]) -> None:
     """Raises BadConfig for a tracker whose package is not there."""
-    for name in recipe.run.tracker_names:
+    for name in names:
         if find_spec(name) is None:
             raise BadConfig(f"run.trackers names {name}, which is not installed; pip install 'zerosearch[track]', or leave it out.")
 
 
 @contextmanager
 def tracked(
-    run: RunDirectory, recipe: Recipe, console: Console, trackers: Mapping[str, Callable[[Path, Recipe], Tracker]] = TRACKERS
+    run: RunDirectory,
+    names: Iterable[str],
+    config: Mapping[str, Any],
+    console: Console,
+    trackers: Mapping[str, Callable[[Path, Mapping[str, Any]], Tracker]] = TRACKERS,
 ) -> Iterator[None]:
-    """While in this block, every row that `run` takes goes to the trackers of the recipe, too."""
+    """While in this block, every row that `run` takes goes to the trackers in `names`, too."""
     live: dict[str, Tracker] = {}
 
     def attempt(name: str, what: str, work: Callable[[], Any]) -> Any:
@@ -128,8 +131,8 @@ def tracked(
         for name, tracker in list(live.items()):
             attempt(name, "cannot be reached any more", lambda tracker=tracker: tracker.log(figures, int(row["step"])))
 
-    for name in recipe.run.tracker_names:
-        if tracker := attempt(name, "cannot be reached", lambda name=name: trackers[name](run.path, recipe)):
+    for name in names:
+        if tracker := attempt(name, "cannot be reached", lambda name=name: trackers[name](run.path, config)):
             live[name] = tracker
     run.followers.append(follow)
     try:

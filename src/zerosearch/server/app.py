@@ -13,7 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-from zerosearch import __version__
+from zerosearch.core.version import __version__
 from zerosearch.server.dialects import bearer
 from zerosearch.server.examples import examples
 from zerosearch.server.gateway import Gateway

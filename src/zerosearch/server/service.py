@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from zerosearch.core.errors import BadInput, BudgetSpent, SearchFailed
-from zerosearch.core.interfaces import SearchEngine
+from zerosearch.core.interfaces import SearchEngine, close
 from zerosearch.core.types import Question, SearchRequest, SearchResult
-from zerosearch.engines.function import close
 from zerosearch.engines.replay import RecordedEngine
 from zerosearch.engines.simulated import SimulatedEngine
 from zerosearch.server.dialects import ClientSearch

@@ -11,20 +11,17 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from zerosearch.config.build import Device, load_chat
-from zerosearch.config.recipe import EngineConfig
 from zerosearch.core.errors import BadFile
-from zerosearch.core.interfaces import Chat, SearchEngine
+from zerosearch.core.interfaces import Chat, SearchEngine, close
 from zerosearch.core.types import Document, Quality, Question, Sampling
-from zerosearch.engines.function import close
 from zerosearch.engines.registry import EngineContext, build_engine
+from zerosearch.engines.settings import EngineConfig
 from zerosearch.engines.simulated import SimulatedEngine
 from zerosearch.models.local import LocalModel
 from zerosearch.net.chat import OpenAIChat
 from zerosearch.net.remote_policy import Pieces
-from zerosearch.rollout.prompts import judge_prompt
 from zerosearch.simulator.card import Reply, TimedChat, length_ratio, measure, share
-from zerosearch.simulator.judge import Judge, Verdict, judge_all
+from zerosearch.simulator.judge import Judge, Verdict, judge_all, judge_prompt
 from zerosearch.simulator.probe_set import Probes
 from zerosearch.simulator.searches import SearchExample
 
@@ -43,13 +40,12 @@ class CardSettings:
     seed: int = 0
 
 
-def make_card(config: EngineConfig, probes: Probes, searches: Path, wanted: CardSettings) -> dict[str, Any]:
-    """The card of a simulator, with the guard that is set in `config`; `searches` is where the probes are from.
+def make_card(chat: Chat, config: EngineConfig, probes: Probes, searches: Path, wanted: CardSettings) -> dict[str, Any]:
+    """The card of the simulator that `chat` plays, with the guard that is set in `config`; `searches` is where the probes are from.
 
     Raises BadInput for a simulator that cannot be used, SearchFailed when it is out of reach.
     """
     seen = _questions_tuned_on(wanted.tuning or (str(Path(config.model) / "tuning.json") if config.model and not config.url else ""))
-    chat = load_chat(config, Device())
     about = {
         "simulator": config.url or config.model,
         "template": config.template,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,12 @@ from typing import Any
 from rich.console import Console
 
 from zerosearch.core.errors import BadConfig, BadInput, BudgetSpent, RunFailed
-from zerosearch.core.interfaces import SearchEngine
+from zerosearch.core.interfaces import SearchEngine, close
 from zerosearch.core.types import Question, SearchRequest, SearchResult
 from zerosearch.data.benchmarks import Benchmark
-from zerosearch.engines.function import close
+from zerosearch.evaluation.context import EvaluationContext
 from zerosearch.evaluation.evaluate import Answered, evaluate
 from zerosearch.evaluation.outcomes import row_of
-from zerosearch.evaluation.parts import EvaluationContext, EvaluationSettings, assemble
 from zerosearch.evaluation.store import EvaluationDirectory, Row
 from zerosearch.runs.progress import Progress
 from zerosearch.simulator.searches import SearchesDirectory
@@ -44,19 +43,30 @@ class Collected:
         return {"searches": self.searches, "questions": self.questions, "failed": list(self.failed)}
 
 
-def collect(benchmark: Benchmark, wanted: EvaluationSettings, out: Path, concurrency: int, console: Console) -> Collected:
-    """Ask every question that is not done yet. Raises RunFailed when the budget is spent (what was found is kept), BadConfig for an engine
-    that is no real one."""
+def collect(
+    benchmark: Benchmark,
+    policy: str,
+    engine: Mapping[str, Any],
+    build: Callable[[Mapping[str, Any] | None], EvaluationContext],
+    out: Path,
+    concurrency: int,
+    console: Console,
+) -> Collected:
+    """Ask every question that is not done yet. `engine` is a recipe's [engine] section, {} for the one of `policy`'s run; `build` loads
+    policy and engine for the section it is given (None: the run's).
+
+    Raises RunFailed when the budget is spent (what was found is kept), BadConfig for a simulated engine.
+    """
     directory = SearchesDirectory(out)
-    engine = dict(wanted.engine or {})
+    engine = dict(engine)
     if engine.get("kind") == "simulated":
         raise BadConfig("collect wants a real engine; a simulator would learn from a simulator. Choose another --engine.")
     begun_now = not directory.origin.exists()
-    directory.begin(_origin(benchmark, wanted, engine))
+    directory.begin(_origin(benchmark, policy, engine))
     if engine and not engine.get("record") and not engine.get("replay"):
         engine["record"] = str(directory.tape)
     try:
-        parts = assemble(replace(wanted, engine=engine or None))
+        parts = build(engine or None)
     except BadInput:  # a mistyped policy or engine must not lay claim to the directory
         if begun_now:
             shutil.rmtree(out, ignore_errors=True)
@@ -97,9 +107,9 @@ def collect_from(file: Path, out: Path) -> Collected:
     return Collected(len(found), len({f.id.rsplit("/", 1)[0] for f in found}), ())
 
 
-def _origin(benchmark: Benchmark, wanted: EvaluationSettings, engine: dict[str, Any]) -> dict[str, Any]:
+def _origin(benchmark: Benchmark, policy: str, engine: dict[str, Any]) -> dict[str, Any]:
     said = {k: v for k, v in engine.items() if k not in (*_BUDGET, "record", "replay")}
-    return {"questions": benchmark.source, "fingerprint": benchmark.fingerprint(), "policy": wanted.policy, "engine": said}
+    return {"questions": benchmark.source, "fingerprint": benchmark.fingerprint(), "policy": policy, "engine": said}
 
 
 class _Purse:

@@ -13,9 +13,8 @@ from rich.console import Console
 from zerosearch.core.errors import BadConfig, GenerationFailed, RunFailed
 from zerosearch.core.types import Sampling
 from zerosearch.net.chat import OpenAIChat
-from zerosearch.rollout.prompts import judge_prompt
 from zerosearch.runs.progress import Progress
-from zerosearch.simulator.judge import Judge, Verdict, judge_all
+from zerosearch.simulator.judge import Judge, Verdict, judge_all, judge_prompt
 from zerosearch.simulator.label import RULES, JudgeJournal, Labels, combine, labellers_of, write_labels
 from zerosearch.simulator.searches import SearchesDirectory, SearchExample
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from zerosearch.core.renderers import Tokens
-from zerosearch.rollout.prompts import Imitated
+from zerosearch.engines.prompts import Imitated
 from zerosearch.simulator.pairs import SearchPair, tuning_text
 
 # B rows, T tokens

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from zerosearch.core.types import Document, Quality, Question
+from zerosearch.engines.prompts import WEB, Imitated, simulator_text
 from zerosearch.rollout.grammar import render_document
-from zerosearch.rollout.prompts import WEB, Imitated, simulator_text
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,10 +23,10 @@ from rich.console import Console
 from zerosearch.core.errors import BadConfig, ModelNotUsable, RunFailed, one_of
 from zerosearch.core.renderers import Tokens
 from zerosearch.data.files import new_directory, write_atomically, writing
+from zerosearch.engines.prompts import WEB, Imitated, simulator_prompt
 from zerosearch.models.local import DTYPES, load_model
 from zerosearch.models.lora import wrap
 from zerosearch.models.sft import Schedule, WeightedText, fit, mean_loss, micro_optimizers
-from zerosearch.rollout.prompts import WEB, Imitated, simulator_prompt
 from zerosearch.runs.progress import Progress
 from zerosearch.simulator.label import check_both_sides, read_labelled
 from zerosearch.simulator.packing import Example, PackedRows, batch_of_rows, encode_pairs, weighted

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from zerosearch.config.recipe import make_recipe
+from zerosearch.core.curriculum import NoiseCurriculum
 from zerosearch.core.errors import BadFile, ZeroSearchError
 from zerosearch.data.run_files import Notes, Record, mapping, read_json, read_metrics, text_of
 from zerosearch.viewer.index import Index, cache_file
@@ -111,14 +111,12 @@ class Run:
     def planned_noise(self) -> list[tuple[int, float]]:
         """(step, noise rate) over the whole run, as the recipe has it; [] when that depends on what happens, or the recipe is not ours."""
         try:
-            recipe = make_recipe({k: v for k, v in self.config.items() if isinstance(v, dict)})
-            if recipe.curriculum.schedule == "adaptive":
-                return []
-            curriculum = recipe.noise_curriculum()
-        except (ZeroSearchError, ValueError, TypeError):
+            steps, seed = int(self.config["rl"]["steps"]), int(self.config["run"].get("seed", 0))
+            curriculum = NoiseCurriculum(**self.config.get("curriculum", {}), steps=steps, seed=seed)
+            every = max(1, steps // 500)
+            return [] if curriculum.schedule == "adaptive" else [(s + 1, curriculum.noise_rate(s)) for s in range(0, steps, every)]
+        except (ZeroSearchError, KeyError, ValueError, TypeError):
             return []
-        every = max(1, recipe.rl.steps // 500)
-        return [(step + 1, curriculum.noise_rate(step)) for step in range(0, recipe.rl.steps, every)]
 
     def tokenizer_file(self) -> Path | None:
         """The newest checkpoint's, else that of the model it began with, if it lies on this machine."""

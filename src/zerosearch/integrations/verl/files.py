@@ -6,12 +6,13 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from zerosearch.config.recipe import Recipe
+from zerosearch.config.recipe import Recipe, to_toml
 from zerosearch.core.errors import BadConfig
+from zerosearch.core.templates import fill
 from zerosearch.core.types import Question
 from zerosearch.data.files import new_directory
 from zerosearch.data.questions import load_questions
-from zerosearch.rollout.prompts import fill, policy_prompt
+from zerosearch.rollout.prompts import policy_prompt
 from zerosearch.runs.directory import RunDirectory
 
 
@@ -33,7 +34,7 @@ def prepare(recipe: Recipe, run: RunDirectory) -> None:
             _write_parquet(folder / "held_out.parquet", held_out, "held_out", task)
         loop = {"name": "zerosearch", "_target_": "zerosearch.integrations.verl.loop.SearchLoop", "run": str(run.path)}
         (folder / "agent_loop.yaml").write_text("- " + "\n  ".join(f"{key}: {json.dumps(value)}" for key, value in loop.items()) + "\n")
-    run.create(recipe)
+    run.create(to_toml(recipe))
 
 
 def _write_parquet(file: Path, questions: Sequence[Question], split: str, task: str) -> None:

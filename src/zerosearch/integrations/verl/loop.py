@@ -15,14 +15,13 @@ from typing import Any
 from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopMetrics, AgentLoopOutput
 
 from zerosearch.config.build import Device, load_engine, rollout_settings
-from zerosearch.config.recipe import Recipe
+from zerosearch.config.recipe import Recipe, open_run
 from zerosearch.core.errors import GenerationFailed
 from zerosearch.core.interfaces import SearchEngine
 from zerosearch.core.renderers import Tokens
 from zerosearch.core.types import Author, Finish, Generation, Group, Question, Sampling, StopReason, Trajectory
 from zerosearch.rl.train import with_rewards
 from zerosearch.rollout.loop import RolloutSettings, rollout
-from zerosearch.runs.directory import RunDirectory
 
 # what makes each server keep the closing tag a turn ends with
 KEEP_STOP = {"vllm": {"include_stop_str_in_output": True}, "sglang": {"no_stop_trim": True}}
@@ -59,7 +58,7 @@ class ServerPolicy(Tokens):
 @cache
 def workplace(run: str) -> tuple[Recipe, RolloutSettings, SearchEngine, SearchEngine]:
     """What all rollouts of a process share: the recipe, its budgets, the engine, and the one for held-out questions."""
-    recipe = RunDirectory.open(run)[1]
+    recipe = open_run(run)[1]
     seed, device = recipe.run.seed, Device("cpu", recipe.policy.dtype)
     engine = load_engine(recipe.engine, seed, device)
     held_out = load_engine(recipe.evaluation_engine, seed, device) if recipe.evaluation_engine else engine

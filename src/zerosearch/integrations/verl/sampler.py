@@ -17,13 +17,13 @@ import transfer_queue
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 
 import zerosearch.integrations.verl.estimators  # noqa: F401  (registers them)
+from zerosearch.config.recipe import open_run
 from zerosearch.core.errors import RunFailed
 from zerosearch.core.types import Group, Trajectory, Usage
 from zerosearch.data.files import write_atomically
 from zerosearch.data.questions import load_questions
 from zerosearch.evaluation import outcomes
 from zerosearch.rl.train import rollout_metrics, stop_if_too_many_failed
-from zerosearch.runs.directory import RunDirectory
 
 
 class RunSampler(ReplayBuffer):
@@ -31,7 +31,7 @@ class RunSampler(ReplayBuffer):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(poll_interval=0.2, **kwargs)
-        self._run, self._recipe = RunDirectory.open(kwargs["sampler_kwargs"]["run"])
+        self._run, self._recipe = open_run(kwargs["sampler_kwargs"]["run"])
         self._trainer = kwargs["refill_fn"].__self__  # verl hands a sampler this method of its trainer and nothing else of it
         for file in (self._trainer.config.data.train_files, self._trainer.config.data.val_files):
             load_questions(file)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 from zerosearch.core.interfaces import Policy, SearchEngine
+from zerosearch.core.templates import fill
 from zerosearch.core.types import Document, Question, Trajectory
 from zerosearch.rollout.agents.conversation import Conversation, OutOfRoom
 from zerosearch.rollout.grammar import STOP_TAGS, Answer, Read, Search, parse_turn, render_information
 from zerosearch.rollout.loop import RolloutSettings, fit_documents
-from zerosearch.rollout.prompts import fill
 
 _ACTIONS = (*STOP_TAGS, "</read>")
 _FIRST_WORDS = 12

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from zerosearch.core.interfaces import Policy, SearchEngine
+from zerosearch.core.templates import fill
 from zerosearch.core.types import Question, Trajectory
 from zerosearch.rollout.agents.conversation import Conversation, OutOfRoom
 from zerosearch.rollout.grammar import Answer, parse_turn
 from zerosearch.rollout.loop import RolloutSettings, fit_documents
-from zerosearch.rollout.prompts import fill
 
 
 class SearchOnce:

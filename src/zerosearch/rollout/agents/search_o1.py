@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from zerosearch.core.interfaces import Policy, SearchEngine
+from zerosearch.core.templates import fill
 from zerosearch.core.types import Author, Document, Question, Trajectory
 from zerosearch.rollout.agents.conversation import Conversation
 from zerosearch.rollout.grammar import STOP_TAGS, Answer, Search, parse_turn, render_information
 from zerosearch.rollout.loop import RolloutSettings, fit_documents
-from zerosearch.rollout.prompts import fill
 
 
 class SearchO1:

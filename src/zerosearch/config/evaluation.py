@@ -1,4 +1,4 @@
-"""From what the command line says to working parts: a policy from anywhere, an engine from anywhere, an agent with its prompt."""
+"""What an evaluation works with, from what was asked for: a policy from anywhere, an engine from anywhere, an agent with its prompt."""
 
 from __future__ import annotations
 
@@ -13,11 +13,9 @@ from pydantic import ValidationError
 
 from zerosearch.config.build import Device, load_engine, load_policy, rollout_settings
 from zerosearch.config.recipe import EngineConfig, PolicyConfig, Recipe, RolloutConfig, load_recipe
-from zerosearch.core.errors import BadConfig, SearchFailed, one_of
-from zerosearch.core.interfaces import Policy, SearchEngine
-from zerosearch.core.types import SearchRequest, SearchResult
-from zerosearch.engines.function import close
+from zerosearch.core.errors import BadConfig, one_of
 from zerosearch.engines.registry import deciding
+from zerosearch.evaluation.context import AtNoiseRate, EvaluationContext, NoEngine
 from zerosearch.models.local import LocalModel, load_tokenizer
 from zerosearch.models.sampler import Arbiter
 from zerosearch.net.chat import PATHS
@@ -49,38 +47,6 @@ class EvaluationSettings:
     noise_rate: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class EvaluationContext:
-    """`config` is all of it that decides the answers, as JSON takes it."""
-
-    agent: Agent
-    policy: Policy
-    engine: SearchEngine
-    settings: RolloutSettings
-    config: dict[str, Any]
-    uses_gpu: bool
-
-
-class NoEngine:
-    """For agents that never search."""
-
-    async def search(self, request: SearchRequest) -> SearchResult:
-        raise SearchFailed("this agent has no search engine")
-
-
-class AtNoiseRate:
-    """An engine asked at one noise rate, whatever an agent asks for. A real engine does not care."""
-
-    def __init__(self, engine: SearchEngine, noise_rate: float) -> None:
-        self._engine, self._noise_rate = engine, noise_rate
-
-    async def search(self, request: SearchRequest) -> SearchResult:
-        return await self._engine.search(replace(request, noise_rate=self._noise_rate))
-
-    async def aclose(self) -> None:
-        await close(self._engine)
-
-
 def is_url(policy: str) -> bool:
     return policy.startswith(("http://", "https://"))
 
@@ -99,7 +65,7 @@ def resolve_policy(policy: str) -> tuple[str, Recipe | None]:
     return str(checkpoints[-1]), recipe
 
 
-def assemble(wanted: EvaluationSettings) -> EvaluationContext:
+def build_evaluation(wanted: EvaluationSettings) -> EvaluationContext:
     """Load what is wanted. Raises BadInput, one line, for anything that is not there; settings are checked before models are loaded."""
     agent = AGENTS[one_of("agent", wanted.agent, AGENTS)]
     model, recipe = resolve_policy(wanted.policy)

@@ -13,13 +13,12 @@ from typing import Any
 
 from rich.console import Console
 
-from zerosearch import __version__
 from zerosearch.config.build import Device, load_engine, load_training, rollout_settings
-from zerosearch.config.recipe import Recipe
+from zerosearch.config.recipe import Recipe, require_same, to_toml
 from zerosearch.core.errors import BadInput, RunFailed, SearchFailed
-from zerosearch.core.interfaces import SearchEngine
+from zerosearch.core.interfaces import SearchEngine, close
 from zerosearch.core.types import SearchRequest
-from zerosearch.engines.function import close
+from zerosearch.core.version import __version__
 from zerosearch.evaluation.evaluate import Evaluation, evaluate
 from zerosearch.models.local import LocalModel
 from zerosearch.models.sampler import Arbiter
@@ -51,18 +50,18 @@ def run_training(
     """
     run = RunDirectory(Path(recipe.run.out), go_on)
     if resume:
-        run.require_same(recipe)
+        require_same(run, recipe)
     else:
         run.require_new()
     run.require_writable()
-    require_installed(recipe)
+    require_installed(recipe.run.tracker_names)
     parts = load_training(recipe)
     if recipe.engine.url:
         asyncio.run(first_search(parts, recipe.engine.timeout_s))
     if not resume:
-        run.create(recipe)
+        run.create(to_toml(recipe))
     try:
-        with tracked(run, recipe, console):
+        with tracked(run, recipe.run.tracker_names, recipe.model_dump(), console):
             return _trained(recipe, parts, run, console, dict(earlier_phases or {}), extra or {})
     except KeyboardInterrupt:
         raise RunFailed(f"stopped; finished steps are saved; go on with: {run.go_on}") from None
@@ -99,11 +98,11 @@ def _trained(
         run.append_metrics({"kind": "evaluate", "step": 0, **base["greedy"]})
     if start < recipe.rl.steps:
         with (
-            Workers(me, recipe, start_worker, size) as crew,
+            Workers(me, recipe, start_worker, size) as workers,
             StopRequest(console) as stop,
             Progress("reinforcement learning", console) as progress,
         ):
-            stop.run(train(recipe, parts, crew, run, progress, stop, start))
+            stop.run(train(parts, workers, run, progress, stop, start))
     phases["reinforcement learning"] = round(sum(row["seconds"] for row in run.read_metrics() if row["kind"] == "train"), 1)
     if parts.evaluation_engine and parts.held_out:
         trained = _evaluation_at(run, recipe, parts, "trained", console)
