@@ -26,7 +26,7 @@ from zerosearch.data.benchmarks import Benchmark
 from zerosearch.evaluation.context import EvaluationContext
 from zerosearch.evaluation.run import evaluate_benchmark
 from zerosearch.net.remote_policy import Pieces
-from zerosearch.rollout.agents import AGENTS
+from zerosearch.rollout.environment import SearchEnvironment
 from zerosearch.rollout.loop import RolloutSettings
 from zerosearch.rollout.prompts import SEARCH
 from zerosearch.runs.cost import load_prices
@@ -54,15 +54,18 @@ class StandIn:
         words = [f"word{i}" for i in range(3000)]
         self.documents = tuple(Document(" ".join(rng.choices(words, k=100)), f"Title {i}", str(i)) for i in range(5))
         think = f"<think>{' '.join(rng.choices(words, k=100))}</think>"
-        self.turns = [tuple(self.encode(think + act)) for act in ("<search>one</search>", "<search>two</search>", "<answer>Rome</answer>")]
+        self.turns = [
+            tuple(self.observation(think + act)) for act in ("<search>one</search>", "<search>two</search>", "<answer>Rome</answer>")
+        ]
+        self.renderer = self
         self.told: dict[str, int] = {}
 
-    def encode_prompt(self, text: str) -> list[int]:
-        return self.encode(text)
+    def prompt(self, text: str) -> list[int]:
+        return self.observation(text)
 
-    def encode(self, text: str) -> list[int]:
+    def observation(self, text: str) -> list[int]:
         with self.watch:
-            return self.pieces.encode(text)
+            return self.pieces.observation(text)
 
     def decode(self, token_ids: Sequence[int]) -> str:
         with self.watch:
@@ -91,9 +94,9 @@ def main() -> None:
     questions = tuple(Question(f"q{i}", f"What is the capital of country {i}?", ("Rome", "Roma")) for i in range(options.questions))
     watch = Stopwatch()
     stand_in = StandIn(watch)
-    settings = RolloutSettings(SEARCH, temperature=0.0)
+    settings = RolloutSettings(temperature=0.0)
     parts = EvaluationContext(
-        AGENTS["zerosearch"], stand_in, stand_in, settings, {"agent": "zerosearch", "engine": {"kind": "bm25"}}, False
+        SearchEnvironment(stand_in, SEARCH), stand_in, settings, stand_in, config={"agent": "zerosearch", "engine": {"kind": "bm25"}}
     )
     with tempfile.TemporaryDirectory() as folder:
         watch.seconds = 0.0

@@ -28,12 +28,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 from updates import random_model, rollouts
 
 from zerosearch.cli.options import write_json
-from zerosearch.config.recipe import RLConfig
 from zerosearch.core.types import Author, Group, Sampling, Span, Trajectory
 from zerosearch.lab.language import make_tokenizer
 from zerosearch.models.causal import value_head
 from zerosearch.models.sampler import Sampler
 from zerosearch.rl.learner import Learner
+from zerosearch.rl.settings import RLConfig
 
 
 def main() -> None:

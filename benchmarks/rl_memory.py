@@ -60,8 +60,8 @@ def measure(batch: int, length: int, budget: int, checkpointed: bool) -> float:
     import torch
     from updates import random_model, rollouts
 
-    from zerosearch.config.recipe import RLConfig
     from zerosearch.rl.learner import Learner
+    from zerosearch.rl.settings import RLConfig
 
     class Uncut(Learner):
         """Without the bound that serves a CPU's caches, so that "whole" is whole."""

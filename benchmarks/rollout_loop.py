@@ -19,11 +19,11 @@ from typing import Any
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from zerosearch.core.renderers import Tokens
-from zerosearch.core.types import Document, Finish, Generation, Group, Question, Sampling, SearchResult
+from zerosearch.core.renderers import TemplateRenderer
+from zerosearch.core.types import Document, Episode, Finish, Generation, Group, Question, Sampling, SearchResult
 from zerosearch.rl.train import with_rewards
+from zerosearch.rollout.environment import SearchEnvironment
 from zerosearch.rollout.loop import RolloutSettings, rollout
-from zerosearch.rollout.prompts import policy_prompt
 from zerosearch.testing import ScriptedEngine
 
 THOUGHT = " ".join(["the director of the film was born in a city that the next search should name"] * 8)
@@ -31,12 +31,12 @@ TURNS = (f"<think>{THOUGHT}</think><search>who directed it</search>",) * 2 + (f"
 DOCUMENTS = tuple(Document(" ".join(f"word{i}{j}" for j in range(30)), f"Title {i}") for i in range(5))
 
 
-class Scripted(Tokens):
+class Scripted:
     """Says TURNS, whose tokens are known before the clock runs."""
 
     def __init__(self, tokenizer: Any) -> None:
-        super().__init__(tokenizer)
-        self._turns = [tuple(self.encode(text)) for text in TURNS]
+        self.renderer = TemplateRenderer(tokenizer)
+        self._turns = [tuple(self.renderer.observation(text)) for text in TURNS]
         self._at: dict[str, int] = {}
 
     async def generate(self, token_ids: Sequence[int], sampling: Sampling, session: str) -> Generation:
@@ -59,12 +59,11 @@ def small_tokenizer() -> Any:
 
 async def measure(policy: Scripted, rollouts: int) -> tuple[float, int]:
     """(CPU seconds, tokens) of so many rollouts, 64 at once."""
-    engine = ScriptedEngine(lambda request: SearchResult(DOCUMENTS))
-    settings = RolloutSettings(policy_prompt("search"), max_turns=4)
+    environment, settings = SearchEnvironment(ScriptedEngine(lambda request: SearchResult(DOCUMENTS))), RolloutSettings()
     question, tokens = Question("q", "where was the director born?", ("Rome",)), 0
     started = time.process_time()
     for _ in range(rollouts // 64):
-        batch = await asyncio.gather(*(rollout(question, policy, engine, settings, sample=i) for i in range(64)))
+        batch = await asyncio.gather(*(rollout(question, policy, environment, settings, Episode(sample=i)) for i in range(64)))
         scored = with_rewards(Group(question, tuple(batch)), {"f1": 1.0})
         assert all(t.reward == 1.0 and len(t.searches) == 2 for t in scored.trajectories)
         tokens += sum(len(t.token_ids) for t in batch)

@@ -138,22 +138,25 @@ class Gate:
 
 
 def make_policy(folder: Path, work: Work) -> Any:
+    from zerosearch.core.renderers import TemplateRenderer
     from zerosearch.core.types import Generation, Sampling
     from zerosearch.models.local import LocalModel, load_model
+
+    class Forced(TemplateRenderer):
+        def decode(self, token_ids: Any) -> str:
+            text = super().decode(token_ids)
+            if not text.endswith("</search>"):
+                return text.replace("<", "")
+            return "<search> " + text.removesuffix("</search>").replace("<", "") + "</search>"
 
     class ForcedShapes(LocalModel):
         """Searches in the first of two turns, whatever the model would do, and never stops early."""
 
         def __init__(self, model: Any, tokenizer: Any) -> None:
             super().__init__(model, tokenizer)
+            self.renderer = Forced(tokenizer)
             self.close_search = tokenizer.convert_tokens_to_ids("</search>")
             self.seen: set[str] = set()
-
-        def decode(self, token_ids: Any) -> str:
-            text = super().decode(token_ids)
-            if not text.endswith("</search>"):
-                return text.replace("<", "")
-            return "<search> " + text.removesuffix("</search>").replace("<", "") + "</search>"
 
         async def generate(self, token_ids: Any, sampling: Sampling, session: str) -> Generation:
             searches = bool(work.observation) and session not in self.seen
@@ -180,7 +183,7 @@ def observation_of(policy: Any, work: Work) -> Any:
 
     for length in range(work.observation):
         document = Document(" ".join(f"w{i}" for i in range(length)))
-        if len(policy.encode(render_information([document]))) == work.observation:
+        if len(policy.renderer.observation(render_information([document]))) == work.observation:
             return document
     raise SystemExit(f"no document makes a block of {work.observation} tokens")
 
@@ -190,9 +193,10 @@ def ours(folder: Path, work: Work, steps: int, gate: Any) -> dict[str, Any]:
     import torch
     import transformers
 
-    from zerosearch.config.recipe import RLConfig
-    from zerosearch.core.types import Group, Question, SearchResult
+    from zerosearch.core.types import Episode, Group, Question, SearchResult
     from zerosearch.rl.learner import Learner
+    from zerosearch.rl.settings import RLConfig
+    from zerosearch.rollout.environment import SearchEnvironment
     from zerosearch.rollout.loop import RolloutSettings, rollout_group
     from zerosearch.rollout.prompts import PolicyPrompt
     from zerosearch.testing import ScriptedEngine
@@ -203,14 +207,17 @@ def ours(folder: Path, work: Work, steps: int, gate: Any) -> dict[str, Any]:
     engine = ScriptedEngine(lambda request: SearchResult((document,) if document else ()))
     prompt = PolicyPrompt(task="{question}", malformed="Malformed.")
     turn = work.turn if searches else 2 * work.turn
-    settings = RolloutSettings(prompt, max_turns=1 + searches, max_turn_tokens=turn, max_observation_tokens=work.observation or 1)
+    environment = SearchEnvironment(engine, prompt, max_turns=1 + searches)
+    settings = RolloutSettings(max_turns=1 + searches, max_turn_tokens=turn, max_observation_tokens=work.observation or 1)
     config = RLConfig(kl_coefficient=0.0, learning_rate=work.learning_rate, group_size=work.group, questions_per_step=work.prompts)
     learner = Learner(policy.model, None, config, settings.temperature, policy.tokenizer.pad_token_id)
     questions = [Question(str(i), text, ("w1",)) for i, text in enumerate(prompts_of(work, work.prompts * steps))]
 
     async def roll_out(step: int) -> list[Group]:
         chosen = questions[step * work.prompts : (step + 1) * work.prompts]
-        return list(await asyncio.gather(*(rollout_group(q, work.group, policy, engine, settings, step) for q in chosen)))
+        return list(
+            await asyncio.gather(*(rollout_group(q, work.group, policy, environment, settings, Episode(step=step)) for q in chosen))
+        )
 
     def rewarded(group: Group) -> Group:
         rewards = [reward(list(t.token_ids[work.prompt :])) for t in group.trajectories]

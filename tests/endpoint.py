@@ -92,9 +92,9 @@ def serving(model: Chat) -> Iterator[str]:
             return await model.complete(body["messages"][-1]["content"], sampling)
         assert isinstance(model, LocalModel)
         session = f"raw/{next(calls)}"
-        generation = await model.generate(model.encode_prompt(body["prompt"]), sampling, session)
+        generation = await model.generate(model.renderer.prompt(body["prompt"]), sampling, session)
         model.close(session)
-        return model.decode(generation.token_ids)
+        return model.renderer.decode(generation.token_ids)
 
     with speaking(answer) as server:
         yield server.url

@@ -50,10 +50,10 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     from transformers import Qwen2Config, Qwen2ForCausalLM
     from updates import rollouts
 
-    from zerosearch.config.recipe import RLConfig
     from zerosearch.models.causal import token_logprobs
     from zerosearch.rl.batch import make_batch, microbatches
     from zerosearch.rl.learner import Learner
+    from zerosearch.rl.settings import RLConfig
 
     torch.manual_seed(0)
     config = Qwen2Config(vocab_size=151936, max_position_embeddings=32768, tie_word_embeddings=True, **SHAPES[options.shape])

@@ -8,6 +8,19 @@ from zerosearch.core.errors import GenerationFailed
 from zerosearch.core.types import Document, Finish, Generation, Sampling, SearchRequest, SearchResult
 
 
+class Characters:
+    """A renderer for which one token is one character."""
+
+    def prompt(self, text: str) -> list[int]:
+        return self.observation(text)
+
+    def observation(self, text: str) -> list[int]:
+        return [ord(c) for c in text]
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        return "".join(map(chr, token_ids))
+
+
 class ScriptedPolicy:
     """A policy that says given lines, one a turn, for every session alike. One token is one character.
 
@@ -16,28 +29,20 @@ class ScriptedPolicy:
 
     def __init__(self, *lines: str | GenerationFailed) -> None:
         self.lines = lines
+        self.renderer = Characters()
         self.turns: dict[str, int] = {}
         self.prompts: list[str] = []
         self.closed: list[str] = []
 
-    def encode_prompt(self, text: str) -> list[int]:
-        return self.encode(text)
-
-    def encode(self, text: str) -> list[int]:
-        return [ord(c) for c in text]
-
-    def decode(self, token_ids: Sequence[int]) -> str:
-        return "".join(map(chr, token_ids))
-
     async def generate(self, token_ids: Sequence[int], sampling: Sampling, session: str) -> Generation:
         turn = self.turns.get(session, 0)
         self.turns[session] = turn + 1
-        self.prompts.append(self.decode(token_ids))
+        self.prompts.append(self.renderer.decode(token_ids))
         line = self.lines[min(turn, len(self.lines) - 1)]
         if isinstance(line, GenerationFailed):
             raise line
-        ids = tuple(self.encode(line))[: sampling.max_new_tokens]
-        finish = Finish.STOP if any(stop in self.decode(ids) for stop in sampling.stop) else Finish.LENGTH
+        ids = tuple(self.renderer.observation(line))[: sampling.max_new_tokens]
+        finish = Finish.STOP if any(stop in self.renderer.decode(ids) for stop in sampling.stop) else Finish.LENGTH
         return Generation(ids, (-0.5,) * len(ids), finish)
 
     def close(self, session: str) -> None:

@@ -8,17 +8,18 @@ import pytest
 from zerosearch.core.errors import BadConfig, GenerationFailed, RunFailed, SearchFailed
 from zerosearch.core.types import Document, Question, SearchRequest, SearchResult, StopReason, Usage
 from zerosearch.evaluation.evaluate import Evaluation, evaluate
+from zerosearch.rollout.environment import SearchEnvironment
 from zerosearch.rollout.loop import RolloutSettings
 from zerosearch.rollout.prompts import MICRO
 from zerosearch.testing import ScriptedEngine, ScriptedPolicy
 
-SETTINGS = RolloutSettings(MICRO, max_turns=2, temperature=0.0)
+SETTINGS = RolloutSettings(max_turns=2, temperature=0.0)
 QUESTIONS = [Question(f"q{i}", f"Question {i}?", ("Rome",), {"type": "odd" if i % 2 else "even"}) for i in range(6)]
 
 
 def run(engine: ScriptedEngine, questions: list[Question] = QUESTIONS, policy: ScriptedPolicy | None = None, **settings: int) -> Evaluation:
     policy = policy or ScriptedPolicy("<search>q</search>", "<answer>Rome</answer>")
-    return asyncio.run(evaluate(policy, engine, questions, replace(SETTINGS, **settings)))
+    return asyncio.run(evaluate(policy, SearchEnvironment(engine, MICRO, max_turns=2), questions, replace(SETTINGS, **settings)))
 
 
 def failing_on(error: Exception, *ids: str) -> ScriptedEngine:
@@ -80,7 +81,7 @@ def test_no_more_than_concurrency_at_a_time() -> None:
             return await super().generate(token_ids, sampling, session)
 
     policy = Slow("<answer>Rome</answer>")
-    asyncio.run(evaluate(policy, ScriptedEngine.of("x"), QUESTIONS, SETTINGS, concurrency=2))
+    asyncio.run(evaluate(policy, SearchEnvironment(ScriptedEngine.of("x"), MICRO, max_turns=2), QUESTIONS, SETTINGS, concurrency=2))
     assert policy.most == 2
 
 

@@ -1,12 +1,9 @@
 """The gap report by pencil."""
 
-import asyncio
 from typing import Any
 
 import pytest
 
-from zerosearch.core.types import Document, Question, SearchRequest, SearchResult
-from zerosearch.evaluation.context import AtNoiseRate
 from zerosearch.evaluation.sim_vs_real import as_markdown, gap
 
 
@@ -44,12 +41,3 @@ def test_an_agent_that_never_searched() -> None:
     report = gap(rows, rows)
     assert report["overlap"] is None and report["simulated"]["answer_rate"] is None
     assert "0 queries both met: –." in as_markdown(report)
-
-
-def test_the_simulated_side_may_be_asked_at_a_noise_rate() -> None:
-    class Engine:
-        async def search(self, request: SearchRequest) -> SearchResult:
-            return SearchResult((Document(str(request.noise_rate)),))
-
-    result = asyncio.run(AtNoiseRate(Engine(), 0.25).search(SearchRequest("q", Question("q", "?", ("a",)), noise_rate=0.0)))
-    assert result.documents[0].text == "0.25"

@@ -13,8 +13,8 @@ def test_it_is_a_policy_and_a_chat(micro: Path) -> None:
     model = LocalModel.load(str(micro / "policy"), "cpu")
     assert isinstance(model, Policy) and isinstance(model, Chat)
     text = "<think> i need to find the birthplace of Zurzan Garhan </think> <search> born </search>"
-    assert model.decode(model.encode(text)) == text
-    assert model.encode_prompt("where")[0] == model.tokenizer.bos_token_id
+    assert model.renderer.decode(model.renderer.observation(text)) == text
+    assert model.renderer.prompt("where")[0] == model.tokenizer.bos_token_id
     reply = asyncio.run(model.complete("Question: who", Sampling(8, seed=1)))
     assert isinstance(reply, str) and "<eos>" not in reply
     assert reply == asyncio.run(model.complete("Question: who", Sampling(8, seed=1)))

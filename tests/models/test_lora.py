@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from micro import micro_recipe
 from zerosearch.api.training import run_training
-from zerosearch.config.recipe import RLConfig, load_recipe, open_run
+from zerosearch.config.recipe import load_recipe, open_run
 from zerosearch.core.errors import BadConfig
 from zerosearch.lab.base_model import build_model
 from zerosearch.models.causal import token_logprobs
@@ -19,6 +19,7 @@ from zerosearch.models.local import LocalModel
 from zerosearch.models.lora import attach, without_adapter
 from zerosearch.rl.checkpoint import finished_checkpoints
 from zerosearch.rl.learner import Learner, make_reference
+from zerosearch.rl.settings import RLConfig
 from zerosearch.runs.directory import RunDirectory
 
 QUIET = Console(quiet=True)

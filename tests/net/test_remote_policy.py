@@ -17,29 +17,30 @@ from zerosearch.core.interfaces import Policy
 from zerosearch.core.types import Finish, Question, Sampling, StopReason, Trajectory, Usage
 from zerosearch.models.local import LocalModel
 from zerosearch.net.remote_policy import Pieces, RemotePolicy, close_tag
+from zerosearch.rollout.environment import SearchEnvironment
 from zerosearch.rollout.loop import RolloutSettings, rollout
 from zerosearch.rollout.prompts import MICRO, SEARCH
 from zerosearch.testing import ScriptedEngine
 
 STOP = ("</search>", "</answer>")
 QUESTION = Question("q1", "Capital of Italy?", ("Rome",))
-SETTINGS = RolloutSettings(SEARCH, temperature=0.0)
+SETTINGS = RolloutSettings(temperature=0.0)
 
 
 @settings(deadline=None)  # a busy machine may stop for a second anywhere
 @given(st.text())
 def test_pieces_lose_nothing(text: str) -> None:
     pieces = Pieces()
-    assert pieces.decode(pieces.encode(text)) == text
+    assert pieces.decode(pieces.observation(text)) == text
 
 
 def test_pieces_are_about_tokens_and_the_same_everywhere() -> None:
     text = "Who wrote the novel that Blade Runner, the 1982 film, is based on?"
-    ids = Pieces().encode(text)
-    assert len(ids) == 16 and ids == Pieces().encode(text) and all(0 <= i < 2**53 for i in ids)
+    ids = Pieces().observation(text)
+    assert len(ids) == 16 and ids == Pieces().observation(text) and all(0 <= i < 2**53 for i in ids)
     other = Pieces()
-    other.encode("on? based is")
-    assert other.encode(text) == ids
+    other.observation("on? based is")
+    assert other.observation(text) == ids
 
 
 @pytest.mark.parametrize(
@@ -74,7 +75,7 @@ def ask(answer: Callable[[Body], Any], style: str = "chat", **limits: Any) -> tu
             policy = RemotePolicy(server.url, "m", style=style, first_wait_s=0.01, **limits)
             assert isinstance(policy, Policy)
             try:
-                return await rollout(QUESTION, policy, ScriptedEngine.of("Rome is the capital."), SETTINGS)
+                return await rollout(QUESTION, policy, SearchEnvironment(ScriptedEngine.of("Rome is the capital."), SEARCH), SETTINGS)
             finally:
                 await policy.aclose()
 
@@ -110,7 +111,7 @@ def test_the_servers_own_count_is_kept() -> None:
 
         async def main() -> Usage | None:
             policy = RemotePolicy(server.url)
-            generation = await policy.generate(policy.encode_prompt("a b"), Sampling(5), "s")
+            generation = await policy.generate(policy.renderer.prompt("a b"), Sampling(5), "s")
             await policy.aclose()
             return generation.usage
 
@@ -124,7 +125,7 @@ def test_a_session_that_does_not_go_on_begins_anew() -> None:
         async def main() -> None:
             policy = RemotePolicy(server.url, "m")
             for text in ("first", "another"):
-                await policy.generate(policy.encode(text), Sampling(5), "s")
+                await policy.generate(policy.renderer.observation(text), Sampling(5), "s")
             policy.close("s")
             policy.close("unknown")
             await policy.aclose()
@@ -183,18 +184,18 @@ def test_nobody_there() -> None:
 
 def test_a_checkpoint_answers_alike_in_process_and_behind_an_endpoint(micro: Path) -> None:
     """Raw completions in front of the same weights, greedy: the same first turn, and what comes of it."""
-    settings = RolloutSettings(MICRO, max_turns=3, max_turn_tokens=24, max_observation_tokens=200, max_tokens=600, temperature=0.0)
+    settings = RolloutSettings(max_turns=3, max_turn_tokens=24, max_observation_tokens=200, max_tokens=600, temperature=0.0)
     question = Question("q", "where was Zurzan Garhan born?", ("x",))
     model = LocalModel.load(str(micro / "policy"), "cpu")
-    engine = ScriptedEngine.of("Zurzan Garhan was born in Velport .")
-    here = asyncio.run(rollout(question, model, engine, settings))
+    environment = SearchEnvironment(ScriptedEngine.of("Zurzan Garhan was born in Velport ."), MICRO, max_turns=3)
+    here = asyncio.run(rollout(question, model, environment, settings))
 
     with serving(LocalModel.load(str(micro / "policy"), "cpu")) as url:
 
         async def main() -> Trajectory:
             policy = RemotePolicy(url, style="completions")
             try:
-                return await rollout(question, policy, engine, settings)
+                return await rollout(question, policy, environment, settings)
             finally:
                 await policy.aclose()
 

@@ -13,13 +13,14 @@ from zerosearch.core.interfaces import Policy
 from zerosearch.core.types import Finish, Generation, Question, Sampling, StopReason, Trajectory
 from zerosearch.models.local import LocalModel, load_tokenizer
 from zerosearch.net.remote_token_policy import RemoteTokenPolicy
+from zerosearch.rollout.environment import SearchEnvironment
 from zerosearch.rollout.loop import RolloutSettings, rollout
 from zerosearch.rollout.prompts import MICRO
 from zerosearch.testing import ScriptedEngine
 
 QUESTION = Question("q", "where was Zurzan Garhan born?", ("x",))
-SETTINGS = RolloutSettings(MICRO, max_turns=3, max_turn_tokens=24, max_observation_tokens=60, max_tokens=200, temperature=0.0)
-ENGINE = ScriptedEngine.of("Zurzan Garhan was born in Velport .")
+SETTINGS = RolloutSettings(max_turns=3, max_turn_tokens=24, max_observation_tokens=60, max_tokens=200, temperature=0.0)
+ENVIRONMENT = SearchEnvironment(ScriptedEngine.of("Zurzan Garhan was born in Velport ."), MICRO, max_turns=3)
 _REASON = {Finish.STOP: "stop", Finish.EOS: "stop", Finish.LENGTH: "length"}
 
 
@@ -51,7 +52,7 @@ def behind(dialect: str, folder: Path, answer: Any = None) -> tuple[Trajectory, 
         session = f"s{next(calls)}"
         g = await model.generate(body["prompt" if dialect == "vllm" else "input_ids"], sampling, session)
         model.close(session)
-        text = model.decode(g.token_ids)
+        text = model.renderer.decode(g.token_ids)
         stop = next((s for s in sampling.stop if s in text), None) if g.finish is Finish.STOP else None
         return web.json_response((vllm_reply if dialect == "vllm" else sglang_reply)(g, body, stop))
 
@@ -61,7 +62,7 @@ def behind(dialect: str, folder: Path, answer: Any = None) -> tuple[Trajectory, 
             policy = RemoteTokenPolicy(server.url, load_tokenizer(str(folder), offline=True), "m", dialect=dialect, first_wait_s=0.01)
             assert isinstance(policy, Policy)
             try:
-                return await rollout(QUESTION, policy, ENGINE, SETTINGS)
+                return await rollout(QUESTION, policy, ENVIRONMENT, SETTINGS)
             finally:
                 await policy.aclose()
 
@@ -70,7 +71,7 @@ def behind(dialect: str, folder: Path, answer: Any = None) -> tuple[Trajectory, 
 
 @pytest.mark.parametrize("dialect", ["vllm", "sglang"])
 def test_token_for_token_what_the_checkpoint_says_in_process(dialect: str, micro: Path) -> None:
-    here = asyncio.run(rollout(QUESTION, LocalModel.load(str(micro / "policy"), "cpu"), ENGINE, SETTINGS))
+    here = asyncio.run(rollout(QUESTION, LocalModel.load(str(micro / "policy"), "cpu"), ENVIRONMENT, SETTINGS))
     there, bodies = behind(dialect, micro / "policy")
     assert there.token_ids == here.token_ids and there.policy_mask == here.policy_mask
     assert there.stop_reason == here.stop_reason and there.answer == here.answer

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-from zerosearch.config.recipe import RLConfig
 from zerosearch.core.types import Author, Group, Question, Span, StopReason, Trajectory
 from zerosearch.lab.base_model import build_model
 from zerosearch.models.causal import token_logprobs
 from zerosearch.rl.algorithms import ALGORITHMS, fixed_length, sequence_mean, token_mean
 from zerosearch.rl.batch import make_batch
 from zerosearch.rl.learner import Learner
+from zerosearch.rl.settings import RLConfig
 from zerosearch.rl.training_examples import TokenEstimates, make_examples
 
 VOCABULARY = 40

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from zerosearch.config.recipe import GuardsConfig
 from zerosearch.core.errors import RunFailed
 from zerosearch.rl.guards import Guards
+from zerosearch.rl.settings import GuardsConfig
 
 FINE = {"loss": 0.1, "grad_norm": 1.0, "kl": 0.01, "entropy": 1.0, "policy_tokens": 50.0, "logprob_mismatch": 1e-6, "reward": 0.5}
 

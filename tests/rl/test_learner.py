@@ -12,14 +12,15 @@ import torch
 
 from models.tiny import model as tiny_model
 from models.tiny import word_level
-from zerosearch.config.recipe import RLConfig
 from zerosearch.core.types import Author, Question, Span, StopReason, Trajectory
 from zerosearch.lab.base_model import build_model
 from zerosearch.models.local import LocalModel
 from zerosearch.rl.batch import TrainingExample, teaches, trained_token_count
 from zerosearch.rl.learner import Learner
 from zerosearch.rl.losses import clipped_policy_loss, kl_k3
+from zerosearch.rl.settings import RLConfig
 from zerosearch.rl.training_examples import sampled_values
+from zerosearch.rollout.environment import SearchEnvironment
 from zerosearch.rollout.loop import RolloutSettings, rollout_group
 from zerosearch.rollout.prompts import PolicyPrompt
 from zerosearch.testing import ScriptedEngine
@@ -236,8 +237,9 @@ def test_the_samplers_values_are_the_trainers(dtype: torch.dtype) -> None:
     learner, policy = Learner(model, None, RLConfig(algorithm="ppo"), 0.7, 0), LocalModel(model, word_level())
     policy.sampler.critic = learner.critic
     torch.nn.init.normal_(policy.sampler.critic.weight, 0, 0.2)
-    settings = RolloutSettings(PolicyPrompt("who wrote the film ? {question}", "is ok ."), max_turns=3, max_turn_tokens=9, temperature=0.7)
-    group = asyncio.run(rollout_group(QUESTION, 4, policy, ScriptedEngine.of(), settings))
+    settings = RolloutSettings(max_turns=3, max_turn_tokens=9, temperature=0.7)
+    environment = SearchEnvironment(ScriptedEngine.of(), PolicyPrompt("who wrote the film ? {question}", "is ok ."), max_turns=3)
+    group = asyncio.run(rollout_group(QUESTION, 4, policy, environment, settings))
     assert all([s.author for s in t.spans].count(ENVIRONMENT) == 2 for t in group.trajectories)
     limit = 1e-5 if dtype is torch.float32 else 0.1  # of values around 1
     for t, appraisal in zip(group.trajectories, learner.appraise(group.trajectories), strict=True):

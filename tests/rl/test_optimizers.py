@@ -5,12 +5,12 @@ import copy
 import pytest
 import torch
 
-from zerosearch.config.recipe import RLConfig
 from zerosearch.core.errors import BadConfig
 from zerosearch.lab.base_model import build_model
 from zerosearch.models.causal import token_logprobs
 from zerosearch.models.gradient_checkpointing import checkpointed
 from zerosearch.rl.optimizers import Trained, make_optimizer, rate_factor
+from zerosearch.rl.settings import RLConfig
 
 
 @pytest.mark.parametrize(

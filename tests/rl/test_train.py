@@ -16,7 +16,7 @@ from endpoint import serving
 from full_disk import files_no_larger_than
 from micro import micro_recipe
 from zerosearch.api.training import run_training
-from zerosearch.config.recipe import Recipe, RLConfig, load_recipe, open_run
+from zerosearch.config.recipe import Recipe, load_recipe, open_run
 from zerosearch.core.errors import BadConfig, BadInput, RunFailed
 from zerosearch.core.types import (
     Author,
@@ -32,6 +32,7 @@ from zerosearch.core.types import (
     Trajectory,
 )
 from zerosearch.rl.checkpoint import finished_checkpoints
+from zerosearch.rl.settings import RLConfig
 from zerosearch.rl.train import answers_in_documents, questions_of_step, with_rewards
 from zerosearch.rl.training_examples import TokenEstimates, make_examples
 from zerosearch.runs.directory import RunDirectory

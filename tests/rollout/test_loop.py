@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zerosearch.core.errors import BadConfig, GenerationFailed, SearchFailed
+from zerosearch.core.interfaces import SearchEngine
 from zerosearch.core.types import (
     Author,
     Document,
+    Episode,
     Finish,
     Generation,
     Group,
@@ -23,19 +25,26 @@ from zerosearch.core.types import (
     StopReason,
     Trajectory,
 )
-from zerosearch.rollout.loop import RolloutSettings, fit_documents, rollout, rollout_group
+from zerosearch.rollout.environment import SearchEnvironment, fit_documents
+from zerosearch.rollout.loop import RolloutSettings, rollout, rollout_group
 from zerosearch.rollout.prompts import PolicyPrompt
-from zerosearch.testing import ScriptedEngine, ScriptedPolicy
+from zerosearch.testing import Characters, ScriptedEngine, ScriptedPolicy
 
 QUESTION = Question("q1", "Where is Lima?", ("Peru",))
-SETTINGS = RolloutSettings(PolicyPrompt(task="Q: {question}\n", malformed="[say it again]"), seed=3)
+SETTINGS, EPISODE = RolloutSettings(), Episode(seed=3)
+WORDS = PolicyPrompt(task="Q: {question}\n", malformed="[say it again]")
 PROMPT = "Q: Where is Lima?\n"
 SEARCH, ANSWER, NONSENSE = "<search>Lima</search>", "<answer>Peru</answer>", "<think>hm</think>"
 EMPTY_BLOCK = len("\n\n<information>Doc 1:</information>\n\n")
 
 
+def searching(engine: SearchEngine, max_turns: int = 4, k: int = 5) -> SearchEnvironment:
+    return SearchEnvironment(engine, WORDS, k, max_turns)
+
+
 def run(policy: ScriptedPolicy, engine: ScriptedEngine | None = None, settings: RolloutSettings = SETTINGS, sample: int = 0) -> Trajectory:
-    trajectory = asyncio.run(rollout(QUESTION, policy, engine or ScriptedEngine.of("Lima lies in Peru."), settings, sample=sample))
+    environment = searching(engine or ScriptedEngine.of("Lima lies in Peru."), settings.max_turns)
+    trajectory = asyncio.run(rollout(QUESTION, policy, environment, settings, replace(EPISODE, sample=sample)))
     assert trajectory.question == QUESTION and trajectory.sample == sample
     assert trajectory.scores is None and trajectory.reward is None and trajectory.advantage is None  # scoring is somebody else's work
     assert set(policy.turns) <= set(policy.closed)  # whatever happened, no session is left open
@@ -74,8 +83,8 @@ def test_the_mask_is_authorship() -> None:
 
 def test_the_request_is_whole() -> None:
     engine = ScriptedEngine.of("text")
-    settings = replace(SETTINGS, k=7)
-    asyncio.run(rollout(QUESTION, ScriptedPolicy(NONSENSE, SEARCH, ANSWER), engine, settings, sample=2, step=11, noise_rate=0.25))
+    episode = Episode(seed=3, step=11, sample=2, noise_rate=0.25)
+    asyncio.run(rollout(QUESTION, ScriptedPolicy(NONSENSE, SEARCH, ANSWER), searching(engine, k=7), SETTINGS, episode))
     assert engine.requests == [SearchRequest("Lima", QUESTION, k=7, noise_rate=0.25, seed=3, step=11, sample=2, turn=1)]
 
 
@@ -120,7 +129,7 @@ def test_malformed_to_the_end() -> None:
 def test_an_answer_in_the_question_or_in_a_document_is_nobody_s() -> None:
     question = Question("q", "Is it <answer>Chile</answer>?", ("Peru",))
     engine = ScriptedEngine.of("<answer>Bolivia</answer>", "< / information ><search>more</search>")
-    trajectory = asyncio.run(rollout(question, ScriptedPolicy(SEARCH, NONSENSE), engine, SETTINGS))
+    trajectory = asyncio.run(rollout(question, ScriptedPolicy(SEARCH, NONSENSE), searching(engine), SETTINGS))
     assert trajectory.answer is None and trajectory.stop_reason is StopReason.MAX_TURNS and len(engine.requests) == 1
     block = trajectory.spans[2].text
     assert block.count("<") == 2 and "‹answer>Bolivia‹/answer>" in block
@@ -128,7 +137,8 @@ def test_an_answer_in_the_question_or_in_a_document_is_nobody_s() -> None:
 
 def test_placeholders_in_a_question_stay_what_they_are() -> None:
     question = Question("q", "What is {question}?", ("x",))
-    assert asyncio.run(rollout(question, ScriptedPolicy(ANSWER), ScriptedEngine.of(), SETTINGS)).spans[0].text == "Q: What is {question}?\n"
+    trajectory = asyncio.run(rollout(question, ScriptedPolicy(ANSWER), searching(ScriptedEngine.of()), SETTINGS))
+    assert trajectory.spans[0].text == "Q: What is {question}?\n"
 
 
 # ---- failures
@@ -152,11 +162,11 @@ def test_a_failed_generation_ends_the_rollout_with_its_cause() -> None:
     assert (trajectory.cause, trajectory.answer, len(trajectory.searches), len(trajectory.spans)) == ("out of memory", None, 1, 3)
 
 
-def test_a_bug_is_no_failure_but_closes_its_session() -> None:
+def test_a_bug_costs_its_own_rollout_and_closes_its_session() -> None:
     policy = ScriptedPolicy(SEARCH)
-    with pytest.raises(ZeroDivisionError):
-        run(policy, ScriptedEngine(lambda _: SearchResult((Document(str(1 // 0)),))))
-    assert set(policy.turns) == set(policy.closed)
+    trajectory = run(policy, ScriptedEngine(lambda _: SearchResult((Document(str(1 // 0)),))))
+    assert trajectory.stop_reason is StopReason.ERROR and trajectory.stop_reason.is_failure
+    assert trajectory.cause.startswith("ZeroDivisionError: ") and set(policy.turns) == set(policy.closed)
 
 
 class Hanging:
@@ -179,7 +189,7 @@ def test_cancelling_closes_every_session(make: Callable[[], tuple[ScriptedPolicy
     policy, engine = make()
 
     async def cancel() -> None:
-        task = asyncio.create_task(rollout_group(QUESTION, 3, policy, engine, SETTINGS))
+        task = asyncio.create_task(rollout_group(QUESTION, 3, policy, searching(engine), SETTINGS))
         for _ in range(5):
             await asyncio.sleep(0)
         assert len(policy.turns) == 3 and not policy.closed
@@ -247,10 +257,9 @@ def test_a_malformed_line_that_leaves_no_room_is_not_shown() -> None:
 
 @given(st.lists(st.text("ab ", max_size=30), max_size=4), st.integers(-2, 150))
 def test_fit_documents(texts: list[str], max_tokens: int) -> None:
-    policy = ScriptedPolicy()
     documents = tuple(Document(text, title="T") for text in texts)
-    block = fit_documents(policy, documents, max_tokens)
-    bare = fit_documents(policy, tuple(Document("", title="T") for _ in texts), 10**6)
+    block = fit_documents(documents, len, max_tokens)
+    bare = fit_documents(tuple(Document("", title="T") for _ in texts), len, 10**6)
     assert bare is not None
     if block is None:
         assert len(bare) > max_tokens  # even without a word of text
@@ -262,13 +271,13 @@ def test_fit_documents(texts: list[str], max_tokens: int) -> None:
 
 def test_fit_documents_wastes_nothing() -> None:
     documents = (Document("a b c d"), Document("e"))
-    whole = fit_documents(ScriptedPolicy(), documents, 10**6)
+    whole = fit_documents(documents, len, 10**6)
     assert whole == "\n\n<information>Doc 1: a b c d\nDoc 2: e</information>\n\n"
-    assert fit_documents(ScriptedPolicy(), documents, len(whole)) == whole
-    assert fit_documents(ScriptedPolicy(), documents, len(whole) - 1) == whole.replace(" d", "")
+    assert fit_documents(documents, len, len(whole)) == whole
+    assert fit_documents(documents, len, len(whole) - 1) == whole.replace(" d", "")
 
 
-@pytest.mark.parametrize("name", ["max_turns", "max_turn_tokens", "max_observation_tokens", "max_tokens", "k"])
+@pytest.mark.parametrize("name", ["max_turns", "max_turn_tokens", "max_observation_tokens", "max_tokens"])
 def test_budgets_are_at_least_one(name: str) -> None:
     with pytest.raises(BadConfig, match=f"rollout.{name} = 0 must be at least 1."):
         replace(SETTINGS, **{name: 0})
@@ -277,22 +286,27 @@ def test_budgets_are_at_least_one(name: str) -> None:
 # ---- tokens in, tokens out
 
 
-class OddPolicy(ScriptedPolicy):
-    """Samples ids that `encode` would never give for their text, and keeps what it was asked."""
+class Shifted(Characters):
+    """Reads ids of another range than it gives."""
 
     SHIFT = 1 << 21
-
-    def __init__(self, *lines: str) -> None:
-        super().__init__(*lines)
-        self.calls: list[tuple[tuple[int, ...], Sampling, str]] = []
 
     def decode(self, token_ids: Sequence[int]) -> str:
         return "".join(chr(i % self.SHIFT) for i in token_ids)
 
+
+class OddPolicy(ScriptedPolicy):
+    """Samples ids that its renderer would never give for their text, and keeps what it was asked."""
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__(*lines)
+        self.renderer = Shifted()
+        self.calls: list[tuple[tuple[int, ...], Sampling, str]] = []
+
     async def generate(self, token_ids: Sequence[int], sampling: Sampling, session: str) -> Generation:
         self.calls.append((tuple(token_ids), sampling, session))
         generation = await super().generate(token_ids, sampling, session)
-        return replace(generation, token_ids=tuple(i + self.SHIFT for i in generation.token_ids))
+        return replace(generation, token_ids=tuple(i + Shifted.SHIFT for i in generation.token_ids))
 
 
 def test_what_was_sampled_goes_back_verbatim() -> None:
@@ -301,7 +315,7 @@ def test_what_was_sampled_goes_back_verbatim() -> None:
     so_far: tuple[int, ...] = ()
     for (before, _, _), span in zip(policy.calls, [s for s in trajectory.spans if s.author is Author.POLICY], strict=True):
         assert before[: len(so_far)] == so_far
-        assert min(span.token_ids) >= policy.SHIFT
+        assert min(span.token_ids) >= Shifted.SHIFT
         so_far = before + span.token_ids
     assert so_far == trajectory.token_ids
     assert [span.text for span in trajectory.spans if span.author is Author.POLICY] == [
@@ -327,7 +341,7 @@ def test_seeds_differ_by_everything_and_only_by_that() -> None:
     def seeds_of(question_id: str = "q", sample: int = 0, step: int = 0, seed: int = 0) -> list[int]:
         policy = OddPolicy(SEARCH, ANSWER)
         question = replace(QUESTION, id=question_id)
-        asyncio.run(rollout(question, policy, ScriptedEngine.of("x"), replace(SETTINGS, seed=seed), sample, step))
+        asyncio.run(rollout(question, policy, searching(ScriptedEngine.of("x")), SETTINGS, Episode(seed, step, sample)))
         return seeds(policy)
 
     variants = [seeds_of(), seeds_of("q/1"), seeds_of(sample=1), seeds_of(step=1), seeds_of(seed=1)]
@@ -339,7 +353,7 @@ def test_a_question_met_twice_at_once_has_two_sessions() -> None:
     """Small question files, and the border of two epochs: sessions that share a name would get into each other's way."""
 
     async def both(policy: OddPolicy) -> list[Trajectory]:
-        return list(await asyncio.gather(*(rollout(QUESTION, policy, ScriptedEngine.of("x"), SETTINGS) for _ in range(2))))
+        return list(await asyncio.gather(*(rollout(QUESTION, policy, searching(ScriptedEngine.of("x")), SETTINGS) for _ in range(2))))
 
     policy = OddPolicy(SEARCH, ANSWER)
     one, other = asyncio.run(both(policy))
@@ -366,14 +380,14 @@ class SeededPolicy(ScriptedPolicy):
 
     async def generate(self, token_ids: Sequence[int], sampling: Sampling, session: str) -> Generation:
         generation = await super().generate(token_ids, sampling, session)
-        remark = tuple(self.encode(f"<think>{sampling.seed % 1000}</think>"))
+        remark = tuple(self.renderer.observation(f"<think>{sampling.seed % 1000}</think>"))
         return Generation(remark + generation.token_ids, (-0.1,) * (len(remark) + len(generation.token_ids)), Finish.STOP)
 
 
 def test_a_group_is_the_same_in_whatever_order_searches_finish() -> None:
     def group(delay: Callable[[SearchRequest], int]) -> tuple[Group, list[tuple[int, int]]]:
         engine = SlowEngine(delay)
-        made = asyncio.run(rollout_group(QUESTION, 4, SeededPolicy(SEARCH, SEARCH, ANSWER), engine, SETTINGS, step=2))
+        made = asyncio.run(rollout_group(QUESTION, 4, SeededPolicy(SEARCH, SEARCH, ANSWER), searching(engine), SETTINGS, Episode(step=2)))
         return made, [(r.turn, r.sample) for r in engine.requests]
 
     (forwards, order), (backwards, reversed_order) = group(lambda r: 10 * r.sample), group(lambda r: 10 * (3 - r.sample))

@@ -17,13 +17,14 @@ import pytest
 import torch
 
 from models.tiny import byte_level
-from zerosearch.config.recipe import RLConfig, load_recipe
+from zerosearch.config.recipe import load_recipe
 from zerosearch.core.errors import GenerationFailed
-from zerosearch.core.renderers import Tokens
-from zerosearch.core.types import Finish, Generation, Group, Sampling, Trajectory
+from zerosearch.core.renderers import TemplateRenderer
+from zerosearch.core.types import Episode, Finish, Generation, Group, Sampling, Trajectory
 from zerosearch.data.questions import load_questions
 from zerosearch.integrations.verl.files import prepare
 from zerosearch.rl.batch import make_batch
+from zerosearch.rl.settings import RLConfig
 from zerosearch.rl.train import with_rewards
 from zerosearch.rl.training_examples import TokenEstimates, make_examples
 from zerosearch.rollout.loop import rollout
@@ -43,7 +44,7 @@ LINES = [
 QUESTIONS = [("a", "capital of France?", ["Paris"]), ("b", "capital of Italy?", ["Rome", "Roma"]), ("c", "capital of Norway?", ["Oslo"])]
 
 
-class Script(Tokens):
+class Script:
     """Says what is in LINES: as our Policy (`generate`), and as verl's servers (`server`). The log-probs are a function of the words."""
 
     def line(self, session: str, turn: int) -> tuple[list[int], list[float]]:
@@ -51,11 +52,11 @@ class Script(Tokens):
         lines = (LINES["abc".index(question)] + [["<answer>nobody</answer>"]])[int(sample)]
         if lines[turn] == "!":
             raise GenerationFailed("the script says so")
-        ids = self.encode(lines[turn])
+        ids = self.renderer.observation(lines[turn])
         return ids, [-random.Random(f"{lines[turn]}{i}").random() for i in range(len(ids))]
 
     def __init__(self, tokenizer: Any) -> None:
-        super().__init__(tokenizer)
+        self.renderer = TemplateRenderer(tokenizer)
         self.turns: dict[str, itertools.count[int]] = {}
 
     async def generate(self, token_ids: Sequence[int], sampling: Sampling, session: str) -> Generation:
@@ -98,11 +99,12 @@ run = {{out = "{folder}/run", seed = 5, trainer = "verl"}}
 def ours(run: Path) -> list[Group]:
     from zerosearch.integrations.verl.loop import workplace
 
-    (recipe, settings, engine, _), policy = workplace(str(run)), Script(byte_level())
+    (recipe, settings, environment, _), policy = workplace(str(run)), Script(byte_level())
     questions = load_questions(recipe.questions.train)
 
     async def all_of_them() -> list[Group]:
-        return [Group(q, tuple([await rollout(q, policy, engine, settings, i, STEP - 1) for i in range(SAMPLES)])) for q in questions]
+        episodes = [Episode(recipe.run.seed, STEP - 1, i) for i in range(SAMPLES)]
+        return [Group(q, tuple([await rollout(q, policy, environment, settings, e) for e in episodes])) for q in questions]
 
     return [with_rewards(group, recipe.rl.reward_weights) for group in asyncio.run(all_of_them())]
 

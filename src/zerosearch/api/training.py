@@ -13,11 +13,11 @@ from typing import Any
 
 from rich.console import Console
 
-from zerosearch.config.build import Device, load_engine, load_training, rollout_settings
+from zerosearch.config.build import Device, load_environment, load_training, rollout_settings
 from zerosearch.config.recipe import Recipe, require_same, to_toml
 from zerosearch.core.errors import BadInput, RunFailed, SearchFailed
-from zerosearch.core.interfaces import SearchEngine, close
-from zerosearch.core.types import SearchRequest
+from zerosearch.core.interfaces import Environment, close
+from zerosearch.core.types import Episode
 from zerosearch.core.version import __version__
 from zerosearch.evaluation.evaluate import Evaluation, evaluate
 from zerosearch.models.local import LocalModel
@@ -25,7 +25,8 @@ from zerosearch.models.sampler import Arbiter
 from zerosearch.rl.learner import Learner, make_reference
 from zerosearch.rl.train import TrainingContext, resume_from_checkpoint, train
 from zerosearch.rl.workers import Worker, Workers, worker_count
-from zerosearch.rollout.loop import RolloutSettings
+from zerosearch.rollout.environment import SearchEnvironment
+from zerosearch.rollout.loop import RolloutSettings, begin
 from zerosearch.runs.cost import cost_of, load_prices, training_work
 from zerosearch.runs.directory import RunDirectory
 from zerosearch.runs.interrupts import StopRequest
@@ -69,16 +70,18 @@ def run_training(
 
 async def first_search(parts: TrainingContext, timeout_s: float) -> None:
     """Ask the engine once before anything is written: one that is down, hangs or writes rubbish is bad input, not a failed run."""
-    question = parts.questions[0]
+    question, environment = parts.questions[0], begin(parts.environment, Episode(parts.keep.seed))
+    assert isinstance(environment, SearchEnvironment)
+    environment.reset(question)
     try:
         async with asyncio.timeout(timeout_s):
-            await parts.engine.search(SearchRequest(question.text, question, parts.settings.k, noise_rate=0.0, seed=parts.settings.seed))
+            await environment.found(question.text)
     except TimeoutError:
         raise BadInput(f"the simulator did not answer a first search within engine.timeout_s = {timeout_s:g} s; look at its log.") from None
     except SearchFailed as error:
         raise BadInput(f"a first search failed: {error}") from error
     finally:
-        await close(parts.engine)
+        await close(environment)
 
 
 def _trained(
@@ -86,12 +89,12 @@ def _trained(
 ) -> dict[str, Any]:
     summary: dict[str, Any] = {"seed": recipe.run.seed}
     base: dict[str, Any] = {}
-    if parts.evaluation_engine and parts.held_out:
+    if parts.evaluation_environment and parts.held_out:
         base = _evaluation_at(run, recipe, parts, "base", console)
         phases["base evaluation"] = base["wall_s"]
         summary["base"] = base["figures"]
     reference = make_reference(parts.policy.model, recipe.rl, lora=recipe.policy.lora_rank > 0)
-    me = member(recipe, parts.policy, parts.engine, parts.settings, reference)
+    me = member(recipe, parts.policy, parts.environment, parts.settings, reference)
     size = worker_count(recipe.run.workers, parts.policy.model.device.type)
     start = resume_from_checkpoint(run, me.learner)
     if start == 0 and base:
@@ -104,7 +107,7 @@ def _trained(
         ):
             stop.run(train(parts, workers, run, progress, stop, start))
     phases["reinforcement learning"] = round(sum(row["seconds"] for row in run.read_metrics() if row["kind"] == "train"), 1)
-    if parts.evaluation_engine and parts.held_out:
+    if parts.evaluation_environment and parts.held_out:
         trained = _evaluation_at(run, recipe, parts, "trained", console)
         phases["trained evaluation"] = trained["wall_s"]
         summary["trained"] = trained["figures"]
@@ -118,20 +121,20 @@ def _trained(
 
 
 def member(
-    recipe: Recipe, policy: LocalModel, engine: SearchEngine, settings: RolloutSettings, reference: Any, critic: Any = None
+    recipe: Recipe, policy: LocalModel, environment: Environment, settings: RolloutSettings, reference: Any, critic: Any = None
 ) -> Worker:
     pad_id, budget = policy.tokenizer.pad_token_id or 0, min(settings.max_tokens, settings.max_turns * settings.max_turn_tokens)
     learner = Learner(policy.model, reference, recipe.rl, recipe.rollout.temperature, pad_id, critic, budget)
     policy.sampler.critic = learner.critic
-    return Worker(policy, engine, settings, learner, recipe.rl.group_size)
+    return Worker(policy, environment, settings, learner, recipe.rl.group_size, recipe.run.seed)
 
 
 def start_worker(recipe: Recipe, model: Any, tokenizer: Any, reference: Any, critic: Any) -> Worker:
     """A member of the crew in a process of its own: the weights are shared, the engine is its own."""
     arbiter = Arbiter()
     policy = LocalModel(model, tokenizer, arbiter)
-    engine = load_engine(recipe.engine, recipe.run.seed, Device("cpu", recipe.policy.dtype, arbiter))
-    return member(recipe, policy, engine, rollout_settings(recipe.rollout, recipe.engine.k, recipe.run.seed), reference, critic)
+    environment = load_environment(recipe, recipe.engine, Device("cpu", recipe.policy.dtype, arbiter))
+    return member(recipe, policy, environment, rollout_settings(recipe.rollout), reference, critic)
 
 
 def _evaluation_at(run: RunDirectory, recipe: Recipe, parts: TrainingContext, when: str, console: Console) -> dict[str, Any]:
@@ -152,7 +155,7 @@ def _evaluation_at(run: RunDirectory, recipe: Recipe, parts: TrainingContext, wh
 
 
 def evaluate_with_progress(parts: TrainingContext, temperature: float, phase: str, console: Console) -> Evaluation:
-    assert parts.evaluation_engine is not None
+    assert parts.evaluation_environment is not None
     settings = replace(parts.settings, temperature=temperature)
     with Progress(phase, console) as progress:
         done = 0
@@ -162,7 +165,8 @@ def evaluate_with_progress(parts: TrainingContext, temperature: float, phase: st
             done += 1
             progress.step(done, len(parts.held_out))
 
-        return asyncio.run(evaluate(parts.policy, parts.evaluation_engine, parts.held_out, settings, on_done=count))
+        episode = Episode(parts.keep.seed)
+        return asyncio.run(evaluate(parts.policy, parts.evaluation_environment, parts.held_out, settings, episode, on_done=count))
 
 
 def summary_figures(greedy: Evaluation, sampled: Evaluation) -> dict[str, Any]:

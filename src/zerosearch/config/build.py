@@ -14,6 +14,7 @@ from zerosearch.models.sampler import Arbiter
 from zerosearch.net.chat import OpenAIChat
 from zerosearch.net.pool import EndpointPool, addresses
 from zerosearch.rl.train import TrainingContext
+from zerosearch.rollout.environment import SearchEnvironment
 from zerosearch.rollout.loop import RolloutSettings
 from zerosearch.rollout.prompts import policy_prompt
 
@@ -47,18 +48,14 @@ def load_policy(config: PolicyConfig, arbiter: Arbiter | None = None, seed: int 
     return LocalModel(attach(policy.model, config.lora_rank, config.lora_alpha, seed), policy.tokenizer, arbiter)
 
 
-def rollout_settings(config: RolloutConfig, k: int, seed: int) -> RolloutSettings:
-    return RolloutSettings(
-        prompt=policy_prompt(config.prompt),
-        max_turns=config.max_turns,
-        max_turn_tokens=config.max_turn_tokens,
-        max_observation_tokens=config.max_observation_tokens,
-        max_tokens=config.max_tokens,
-        temperature=config.temperature,
-        top_p=config.top_p,
-        k=k,
-        seed=seed,
-    )
+def rollout_settings(config: RolloutConfig) -> RolloutSettings:
+    return RolloutSettings(**config.model_dump(exclude={"prompt"}))
+
+
+def load_environment(recipe: Recipe, config: EngineConfig, device: Device) -> SearchEnvironment:
+    """What the policy acts in: our own tags over the engine of an [engine] section."""
+    engine = load_engine(config, recipe.run.seed, device)
+    return SearchEnvironment(engine, policy_prompt(recipe.rollout.prompt), config.k, recipe.rollout.max_turns)
 
 
 def load_training(recipe: Recipe) -> TrainingContext:
@@ -70,13 +67,13 @@ def load_training(recipe: Recipe) -> TrainingContext:
     device = Device(recipe.policy.device, recipe.policy.dtype, arbiter)
     return TrainingContext(
         policy=load_policy(recipe.policy, arbiter, recipe.run.seed),
-        engine=load_engine(recipe.engine, recipe.run.seed, device),
+        environment=load_environment(recipe, recipe.engine, device),
         questions=questions,
-        settings=rollout_settings(recipe.rollout, recipe.engine.k, recipe.run.seed),
+        settings=rollout_settings(recipe.rollout),
         rl=recipe.rl,
         keep=recipe.run,
         guards=recipe.guards,
         curriculum=recipe.noise_curriculum(),
         held_out=held_out[: recipe.questions.held_out_limit or None],
-        evaluation_engine=load_engine(recipe.evaluation_engine, recipe.run.seed, device) if recipe.evaluation_engine else None,
+        evaluation_environment=load_environment(recipe, recipe.evaluation_engine, device) if recipe.evaluation_engine else None,
     )

@@ -14,8 +14,9 @@ from pydantic import ValidationError
 from zerosearch.config.build import Device, load_engine, load_policy, rollout_settings
 from zerosearch.config.recipe import EngineConfig, PolicyConfig, Recipe, RolloutConfig, load_recipe
 from zerosearch.core.errors import BadConfig, one_of
+from zerosearch.core.types import Episode
 from zerosearch.engines.registry import deciding
-from zerosearch.evaluation.context import AtNoiseRate, EvaluationContext, NoEngine
+from zerosearch.evaluation.context import EvaluationContext
 from zerosearch.models.local import LocalModel, load_tokenizer
 from zerosearch.models.sampler import Arbiter
 from zerosearch.net.chat import PATHS
@@ -23,8 +24,7 @@ from zerosearch.net.remote_policy import RemotePolicy
 from zerosearch.net.remote_token_policy import DIALECTS, RemoteTokenPolicy
 from zerosearch.rl.checkpoint import finished_checkpoints
 from zerosearch.rollout.agents import AGENTS, Agent
-from zerosearch.rollout.loop import RolloutSettings
-from zerosearch.rollout.prompts import POLICY_PROMPTS, distil_prompt, policy_prompt
+from zerosearch.rollout.prompts import POLICY_PROMPTS, PolicyPrompt, distil_prompt, policy_prompt
 from zerosearch.runs.directory import RunDirectory
 
 
@@ -70,7 +70,8 @@ def build_evaluation(wanted: EvaluationSettings) -> EvaluationContext:
     agent = AGENTS[one_of("agent", wanted.agent, AGENTS)]
     model, recipe = resolve_policy(wanted.policy)
     engine = _engine_config(wanted, agent, recipe)
-    settings = _settings(wanted, agent, recipe, engine)
+    budgets = _budgets(wanted, recipe)
+    prompt = _prompt(wanted, agent, recipe)
     arbiter = Arbiter()
     served = {}
     if is_url(model):
@@ -78,21 +79,23 @@ def build_evaluation(wanted: EvaluationSettings) -> EvaluationContext:
         served = {"policy_style": wanted.policy_style, "policy_model": asyncio.run(_model_of(policy))}
     else:
         policy = load_policy(PolicyConfig(model=model), arbiter)
-    search = load_engine(engine, wanted.seed, Device(arbiter=arbiter)) if engine else NoEngine()
-    noise = {"noise_rate": wanted.noise_rate} if wanted.noise_rate else {}
-    if noise:
-        search = AtNoiseRate(search, wanted.noise_rate)
+    search = load_engine(engine, wanted.seed, Device(arbiter=arbiter)) if engine else None
+    k, settings = engine.k if engine else 1, rollout_settings(budgets)
     config = {
         "agent": wanted.agent,
         "policy": model,
         **served,
         "engine": deciding(engine) if engine else None,
-        **noise,
-        "prompt": blake2b(repr(settings.prompt).encode(), digest_size=8).hexdigest(),
-        **{key: value for key, value in asdict(settings).items() if key != "prompt"},
+        **({"noise_rate": wanted.noise_rate} if wanted.noise_rate else {}),
+        "prompt": blake2b(repr(prompt).encode(), digest_size=8).hexdigest(),
+        **asdict(settings),
+        "k": k,
+        "seed": wanted.seed,
     }
     on_gpu = isinstance(policy, LocalModel) and policy.model.device.type == "cuda"
-    return EvaluationContext(agent, policy, search, settings, config, on_gpu)
+    environment = agent.environment(search, prompt, k, settings.max_turns)
+    episode = Episode(wanted.seed, noise_rate=wanted.noise_rate)
+    return EvaluationContext(environment, policy, settings, search, episode, config=config, uses_gpu=on_gpu)
 
 
 def _remote_policy(url: str, wanted: EvaluationSettings) -> RemotePolicy | RemoteTokenPolicy:
@@ -127,17 +130,16 @@ def _engine_config(wanted: EvaluationSettings, agent: Agent, recipe: Recipe | No
         raise BadConfig(f"the engine: {error.errors()[0]['msg'].removeprefix('Value error, ')}.") from error
 
 
-def _settings(wanted: EvaluationSettings, agent: Agent, recipe: Recipe | None, engine: EngineConfig | None) -> RolloutSettings:
+def _budgets(wanted: EvaluationSettings, recipe: Recipe | None) -> RolloutConfig:
     budgets = recipe.rollout if recipe else RolloutConfig()
-    budgets = budgets.model_copy(update={"temperature": wanted.temperature})
-    if wanted.max_turns is not None:
-        budgets = budgets.model_copy(update={"max_turns": wanted.max_turns})
+    said = {"temperature": wanted.temperature, **({"max_turns": wanted.max_turns} if wanted.max_turns is not None else {})}
+    return budgets.model_copy(update=said)
+
+
+def _prompt(wanted: EvaluationSettings, agent: Agent, recipe: Recipe | None) -> PolicyPrompt:
     own = POLICY_PROMPTS[agent.prompt]
     if wanted.prompt:
         prompt = policy_prompt(wanted.prompt, own)
     else:  # the prompt that a policy was trained with is that of our own rollout
-        prompt = policy_prompt(budgets.prompt) if recipe and wanted.agent == "zerosearch" else own
-    if wanted.distil_prompt:
-        prompt = replace(prompt, distil=distil_prompt(wanted.distil_prompt))
-    settings = rollout_settings(budgets.model_copy(update={"prompt": agent.prompt}), engine.k if engine else 1, wanted.seed)
-    return replace(settings, prompt=prompt)
+        prompt = policy_prompt(recipe.rollout.prompt) if recipe and wanted.agent == "zerosearch" else own
+    return replace(prompt, distil=distil_prompt(wanted.distil_prompt)) if wanted.distil_prompt else prompt

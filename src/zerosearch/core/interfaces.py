@@ -1,27 +1,37 @@
-"""The three sockets of the system. Anything that fits one can be plugged in; `testing.py` ships scripted ones."""
+"""What can be plugged in: any object with these methods. `testing.py` has scripted ones."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Protocol, runtime_checkable
 
-from zerosearch.core.types import Generation, Sampling, SearchRequest, SearchResult
+from zerosearch.core.types import Generation, Question, Sampling, SearchRequest, SearchResult, Step
 
 
 @runtime_checkable
-class Policy(Protocol):
-    """A language model that acts: token ids in, token ids out. Nothing sampled is ever decoded and encoded again."""
+class Renderer(Protocol):
+    """Text of the environment → token ids of one model, and back. Nothing the policy sampled is ever decoded and encoded again."""
 
-    def encode_prompt(self, text: str) -> list[int]:
-        """Token ids of a whole prompt, with whatever the model expects around it (BOS, chat template)."""
+    def prompt(self, text: str) -> list[int]:
+        """Token ids of the first text, with whatever the model expects around it (BOS, chat template)."""
         ...
 
-    def encode(self, text: str) -> list[int]:
+    def observation(self, text: str) -> list[int]:
         """Token ids of text in mid-stream: nothing is added."""
         ...
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """Text of token ids, tags included."""
+        ...
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """A language model that acts: token ids in, token ids out."""
+
+    @property
+    def renderer(self) -> Renderer:
+        """What makes token ids of text for this model, unless a rollout is given another one."""
         ...
 
     async def generate(self, token_ids: Sequence[int], sampling: Sampling, session: str) -> Generation:
@@ -33,6 +43,28 @@ class Policy(Protocol):
 
     def close(self, session: str) -> None:
         """Forget the session. Closing an unknown session does nothing."""
+        ...
+
+
+@runtime_checkable
+class Environment(Protocol):
+    """What the policy acts in: a state machine over text. One instance serves one rollout at a time.
+
+    Both methods may be plain or async. What else an environment has is used where it is there:
+
+    `stop`              strings that end a turn of the policy; without them a turn ends with the model's end token
+    `max_turns`         turns at most, instead of the rollout's own setting
+    `areset`, `astep`   taken instead of `reset` and `step` by whatever runs in an event loop
+    `begin(episode)`    a fresh environment for one rollout, which may use its seed, sample and noise rate; without it, it is copied
+    `aclose()`          gives back connections
+    """
+
+    def reset(self, question: Question) -> str | Step | Awaitable[str | Step]:
+        """Begin with a question; returns what the policy reads first: a text (a Step, where searches made it)."""
+        ...
+
+    def step(self, text: str) -> Step | Awaitable[Step]:
+        """Take what the policy wrote in one turn; returns what it reads next, or the end."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Text ↔ token ids by a Hugging Face tokenizer, as the Policy port wants it."""
+"""Renderers: text of the environment ↔ token ids of one model."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ from collections.abc import Sequence
 from typing import Any
 
 
-class Tokens:
+class TemplateRenderer:
+    """By a Hugging Face tokenizer, and its chat template where it has one."""
+
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
 
-    def encode_prompt(self, text: str) -> list[int]:
+    def prompt(self, text: str) -> list[int]:
         """A whole prompt: as one user message where the tokenizer has a chat template, else with its special tokens around."""
         if self.tokenizer.chat_template:
             messages = [{"role": "user", "content": text}]
             return list(self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False))
         return list(self.tokenizer(text)["input_ids"])
 
-    def encode(self, text: str) -> list[int]:
+    def observation(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def decode(self, token_ids: Sequence[int]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import chain
@@ -139,6 +139,7 @@ class Span:
 class StopReason(StrEnum):
     ANSWERED = "answered"
     MAX_TURNS = "max_turns"  # the last turn did not answer
+    ENDED = "ended"  # the environment ended it without an answer
     BUDGET = "budget"  # no room left for another turn
     PROMPT_TOO_LONG = "prompt_too_long"  # the question itself does not fit: nothing was generated
     SEARCH_FAILED = "search_failed"  # the engine could not answer; `Trajectory.cause` says why
@@ -167,6 +168,45 @@ class SearchRecord:
     turn: int
     query: str
     result: SearchResult
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """Which rollout of a question this is. Everything random about it is a pure function of these, the question and the turn.
+
+    `step` counts the trainer's steps from 0, `sample` the rollouts of one question; `noise_rate` is the probability, in [0, 1], that a
+    simulated search is noisy.
+    """
+
+    seed: int = 0
+    step: int = 0
+    sample: int = 0
+    noise_rate: float = 0.0
+
+
+Count = Callable[[str], int]  # text -> how many tokens of the policy's it is
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What an environment makes of one turn of the policy: what the policy reads next, or the end.
+
+    `reward` is the environment's own, at the end; None: the trainer's reward function decides. `answer`, `searches` and `malformed` (the
+    turn was no legal action) are for the record: scores, metrics and the viewer read them.
+
+    `shorten(count, max_tokens)` gives the observation in at most so many tokens, None when it cannot: where it is missing, an observation
+    that is too long ends the rollout. With `aside` the policy is asked that prompt outside of the conversation, and the next `step` gets
+    what it said.
+    """
+
+    observation: str | None = None
+    done: bool = False
+    reward: float | None = None
+    answer: str | None = None
+    searches: tuple[SearchRecord, ...] = ()
+    malformed: bool = False
+    shorten: Callable[[Count, int], str | None] | None = None
+    aside: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ class Budget:
         self.max_searches, self.max_usd, self.usd_per_search = max_searches, max_usd, usd_per_search
         self._ledger = ledger
         self._count = 0
+        self.spent = ""  # why a search was refused
 
     @property
     def count(self) -> int:
@@ -66,13 +67,15 @@ class Budget:
 
     def _check(self, count: int) -> None:
         if self.max_searches and count >= self.max_searches:
-            raise BudgetSpent(f"the search budget is spent: {count} of max_searches = {self.max_searches} were made; raise max_searches.")
+            self._refuse(f"{count} of max_searches = {self.max_searches} were made; raise max_searches.")
         cost = (count + 1) * self.usd_per_search
         if self.max_usd and cost > self.max_usd * (1 + 1e-9):  # ten times .1 is more than 1
-            raise BudgetSpent(
-                f"the search budget is spent: {count} searches cost ${count * self.usd_per_search:.4g}, one more would go over "
-                f"max_usd = {self.max_usd:g}; raise max_usd."
-            )
+            spent = f"{count} searches cost ${count * self.usd_per_search:.4g}"
+            self._refuse(f"{spent}, one more would go over max_usd = {self.max_usd:g}; raise max_usd.")
+
+    def _refuse(self, why: str) -> None:
+        self.spent = f"the search budget is spent: {why}"
+        raise BudgetSpent(self.spent)
 
 
 @dataclass(frozen=True, slots=True)

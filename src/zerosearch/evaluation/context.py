@@ -1,44 +1,37 @@
-"""What an evaluation works with: an agent, a policy, an engine and the budgets, all loaded."""
+"""What an evaluation works with, loaded."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from zerosearch.core.errors import SearchFailed
-from zerosearch.core.interfaces import Policy, SearchEngine, close
-from zerosearch.core.types import SearchRequest, SearchResult
-from zerosearch.rollout.agents import Agent
+from zerosearch.core.interfaces import Environment, Policy, Renderer, SearchEngine, close
+from zerosearch.core.types import Episode, Question
+from zerosearch.evaluation.evaluate import Answered, Evaluation, evaluate
 from zerosearch.rollout.loop import RolloutSettings
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluationContext:
-    """`config` is all of it that decides the answers, as JSON takes it."""
+    """`config` is all of it that decides the answers, as JSON takes it. `engine` is the environment's; None: it never searches."""
 
-    agent: Agent
+    environment: Environment
     policy: Policy
-    engine: SearchEngine
     settings: RolloutSettings
-    config: dict[str, Any]
-    uses_gpu: bool
+    engine: SearchEngine | None = None
+    episode: Episode = Episode()
+    renderer: Renderer | None = None
+    config: dict[str, Any] = field(default_factory=dict[str, Any])
+    uses_gpu: bool = False
 
 
-class NoEngine:
-    """For agents that never search."""
-
-    async def search(self, request: SearchRequest) -> SearchResult:
-        raise SearchFailed("this agent has no search engine")
-
-
-class AtNoiseRate:
-    """An engine asked at one noise rate, whatever an agent asks for. A real engine does not care."""
-
-    def __init__(self, engine: SearchEngine, noise_rate: float) -> None:
-        self._engine, self._noise_rate = engine, noise_rate
-
-    async def search(self, request: SearchRequest) -> SearchResult:
-        return await self._engine.search(replace(request, noise_rate=self._noise_rate))
-
-    async def aclose(self) -> None:
-        await close(self._engine)
+async def evaluate_in(
+    context: EvaluationContext, questions: Sequence[Question], concurrency: int, on_done: Callable[[Answered], None]
+) -> Evaluation:
+    """`evaluate` with all that the context has; its connections are given back."""
+    try:
+        c = context
+        return await evaluate(c.policy, c.environment, questions, c.settings, c.episode, c.renderer, concurrency, on_done)
+    finally:
+        await close(context.policy)

@@ -8,15 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from zerosearch.core.errors import BadInput, RunFailed, ZeroSearchError
-from zerosearch.core.interfaces import Policy, SearchEngine, close
+from zerosearch.core.errors import RunFailed, ZeroSearchError
+from zerosearch.core.interfaces import Environment, Policy, Renderer, close
 from zerosearch.core.scoring import score
 from zerosearch.core.statistics import Estimate, bootstrap_interval
-from zerosearch.core.types import Question, Scores, StopReason, Trajectory, Usage
+from zerosearch.core.types import Episode, Generation, Question, Sampling, Scores, Trajectory, Usage
 from zerosearch.evaluation.outcomes import Outcome, figures
-from zerosearch.evaluation.usage import MeteredPolicy
-from zerosearch.rollout.agents import AGENTS, Agent
-from zerosearch.rollout.loop import RolloutSettings
+from zerosearch.rollout.loop import RolloutSettings, rollout
 
 _HOPELESS = 20  # so many failures with nothing that went right: the policy or the engine is dead
 
@@ -50,14 +48,15 @@ class Evaluation:
 
 async def evaluate(
     policy: Policy,
-    engine: SearchEngine,
+    environment: Environment,
     questions: Sequence[Question],
     settings: RolloutSettings,
-    agent: Agent = AGENTS["zerosearch"],
+    episode: Episode = Episode(),
+    renderer: Renderer | None = None,
     concurrency: int = 256,
     on_done: Callable[[Answered], None] = lambda answered: None,
 ) -> Evaluation:
-    """One agent on every question, at most `concurrency` at a time. What goes wrong with a question is in its trajectory.
+    """Every question once, at most `concurrency` at a time. What goes wrong with a question is in its trajectory.
 
     Raises RunFailed when the first questions all fail, whatever was asked of whom: nothing is gained by asking the rest.
     """
@@ -68,7 +67,7 @@ async def evaluate(
         async with places:
             if len(done) >= _HOPELESS and not any(t.scores for t in done[:_HOPELESS]):
                 raise RunFailed(f"the first {_HOPELESS} questions all failed, the last with {done[-1].stop_reason}: {done[-1].cause}")
-            answered = await _answered(question, policy, engine, settings, agent)
+            answered = await _answered(question, policy, environment, settings, episode, renderer)
         on_done(answered)
         done.append(answered.trajectory)
         return answered
@@ -79,7 +78,7 @@ async def evaluate(
     except* ZeroSearchError as failures:
         raise _first(failures) from None
     finally:
-        await close(engine)
+        await close(environment)
     return Evaluation(tuple(task.result() for task in tasks))
 
 
@@ -88,15 +87,30 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
-async def _answered(question: Question, policy: Policy, engine: SearchEngine, settings: RolloutSettings, agent: Agent) -> Answered:
+async def _answered(
+    question: Question,
+    policy: Policy,
+    environment: Environment,
+    settings: RolloutSettings,
+    episode: Episode,
+    renderer: Renderer | None,
+) -> Answered:
     started, metered = time.perf_counter(), MeteredPolicy(policy)
-    try:
-        trajectory = await agent.answer(question, metered, engine, settings)
-        if not trajectory.stop_reason.is_failure:
-            trajectory = replace(trajectory, scores=score(trajectory.answer, question.golden_answers))
-    except BadInput:  # no question's fault, and the same for all
-        raise
-    except Exception as error:  # one question that nothing was prepared for must not cost the others
-        cause = " ".join(f"{type(error).__name__}: {error}".split())
-        trajectory = Trajectory(question, 0, (), (), StopReason.ERROR, cause=cause)
+    trajectory = await rollout(question, metered, environment, settings, episode, renderer)
+    if not trajectory.stop_reason.is_failure:
+        trajectory = replace(trajectory, scores=score(trajectory.answer, question.golden_answers))
     return Answered(trajectory, metered.usage, time.perf_counter() - started)
+
+
+class MeteredPolicy:
+    """Counts the calls and tokens of another policy, for one question. An endpoint's own count goes before the number of our ids."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self.usage = Usage()
+        self.renderer, self.close = policy.renderer, policy.close
+
+    async def generate(self, token_ids: Sequence[int], sampling: Sampling, session: str) -> Generation:
+        generation = await self._policy.generate(token_ids, sampling, session)
+        self.usage += generation.usage or Usage(1, len(token_ids), len(generation.token_ids))
+        return generation

@@ -19,11 +19,12 @@ from zerosearch.core.interfaces import close
 from zerosearch.core.types import Author, Question, Trajectory
 from zerosearch.data.benchmarks import Benchmark
 from zerosearch.engines.replay import RecordedEngine
-from zerosearch.evaluation.context import EvaluationContext
-from zerosearch.evaluation.evaluate import Answered, evaluate
+from zerosearch.evaluation.context import EvaluationContext, evaluate_in
+from zerosearch.evaluation.evaluate import Answered
 from zerosearch.evaluation.outcomes import Outcome, figures, row_of
 from zerosearch.evaluation.sim_vs_real import gap
 from zerosearch.evaluation.store import EvaluationDirectory, Row, Spent
+from zerosearch.rollout.loop import rollout
 from zerosearch.runs.cost import Prices, ResourceUse, cost_of, load_prices
 from zerosearch.runs.progress import Progress
 
@@ -32,22 +33,22 @@ from zerosearch.runs.progress import Progress
 class Meter:
     """What this session has spent since it began. `searches` are those its questions made, some of which a tape may have answered."""
 
-    parts: EvaluationContext
+    context: EvaluationContext
     searches: int = 0
     session: str = field(default_factory=lambda: uuid4().hex[:8])
     _wall: float = field(default_factory=time.perf_counter)
     _cpu: float = field(default_factory=time.process_time)
 
     def read(self) -> Spent:
-        wall, engine = time.perf_counter() - self._wall, self.parts.engine
+        wall, engine = time.perf_counter() - self._wall, self.context.engine
         paid = engine.calls if isinstance(engine, RecordedEngine) else self.searches
         cpu = time.process_time() - self._cpu
-        return Spent(round(wall, 3), round(cpu, 3), round(wall, 3) if self.parts.uses_gpu else 0.0, paid)
+        return Spent(round(wall, 3), round(cpu, 3), round(wall, 3) if self.context.uses_gpu else 0.0, paid)
 
 
 def evaluate_benchmark(
     benchmark: Benchmark,
-    parts: EvaluationContext,
+    context: EvaluationContext,
     prices: Prices,
     out: Path | None,
     concurrency: int,
@@ -65,11 +66,11 @@ def evaluate_benchmark(
         "questions": len(benchmark.questions),
         "fingerprint": benchmark.fingerprint(),
         "excluded": list(benchmark.excluded),
-        **parts.config,
+        **context.config,
     }
     directory = EvaluationDirectory(out) if out else None
     rows = directory.begin(config) if directory else {}
-    meter = Meter(parts)
+    meter = Meter(context)
     left = [question for question in benchmark.questions if question.id not in rows]
     with Progress(phase, console) as progress:
 
@@ -82,10 +83,10 @@ def evaluate_benchmark(
                 directory.append(row, timing | asdict(meter.read()))
             progress.step(len(rows), len(benchmark.questions))
 
-        asyncio.run(_evaluate(parts, left, concurrency, keep))
+        asyncio.run(evaluate_in(context, left, concurrency, keep))
     ordered = [rows[question.id] for question in benchmark.questions]
     summary = summary_of(config, ordered)
-    work = _work(parts, ordered, directory.spent() if directory else meter.read())
+    work = _work(context, ordered, directory.spent() if directory else meter.read())
     cost = {"model": work.model, **cost_of(work, prices)}
     if directory:
         directory.rewrite(ordered)
@@ -113,13 +114,6 @@ def evaluate_both(
     return {**about, **gap(rows["simulated"], rows["real"]), "failures": failures}
 
 
-async def _evaluate(parts: EvaluationContext, questions: Sequence[Question], concurrency: int, keep: Any) -> None:
-    try:
-        await evaluate(parts.policy, parts.engine, questions, parts.settings, parts.agent, concurrency, keep)
-    finally:
-        await close(parts.policy)
-
-
 def summary_of(config: dict[str, Any], rows: Sequence[Row]) -> dict[str, Any]:
     """Everything but times: the same for the same rows."""
     outcomes = [Outcome.from_row(row) for row in rows]
@@ -127,14 +121,14 @@ def summary_of(config: dict[str, Any], rows: Sequence[Row]) -> dict[str, Any]:
     return {**config, **figures(outcomes), "failures": failures}
 
 
-def _work(parts: EvaluationContext, rows: Sequence[Row], spent: Spent) -> ResourceUse:
+def _work(context: EvaluationContext, rows: Sequence[Row], spent: Spent) -> ResourceUse:
     return ResourceUse(
         searches=sum(len(row["searches"]) for row in rows),
-        engine=(parts.config["engine"] or {}).get("kind"),
+        engine=(context.config["engine"] or {}).get("kind"),
         prompt_tokens=sum(row["usage"]["prompt_tokens"] for row in rows),
         new_tokens=sum(row["usage"]["new_tokens"] for row in rows),
         **asdict(spent),
-        model=parts.config.get("policy_model"),
+        model=context.config.get("policy_model"),
     )
 
 
@@ -156,9 +150,10 @@ def ask_one(question: str, context: EvaluationContext, console: Console) -> dict
     }
 
 
-async def _ask(question: str, parts: EvaluationContext) -> Trajectory:
+async def _ask(question: str, context: EvaluationContext) -> Trajectory:
     try:
-        return await parts.agent.answer(Question("ask", question, ()), parts.policy, parts.engine, parts.settings)
+        asked = Question("ask", question, ())
+        return await rollout(asked, context.policy, context.environment, context.settings, context.episode, context.renderer)
     finally:
-        await close(parts.engine)
-        await close(parts.policy)
+        await close(context.environment)
+        await close(context.policy)

@@ -33,11 +33,13 @@ from zerosearch.api.training import run_training, summary_figures
 from zerosearch.config.build import load_training
 from zerosearch.config.recipe import Recipe, make_recipe
 from zerosearch.core.errors import RunFailed, ZeroSearchError, one_of
+from zerosearch.core.types import Episode
 from zerosearch.data.files import write_atomically
 from zerosearch.evaluation.evaluate import evaluate
 from zerosearch.lab.claims import ARMS, CLAIMS, INSTRUCTED, SMALL_WIDTH, TUNED_SHARE, RarelyCollapses, arms_of
 from zerosearch.lab.quickstart import Lab, Scale
 from zerosearch.rollout.agents import AGENTS
+from zerosearch.rollout.environment import SearchEnvironment
 from zerosearch.rollout.prompts import MICRO, PolicyPrompt
 from zerosearch.runs.directory import RunDirectory
 from zerosearch.runs.interrupts import end_with_parent, start_quietly
@@ -229,12 +231,12 @@ def train_arm(out: Path, scale: Scale, arm: str, seed: int, models: int) -> None
 def answer_untrained(out: Path, scale: Scale, arm: str, seed: int, models: int) -> None:
     study, agent = Study(out, scale), ARMS[arm].agent
     parts, started = load_training(study.recipe(arm, seed, models)), time.perf_counter()
-    assert parts.evaluation_engine is not None
-    settings = replace(parts.settings, prompt=AGENT_PROMPTS[agent])
-    greedy, sampled = (
-        asyncio.run(evaluate(parts.policy, parts.evaluation_engine, parts.held_out, replace(settings, temperature=t), AGENTS[agent]))
-        for t in (0.0, 1.0)
-    )
+    own = parts.evaluation_environment
+    assert isinstance(own, SearchEnvironment)
+    environment = AGENTS[agent].environment(own.engine, AGENT_PROMPTS[agent], own.k, own.max_turns)
+    episode = Episode(parts.keep.seed)
+    budgets = [replace(parts.settings, temperature=t) for t in (0.0, 1.0)]
+    greedy, sampled = (asyncio.run(evaluate(parts.policy, environment, parts.held_out, b, episode)) for b in budgets)
     summary = {"trained": summary_figures(greedy, sampled), "wall_s": round(time.perf_counter() - started, 1), "commit": commit()}
     folder = study.run_folder(arm, seed)
     folder.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from zerosearch.core.errors import BadConfig, ModelNotUsable
-from zerosearch.core.renderers import Tokens
+from zerosearch.core.renderers import TemplateRenderer
 from zerosearch.core.types import Generation, Sampling
 from zerosearch.models.sampler import Arbiter, Sampler
 from zerosearch.models.stops import end_ids
@@ -22,11 +22,11 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 _WEIGHTS = ("*.safetensors", "*.bin", "*.safetensors.index.json")
 
 
-class LocalModel(Tokens):
+class LocalModel:
     """Both ports at once: `generate` continues token ids (Policy), `complete` answers a text (Chat)."""
 
     def __init__(self, model: Any, tokenizer: Any, arbiter: Arbiter | None = None, max_rows: int = 512) -> None:
-        super().__init__(tokenizer)
+        self.tokenizer, self.renderer = tokenizer, TemplateRenderer(tokenizer)
         self.model = model
         self.sampler = Sampler(model, tokenizer, max_rows=max_rows, arbiter=arbiter)
         self._calls = count()
@@ -51,10 +51,10 @@ class LocalModel(Tokens):
     async def complete(self, prompt: str, sampling: Sampling) -> str:
         session = f"complete/{next(self._calls)}"
         try:
-            generation = await self.sampler.generate(self.encode_prompt(prompt), sampling, session)
+            generation = await self.sampler.generate(self.renderer.prompt(prompt), sampling, session)
         finally:
             self.sampler.close(session)
-        return self.decode([i for i in generation.token_ids if i not in self._silent])
+        return self.renderer.decode([i for i in generation.token_ids if i not in self._silent])
 
 
 def load_model(name: str, device: str = "auto", dtype: str = "float32", kind: str = "AutoModelForCausalLM") -> tuple[Any, Any]:

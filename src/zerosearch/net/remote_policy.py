@@ -25,18 +25,21 @@ _SEED_BITS = 31  # the largest seed that every endpoint takes
 
 
 class Pieces:
-    """Text ↔ ids, the same in every process: `decode(encode(text)) == text`."""
+    """A renderer with a vocabulary of its own: text ↔ ids, the same in every process, `decode(observation(text)) == text`."""
 
     def __init__(self) -> None:
         self._id_of: dict[str, int] = {}
         self._text_of: dict[int, str] = {}
 
-    def encode(self, text: str) -> list[int]:
+    def prompt(self, text: str) -> list[int]:
+        return self.observation(text)
+
+    def observation(self, text: str) -> list[int]:
         known = self._id_of
         return [known[piece] if piece in known else self._new(piece) for piece in _PIECE.findall(text)]
 
-    def decode(self, ids: Sequence[int]) -> str:
-        return "".join(self._text_of[i] for i in ids)
+    def decode(self, token_ids: Sequence[int]) -> str:
+        return "".join(self._text_of[i] for i in token_ids)
 
     def _new(self, piece: str) -> int:
         made = int.from_bytes(blake2b(piece.encode("utf-8", "surrogatepass"), digest_size=8).digest()) >> (64 - _ID_BITS)
@@ -71,17 +74,8 @@ class RemotePolicy:
     def __init__(self, base_url: str, model: str = "", *, style: str = "chat", **limits: Any) -> None:
         self._style = one_of("policy style", style, PATHS)
         self._endpoint = Endpoint(base_url, model, **limits)
-        self._pieces = Pieces()
+        self.renderer = Pieces()
         self._conversations: dict[str, _Conversation] = {}
-
-    def encode_prompt(self, text: str) -> list[int]:
-        return self._pieces.encode(text)
-
-    def encode(self, text: str) -> list[int]:
-        return self._pieces.encode(text)
-
-    def decode(self, token_ids: Sequence[int]) -> str:
-        return self._pieces.decode(token_ids)
 
     async def generate(self, token_ids: Sequence[int], sampling: Sampling, session: str) -> Generation:
         """Go on from `token_ids`. A closing tag that the server cut off as a stop string is put back.
@@ -90,10 +84,10 @@ class RemotePolicy:
         """
         ids = tuple(token_ids)
         ends = self._ends(ids, session)
-        said = self._messages(ids, ends) if self._style == "chat" else {"prompt": self.decode(ids)}
+        said = self._messages(ids, ends) if self._style == "chat" else {"prompt": self.renderer.decode(ids)}
         body = {"model": await self._endpoint.model_name(), **said, **sampling_body(sampling), "seed": sampling.seed % 2**_SEED_BITS}
         reply = await self._endpoint.call("POST", PATHS[self._style], body, lambda raw: _read(raw, sampling.stop, self._endpoint))
-        written = tuple(self.encode(reply.text))
+        written = tuple(self.renderer.observation(reply.text))
         self._conversations[session] = _Conversation(ids + written, [*ends, len(ids) + len(written)])
         return Generation(written, (), reply.finish, reply.usage)
 
@@ -119,7 +113,7 @@ class RemotePolicy:
         starts = [0, *ends[:-1]]
         return {
             "messages": [
-                {"role": ("user", "assistant")[i % 2], "content": self.decode(ids[start:end])}
+                {"role": ("user", "assistant")[i % 2], "content": self.renderer.decode(ids[start:end])}
                 for i, (start, end) in enumerate(zip(starts, ends, strict=True))
             ]
         }

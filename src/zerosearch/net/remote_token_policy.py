@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zerosearch.core.errors import one_of
-from zerosearch.core.renderers import Tokens
+from zerosearch.core.renderers import TemplateRenderer
 from zerosearch.core.types import Finish, Generation, Sampling, Usage
 from zerosearch.net.chat import sampling_body
 from zerosearch.net.endpoint import Endpoint
@@ -88,14 +88,14 @@ def _no_ids(server: str) -> RetryableError:
     return RetryableError("the reply holds no token ids", advice, retry=False)
 
 
-class RemoteTokenPolicy(Tokens):
+class RemoteTokenPolicy:
     """`dialect` is "vllm" (its `/completions` with token ids) or "sglang" (its `/generate`, at the root of the server).
 
     The other arguments are `Endpoint`'s. Raises BadConfig when an argument cannot be right.
     """
 
     def __init__(self, base_url: str, tokenizer: Any, model: str = "", *, dialect: str, **limits: Any) -> None:
-        super().__init__(tokenizer)
+        self.renderer = TemplateRenderer(tokenizer)
         self._dialect = DIALECTS[one_of("policy style", dialect, DIALECTS)]
         self._endpoint = Endpoint(base_url, model, **limits)
 

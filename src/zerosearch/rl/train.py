@@ -10,10 +10,10 @@ from statistics import fmean
 
 from zerosearch.core.curriculum import NoiseCurriculum
 from zerosearch.core.errors import RunFailed
-from zerosearch.core.interfaces import SearchEngine
+from zerosearch.core.interfaces import Environment
 from zerosearch.core.rewards import reward_of
 from zerosearch.core.scoring import holds_answer, is_closed, score
-from zerosearch.core.types import Group, Quality, Question, StopReason, Trajectory
+from zerosearch.core.types import Episode, Group, Quality, Question, StopReason, Trajectory
 from zerosearch.evaluation.evaluate import evaluate
 from zerosearch.models.local import LocalModel
 from zerosearch.rl.checkpoint import finished_checkpoints, restore, save_checkpoint
@@ -30,10 +30,10 @@ from zerosearch.runs.settings import RunConfig
 
 @dataclass(frozen=True, slots=True)
 class TrainingContext:
-    """What a run works with, loaded. `evaluation_engine` None: nothing is evaluated while training."""
+    """What a run works with, loaded. `evaluation_environment` None: nothing is evaluated while training."""
 
     policy: LocalModel
-    engine: SearchEngine
+    environment: Environment
     questions: Sequence[Question]
     settings: RolloutSettings
     rl: RLConfig
@@ -41,7 +41,7 @@ class TrainingContext:
     guards: GuardsConfig
     curriculum: NoiseCurriculum
     held_out: Sequence[Question] = ()
-    evaluation_engine: SearchEngine | None = None
+    evaluation_environment: Environment | None = None
 
 
 async def train(
@@ -75,7 +75,7 @@ async def train(
             roll_back(run, learner)
         if last or done % keep.save_trajectories_every == 0:
             run.append_trajectories(groups, done, "train")
-        if not last and keep.evaluate_every and done % keep.evaluate_every == 0 and context.evaluation_engine and context.held_out:
+        if not last and keep.evaluate_every and done % keep.evaluate_every == 0 and context.evaluation_environment and context.held_out:
             await evaluate_now(context, run, done)
         stopping = stop.requested  # read once: it may change at any moment
         if last or stopping or done % keep.checkpoint_every == 0:
@@ -182,9 +182,10 @@ def answers_in_documents(trajectories: Sequence[Trajectory]) -> dict[str, float]
 
 
 async def evaluate_now(context: TrainingContext, run: RunDirectory, step: int) -> None:
-    assert context.evaluation_engine is not None
-    settings = replace(context.settings, temperature=0.0)
-    evaluation = await evaluate(context.policy, context.evaluation_engine, context.held_out[: context.keep.evaluate_questions], settings)
+    assert context.evaluation_environment is not None
+    settings, questions = replace(context.settings, temperature=0.0), context.held_out[: context.keep.evaluate_questions]
+    episode = Episode(context.keep.seed)
+    evaluation = await evaluate(context.policy, context.evaluation_environment, questions, settings, episode)
     context.policy.sampler.forget()  # a run resumed here begins with nothing cached: so does this one
     run.append_metrics({"kind": "evaluate", "step": step, **evaluation.as_dict()})
     run.append_trajectories([Group(t.question, (t,)) for t in evaluation.trajectories[:50]], step, "evaluate")

@@ -19,8 +19,8 @@ import torch
 import torch.multiprocessing as multiprocessing
 
 from zerosearch.core.errors import RunFailed, ZeroSearchError
-from zerosearch.core.interfaces import SearchEngine, close
-from zerosearch.core.types import Group, Question, Trajectory
+from zerosearch.core.interfaces import Environment, close
+from zerosearch.core.types import Episode, Group, Question, Trajectory
 from zerosearch.models.local import LocalModel, quiet_transformers
 from zerosearch.rl.batch import TrainingExample
 from zerosearch.rl.learner import Learner, LossContext, LossTotals
@@ -44,15 +44,17 @@ class Worker:
     """What one process of the crew works with."""
 
     policy: LocalModel
-    engine: SearchEngine
+    environment: Environment
     settings: RolloutSettings
     learner: Learner
     group_size: int
+    seed: int = 0
 
     async def roll_out(self, questions: Sequence[Question], step: int, noise_rate: float) -> list[Group]:
-        rollouts = (rollout_group(q, self.group_size, self.policy, self.engine, self.settings, step, noise_rate) for q in questions)
+        episode = Episode(self.seed, step, noise_rate=noise_rate)
+        rollouts = (rollout_group(q, self.group_size, self.policy, self.environment, self.settings, episode) for q in questions)
         groups = await asyncio.gather(*rollouts)
-        await close(self.engine)
+        await close(self.environment)
         self.policy.sampler.forget()  # the weights are about to change: what is cached belongs to the old ones
         return list(groups)
 

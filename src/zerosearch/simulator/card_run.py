@@ -60,9 +60,8 @@ def make_card(chat: Chat, config: EngineConfig, probes: Probes, searches: Path, 
 
 
 async def _measured(wanted: CardSettings, config: EngineConfig, probes: Probes, seen: list[str], chat: Chat) -> dict[str, Any]:
-    pieces = Pieces()
-    count = (lambda text: len(chat.encode(text))) if isinstance(chat, LocalModel) else (lambda text: len(pieces.encode(text)))
-    timed = TimedChat(chat, count)
+    renderer = chat.renderer if isinstance(chat, LocalModel) else Pieces()
+    timed = TimedChat(chat, lambda text: len(renderer.observation(text)))
     try:
         measured, replies = await measure(_engine(config, timed, wanted.seed), probes, seen, config.k, wanted.seed)
         seconds, n = measured["speed"]["seconds"], len(probes.right)

@@ -9,18 +9,19 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from zerosearch.core.errors import BadConfig, BadInput, BudgetSpent, RunFailed
-from zerosearch.core.interfaces import SearchEngine, close
-from zerosearch.core.types import Question, SearchRequest, SearchResult
+from zerosearch.core.errors import BadConfig, BadInput, RunFailed
+from zerosearch.core.interfaces import close
+from zerosearch.core.types import Question
 from zerosearch.data.benchmarks import Benchmark
-from zerosearch.evaluation.context import EvaluationContext
-from zerosearch.evaluation.evaluate import Answered, evaluate
+from zerosearch.engines.replay import RecordedEngine
+from zerosearch.evaluation.context import EvaluationContext, evaluate_in
+from zerosearch.evaluation.evaluate import Answered
 from zerosearch.evaluation.outcomes import row_of
 from zerosearch.evaluation.store import EvaluationDirectory, Row
 from zerosearch.runs.progress import Progress
@@ -66,28 +67,28 @@ def collect(
     if engine and not engine.get("record") and not engine.get("replay"):
         engine["record"] = str(directory.tape)
     try:
-        parts = build(engine or None)
+        context = build(engine or None)
     except BadInput:  # a mistyped policy or engine must not lay claim to the directory
         if begun_now:
             shutil.rmtree(out, ignore_errors=True)
         raise
     rollouts = EvaluationDirectory(directory.rollouts)
-    rows = rollouts.begin({"benchmark": benchmark.name, "fingerprint": benchmark.fingerprint(), **parts.config})
-    purse = _Purse(parts.engine)
+    rows = rollouts.begin({"benchmark": benchmark.name, "fingerprint": benchmark.fingerprint(), **context.config})
+    budget = context.engine.budget if isinstance(context.engine, RecordedEngine) else None
     left = [question for question in benchmark.questions if question.id not in rows]
     try:
         with Progress("collecting", console) as progress:
 
             def keep(answered: Answered) -> None:
                 trajectory = answered.trajectory
-                if purse.spent and trajectory.cause == purse.spent:  # not kept: it is asked again when there is more
-                    raise RunFailed(f"{purse.spent} What was found is kept, and the same command with more goes on.")
+                if budget is not None and budget.spent == trajectory.cause != "":  # not kept: it is asked again when there is more
+                    raise RunFailed(f"{budget.spent} What was found is kept, and the same command with more goes on.")
                 rows[trajectory.question.id] = row = row_of(trajectory, answered.usage)
                 rollouts.append(row, {"id": trajectory.question.id, "seconds": round(answered.seconds, 4), "session": ""})
                 progress.step(len(rows), len(benchmark.questions))
 
             if left:
-                asyncio.run(_ask(replace(parts, engine=purse), left, concurrency, keep))
+                asyncio.run(_ask(context, left, concurrency, keep))
     finally:  # whatever ended it, what was found is there to be used
         done = [rows[q.id] for q in benchmark.questions if q.id in rows]
         found = [search for row in done if row["scores"] for search in searches_in_row(row)]
@@ -112,30 +113,12 @@ def _origin(benchmark: Benchmark, policy: str, engine: dict[str, Any]) -> dict[s
     return {"questions": benchmark.source, "fingerprint": benchmark.fingerprint(), "policy": policy, "engine": said}
 
 
-class _Purse:
-    """The engine, which remembers that the budget is spent: a trajectory only knows that a search failed."""
-
-    def __init__(self, engine: SearchEngine) -> None:
-        self._engine = engine
-        self.spent = ""
-
-    async def search(self, request: SearchRequest) -> SearchResult:
-        try:
-            return await self._engine.search(request)
-        except BudgetSpent as error:
-            self.spent = str(error)
-            raise
-
-    async def aclose(self) -> None:
-        await close(self._engine)
-
-
 def _cause(row: Row) -> str:
     return f"{row['stop_reason']}: {row['cause']}"
 
 
-async def _ask(parts: EvaluationContext, questions: Sequence[Question], concurrency: int, keep: Any) -> None:
+async def _ask(context: EvaluationContext, questions: Sequence[Question], concurrency: int, keep: Any) -> None:
     try:
-        await evaluate(parts.policy, parts.engine, questions, parts.settings, parts.agent, concurrency, keep)
+        await evaluate_in(context, questions, concurrency, keep)
     finally:
-        await close(parts.policy)
+        await close(context.policy)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from zerosearch.core.renderers import Tokens
+from zerosearch.core.renderers import TemplateRenderer
 from zerosearch.engines.prompts import Imitated
 from zerosearch.simulator.pairs import SearchPair, tuning_text
 
@@ -28,13 +28,13 @@ class Example:
         return (IGNORED,) * self.prompt_tokens + self.ids[self.prompt_tokens :]
 
 
-def encode_pairs(tokens: Tokens, pairs: Sequence[SearchPair], template: str, imitated: Imitated) -> list[Example]:
+def encode_pairs(renderer: TemplateRenderer, pairs: Sequence[SearchPair], template: str, imitated: Imitated) -> list[Example]:
     """The prompt is encoded as `models.local` encodes it at use, chat template and all; the documents stand on lines of their own."""
     examples: list[Example] = []
     for pair in pairs:
         (prompt, _), *reply = tuning_text(pair, template, "", "", between="\n", imitated=imitated)
-        prompt_ids, reply_ids = tokens.encode_prompt(prompt), tokens.encode("".join(text for text, _ in reply))
-        examples.append(Example((*prompt_ids, *reply_ids, tokens.tokenizer.eos_token_id), len(prompt_ids)))
+        prompt_ids, reply_ids = renderer.prompt(prompt), renderer.observation("".join(text for text, _ in reply))
+        examples.append(Example((*prompt_ids, *reply_ids, renderer.tokenizer.eos_token_id), len(prompt_ids)))
     return examples
 
 

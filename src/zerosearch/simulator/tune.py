@@ -21,7 +21,7 @@ from typing import Any
 from rich.console import Console
 
 from zerosearch.core.errors import BadConfig, ModelNotUsable, RunFailed, one_of
-from zerosearch.core.renderers import Tokens
+from zerosearch.core.renderers import TemplateRenderer
 from zerosearch.data.files import new_directory, write_atomically, writing
 from zerosearch.engines.prompts import WEB, Imitated, simulator_prompt
 from zerosearch.models.local import DTYPES, load_model
@@ -110,7 +110,7 @@ def tune(path: Path, settings: TuneSettings, out: Path, console: Console, show: 
     model, tokenizer = load_model(settings.model, settings.device, settings.dtype)
     if tokenizer.eos_token_id is None:
         raise ModelNotUsable(f"the tokenizer of '{settings.model}' has no end token, so that a reply could not end; set eos_token.")
-    tokens = Tokens(tokenizer)
+    tokens = TemplateRenderer(tokenizer)
     train, held_out = (encode_pairs(tokens, side, template, settings.imitated) for side in (pairs.train, pairs.held_out))
     longest = max(len(example.ids) for example in (*train, *held_out))
     _check_context(model, longest, settings)

@@ -14,12 +14,12 @@ from typing import Any
 
 from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopMetrics, AgentLoopOutput
 
-from zerosearch.config.build import Device, load_engine, rollout_settings
+from zerosearch.config.build import Device, load_environment, rollout_settings
 from zerosearch.config.recipe import Recipe, open_run
 from zerosearch.core.errors import GenerationFailed
-from zerosearch.core.interfaces import SearchEngine
-from zerosearch.core.renderers import Tokens
-from zerosearch.core.types import Author, Finish, Generation, Group, Question, Sampling, StopReason, Trajectory
+from zerosearch.core.interfaces import Environment
+from zerosearch.core.renderers import TemplateRenderer
+from zerosearch.core.types import Author, Episode, Finish, Generation, Group, Question, Sampling, Trajectory
 from zerosearch.rl.train import with_rewards
 from zerosearch.rollout.loop import RolloutSettings, rollout
 
@@ -27,11 +27,11 @@ from zerosearch.rollout.loop import RolloutSettings, rollout
 KEEP_STOP = {"vllm": {"include_stop_str_in_output": True}, "sglang": {"no_stop_trim": True}}
 
 
-class ServerPolicy(Tokens):
+class ServerPolicy:
     """verl's servers as a Policy. `seconds` were spent waiting for them; `versions` are the weights that answered, by optimiser step."""
 
     def __init__(self, servers: Any, tokenizer: Any, sampling_params: Mapping[str, Any], server: str) -> None:
-        super().__init__(tokenizer)
+        self.renderer = TemplateRenderer(tokenizer)
         self._servers, self._base = servers, {**sampling_params, **KEEP_STOP.get(server, KEEP_STOP["vllm"])}
         self.seconds, self.versions = 0.0, list[int]()
 
@@ -56,13 +56,13 @@ class ServerPolicy(Tokens):
 
 
 @cache
-def workplace(run: str) -> tuple[Recipe, RolloutSettings, SearchEngine, SearchEngine]:
-    """What all rollouts of a process share: the recipe, its budgets, the engine, and the one for held-out questions."""
+def workplace(run: str) -> tuple[Recipe, RolloutSettings, Environment, Environment]:
+    """What all rollouts of a process share: the recipe, its budgets, the environment, and the one for held-out questions."""
     recipe = open_run(run)[1]
-    seed, device = recipe.run.seed, Device("cpu", recipe.policy.dtype)
-    engine = load_engine(recipe.engine, seed, device)
-    held_out = load_engine(recipe.evaluation_engine, seed, device) if recipe.evaluation_engine else engine
-    return recipe, rollout_settings(recipe.rollout, recipe.engine.k, seed), engine, held_out
+    device = Device("cpu", recipe.policy.dtype)
+    environment = load_environment(recipe, recipe.engine, device)
+    held_out = load_environment(recipe, recipe.evaluation_engine, device) if recipe.evaluation_engine else environment
+    return recipe, rollout_settings(recipe.rollout), environment, held_out
 
 
 class SearchLoop(AgentLoopBase):
@@ -78,7 +78,7 @@ class SearchLoop(AgentLoopBase):
 
     async def run(self, sampling_params: dict[str, Any], **row: Any) -> AgentLoopOutput:
         """A row of the parquet → prompt, response, mask, log-probs, reward. What fails becomes a masked sample that says why."""
-        recipe, settings, engine, held_out_engine = self.work
+        recipe, settings, environment, held_out = self.work
         started, training = time.perf_counter(), (row["extra_info"] or {}).get("split") != "held_out"
         question = Question(str(row["id"]), row["question"], tuple(row["golden_answers"]), json.loads(row.get("metadata") or "{}"))
         settings = replace(settings, temperature=sampling_params["temperature"], top_p=sampling_params["top_p"])
@@ -86,11 +86,9 @@ class SearchLoop(AgentLoopBase):
         # verl counts from the step it is in, the curriculum from the steps that are done
         step, sample = max(int(row["global_steps"]) - training, 0), int(row["session_id"])
         noise_rate = recipe.noise_curriculum().noise_rate(step) if training else 0.0
-        try:
-            trajectory = await rollout(question, policy, engine if training else held_out_engine, settings, sample, step, noise_rate)
-            trajectory = with_rewards(Group(question, (trajectory,)), recipe.rl.reward_weights).trajectories[0]
-        except Exception as error:  # one question that nothing was prepared for must not cost the others
-            trajectory = Trajectory(question, sample, (), (), StopReason.ERROR, cause=_line(error))
+        episode = Episode(recipe.run.seed, step, sample, noise_rate)
+        trajectory = await rollout(question, policy, environment if training else held_out, settings, episode)
+        trajectory = with_rewards(Group(question, (trajectory,)), recipe.rl.reward_weights).trajectories[0]
         return sample_of(trajectory, self.tokenizer.eos_token_id or 0, policy, time.perf_counter() - started, (step,))
 
 

@@ -1,0 +1,132 @@
+"""The search environment: the grammar of think, search, read and answer over an engine, as a state machine over text."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from copy import copy
+from dataclasses import replace
+from functools import partial
+from typing import Any, TypeVar
+
+from zerosearch.core.errors import BadConfig
+from zerosearch.core.interfaces import SearchEngine, close
+from zerosearch.core.templates import fill
+from zerosearch.core.types import Count, Document, Episode, Question, SearchRecord, SearchRequest, Step
+from zerosearch.rollout.grammar import STOP_TAGS, Answer, Malformed, Search, parse_turn, render_information
+from zerosearch.rollout.prompts import SEARCH, PolicyPrompt
+
+T = TypeVar("T")
+
+
+class SearchEnvironment:
+    """Turns of `<think>…</think>` and then `<search>query</search>` or `<answer>text</answer>`; documents come back in `<information>`.
+
+        environment = SearchEnvironment(engine)
+        text = environment.reset("who wrote Faust?")
+        step = environment.step("<search>author of Faust</search>")      # Step(observation="<information>Doc 1: …", done=False, …)
+
+    `k` documents a search; `max_turns` turns, the answering one included: on the last turn nobody would read what a search finds, so it is
+    not made. A turn that is neither a search nor an answer gets one line that says so. In an event loop: `await environment.astep(text)`.
+    """
+
+    stop = STOP_TAGS
+
+    def __init__(self, engine: SearchEngine | None, prompt: PolicyPrompt = SEARCH, k: int = 5, max_turns: int = 4) -> None:
+        if engine is None and max_turns > 1:
+            raise BadConfig(
+                f"an environment of {max_turns} turns needs an engine to search with; only one of a single turn never searches."
+            )
+        self.engine, self.prompt, self.k, self.max_turns = engine, prompt, k, max_turns
+        self.episode = Episode()
+        self.question = Question("", "", ())
+        self.turn = -1
+
+    def begin(self, episode: Episode) -> SearchEnvironment:
+        """A fresh one for one rollout, over the same engine."""
+        fresh = copy(self)
+        fresh.episode = episode
+        return fresh
+
+    def reset(self, question: Question | str) -> str:
+        """Begin with a question; returns the prompt."""
+        self.question = question if isinstance(question, Question) else Question("", question, ())
+        self.turn = -1
+        return fill(self.prompt.task, {"question": self.question.text})
+
+    def step(self, text: str) -> Step:
+        """What comes of a turn. Raises SearchFailed when the engine could not answer."""
+        return run_sync(self._step_and_close(text))
+
+    async def astep(self, text: str) -> Step:
+        """`step`, awaited: the engine keeps its connections until `aclose`."""
+        self.turn += 1
+        last = self.turn >= self.max_turns - 1
+        match parse_turn(text, self.stop):
+            case Answer(answer):
+                return Step(done=True, answer=answer)
+            case Malformed():
+                return Step(None if last else self.prompt.malformed, done=last, malformed=True)
+            case _ if last:
+                return Step(done=True)
+            case Search(query):
+                return await self.search(query)
+            case other:
+                return self.other(other)
+
+    async def search(self, query: str) -> Step:
+        """Ask the engine; the observation is the block of what it found."""
+        found = await self.found(query)
+        documents = found.result.documents
+        return Step(render_information(documents), searches=(found,), shorten=partial(fit_documents, documents))
+
+    async def found(self, query: str) -> SearchRecord:
+        assert self.engine is not None  # else there is but one turn, and it does not search
+        e, turn = self.episode, max(self.turn, 0)
+        request = SearchRequest(query, self.question, self.k, e.noise_rate, e.seed, e.step, e.sample, turn)
+        return SearchRecord(turn, query, await self.engine.search(request))
+
+    def other(self, action: Any) -> Step:
+        """What an environment with more tags makes of them."""
+        raise AssertionError(f"no such action here: {action}")
+
+    async def aclose(self) -> None:
+        await close(self.engine)
+
+    async def _step_and_close(self, text: str) -> Step:
+        try:
+            return await self.astep(text)
+        finally:
+            await self.aclose()  # connections belong to the event loop that ends here
+
+
+def run_sync(work: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine, for callers that do not await: also inside a running event loop (a notebook), on a thread of its own."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
+
+
+def fit_documents(documents: tuple[Document, ...], count: Count, max_tokens: int) -> str | None:
+    """The `<information>` block for `documents` in at most `max_tokens` tokens, or None when not even an empty one fits.
+
+    Too long a block loses words from the ends of its longest documents, evenly; its tags and markers stay whole.
+    """
+    block = render_information(documents)
+    if count(block) <= max_tokens:
+        return block
+    words = [document.text.split() for document in documents]
+    low, high, best = 0, max(map(len, words), default=0), None
+    while low <= high:
+        limit = (low + high) // 2
+        cut = tuple(replace(d, text=" ".join(w[:limit])) for d, w in zip(documents, words, strict=True))
+        block = render_information(cut)
+        if count(block) <= max_tokens:
+            best, low = block, limit + 1
+        else:
+            high = limit - 1
+    return best
