@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from typing import Any
+
+# Some chat templates print today's date, and then the same run is not the same the next day. This is the date they are told.
+TODAY = date(2025, 1, 1)
 
 
 class TemplateRenderer:
-    """By a Hugging Face tokenizer, and its chat template where it has one."""
+    """By a Hugging Face tokenizer, and its chat template where it has one; a template that prints the date prints `TODAY`."""
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
@@ -16,7 +20,8 @@ class TemplateRenderer:
         """A whole prompt: as one user message where the tokenizer has a chat template, else with its special tokens around."""
         if self.tokenizer.chat_template:
             messages = [{"role": "user", "content": text}]
-            return list(self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False))
+            pinned = {"strftime_now": TODAY.strftime, "date_string": TODAY.strftime("%d %b %Y")}
+            return list(self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False, **pinned))
         return list(self.tokenizer(text)["input_ids"])
 
     def observation(self, text: str) -> list[int]:
