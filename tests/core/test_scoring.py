@@ -5,8 +5,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zerosearch.core.errors import BadInput
-from zerosearch.core.scoring import cover_match, exact_match, holds_answer, normalise, score, token_f1, usable_golds
-from zerosearch.core.types import Scores
+from zerosearch.core.scoring import (
+    cover_match,
+    documents_hold_answer,
+    exact_match,
+    holds_answer,
+    is_yes_no,
+    normalise,
+    rank_of_answer,
+    score,
+    token_f1,
+    usable_golds,
+)
+from zerosearch.core.types import Document, Scores
 
 
 @pytest.mark.parametrize(
@@ -109,3 +120,16 @@ def test_a_question_without_usable_golds_cannot_be_scored(answer: str | None) ->
 )
 def test_holds_answer(text: str, golds: list[str], held: bool) -> None:
     assert holds_answer(text, golds) is held
+
+
+def test_a_title_counts_and_the_first_document_that_holds_it() -> None:
+    documents = [Document("noise"), Document("It is old.", "Rome"), Document("Rome")]
+    assert rank_of_answer(documents, ["Rome"]) == 2 and documents_hold_answer(documents, ["Rome"])
+    assert rank_of_answer(documents[:1], ["Rome"]) is None and not documents_hold_answer(documents[:1], ["Rome"])
+
+
+@pytest.mark.parametrize(
+    ("golds", "yes_no"), [(["Yes."], True), (["no", "he did not"], True), (["noanswer"], True), (["Norway"], False), ([], False)]
+)
+def test_yes_and_no(golds: list[str], yes_no: bool) -> None:
+    assert is_yes_no(golds) is yes_no

@@ -9,7 +9,7 @@ from zerosearch.core.errors import BadConfig, SearchFailed
 from zerosearch.core.types import Document, Question, SearchRequest, SearchResult
 from zerosearch.data.questions import load_questions
 from zerosearch.engines.bm25 import BM25Engine
-from zerosearch.evaluation.recall import Recall, first_hit, recall
+from zerosearch.evaluation.recall import Recall, recall
 from zerosearch.testing import ScriptedEngine
 
 PAGES = {
@@ -61,11 +61,6 @@ def test_yes_and_no_are_left_out_and_failures_are_told(tmp_path: Path) -> None:
 def test_depths_that_cannot_be(ks: list[int]) -> None:
     with pytest.raises(BadConfig, match="must be at least 1"):
         asyncio.run(recall(ScriptedEngine(engine), questions("first"), ks))
-
-
-def test_a_title_counts() -> None:
-    assert first_hit([Document("noise"), Document("It is old.", "Rome")], ["Rome"]) == 2
-    assert first_hit([Document("noise")], ["Rome"]) is None
 
 
 @pytest.mark.slow

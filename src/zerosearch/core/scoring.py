@@ -18,10 +18,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 from zerosearch.core.errors import BadInput
-from zerosearch.core.types import Scores
+from zerosearch.core.types import Document, Scores
 
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
-_CLOSED = frozenset({"yes", "no", "noanswer"})
+_YES_NO = frozenset({"yes", "no", "noanswer"})
 _WORD = re.compile(r"[^\W_]+")
 _ARTICLE = re.compile(r"\b(?:a|an|the)\b")
 
@@ -44,9 +44,9 @@ def usable_golds(golds: Sequence[str]) -> tuple[str, ...]:
     return usable
 
 
-def is_closed(golds: Sequence[str]) -> bool:
-    """True if all golds are a yes or a no: such an answer stands in any text, so that its presence says nothing."""
-    return all(normalise(gold) in _CLOSED for gold in golds)
+def is_yes_no(golds: Sequence[str]) -> bool:
+    """True if a gold is a bare yes or no: almost any text holds such an answer, so its presence says nothing."""
+    return any(normalise(gold) in _YES_NO for gold in golds)
 
 
 def exact_match(answer: str, golds: Sequence[str]) -> bool:
@@ -73,7 +73,7 @@ def token_f1(answer: str, golds: Sequence[str]) -> float:
     tokens = Counter(text.split())
     best = 0.0
     for gold in _normalised(golds):
-        if gold != text and not _CLOSED.isdisjoint((gold, text)):
+        if gold != text and not _YES_NO.isdisjoint((gold, text)):
             continue
         gold_tokens = Counter(gold.split())
         best = max(best, 2 * (tokens & gold_tokens).total() / (tokens.total() + gold_tokens.total()))
@@ -88,6 +88,16 @@ def holds_answer(text: str, golds: Sequence[str]) -> bool:
     """
     padded = f" {_words(text)} "
     return any(f" {words} " in padded for words in map(_words, golds) if words)
+
+
+def documents_hold_answer(documents: Sequence[Document], golds: Sequence[str]) -> bool:
+    """True if the title or the text of a document holds a gold: what the guard, labels, cards, training metrics and recall all mean."""
+    return rank_of_answer(documents, golds) is not None
+
+
+def rank_of_answer(documents: Sequence[Document], golds: Sequence[str]) -> int | None:
+    """Rank, from 1, of the first document whose title and text hold a gold (`holds_answer`); None if none does."""
+    return next((rank for rank, d in enumerate(documents, start=1) if holds_answer(f"{d.title} {d.text}", golds)), None)
 
 
 def _words(text: str) -> str:

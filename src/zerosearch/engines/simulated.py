@@ -10,7 +10,7 @@ from hashlib import blake2b
 from zerosearch.core.coalesce import Coalesced
 from zerosearch.core.errors import BadConfig, GenerationFailed, SearchFailed
 from zerosearch.core.interfaces import Chat, close
-from zerosearch.core.scoring import cover_match, is_closed
+from zerosearch.core.scoring import documents_hold_answer, is_yes_no
 from zerosearch.core.types import Quality, Sampling, SearchRequest, SearchResult
 from zerosearch.engines.documents import ParsedReply, parse_documents
 from zerosearch.engines.prompts import WEB, Imitated, simulator_text
@@ -129,7 +129,7 @@ class SimulatedEngine:
         query, k = _normalise(request.query), self._k or request.k
         seed = _stable_hash("draw", self._seed, request.seed, request.step, request.question.id, query, quality.value, k)
         golds = request.question.golden_answers
-        golds = golds if self._guard_redraws and quality in self._guarded and not is_closed(golds) else ()
+        golds = golds if self._guard_redraws and quality in self._guarded and not is_yes_no(golds) else ()
         return _Draw(self.render_prompt(request, quality), seed, k, quality, golds)
 
     async def aclose(self) -> None:
@@ -174,8 +174,7 @@ class SimulatedEngine:
 
 
 def _breaks_keyword(reply: ParsedReply, draw: _Draw) -> bool:
-    holds = any(cover_match(f"{d.title} {d.text}", draw.golds) for d in reply.documents)
-    return holds is (draw.quality is Quality.NOISY)
+    return documents_hold_answer(reply.documents, draw.golds) is (draw.quality is Quality.NOISY)
 
 
 def _normalise(query: str) -> str:

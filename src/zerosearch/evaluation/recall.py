@@ -9,9 +9,9 @@ from typing import Any
 
 from zerosearch.core.errors import BadConfig, SearchFailed
 from zerosearch.core.interfaces import SearchEngine, close
-from zerosearch.core.scoring import holds_answer, normalise
+from zerosearch.core.scoring import is_yes_no, rank_of_answer
 from zerosearch.core.statistics import Estimate, bootstrap_interval
-from zerosearch.core.types import Document, Question, SearchRequest
+from zerosearch.core.types import Question, SearchRequest
 
 _AT_A_TIME = 64
 
@@ -35,29 +35,20 @@ class Recall:
         }
 
 
-def first_hit(documents: Sequence[Document], golds: Sequence[str]) -> int | None:
-    """Rank, from 1, of the first document whose title and text hold a gold answer (`scoring.holds_answer`)."""
-    return next((rank for rank, d in enumerate(documents, start=1) if holds_answer(f"{d.title} {d.text}", golds)), None)
-
-
-def is_yes_no(question: Question) -> bool:
-    return any(normalise(gold) in ("yes", "no") for gold in question.golden_answers)
-
-
 async def recall(
     engine: SearchEngine, questions: Sequence[Question], ks: Sequence[int], on_done: Callable[[], None] = lambda: None
 ) -> Recall:
     """Search each question's own words, once, for the largest k. Raises BadConfig when there is no k."""
     if not ks or min(ks) < 1:
         raise BadConfig(f"k = {', '.join(map(str, ks)) or '(none)'} must be at least 1; for instance --k 1,5,20.")
-    asked = [question for question in questions if not is_yes_no(question)]
+    asked = [question for question in questions if not is_yes_no(question.golden_answers)]
     slots = asyncio.Semaphore(_AT_A_TIME)
 
     async def rank_of(question: Question) -> int | SearchFailed | None:
         async with slots:
             try:
                 result = await engine.search(SearchRequest(question.text, question, k=max(ks)))
-                return first_hit(result.documents, question.golden_answers)
+                return rank_of_answer(result.documents, question.golden_answers)
             except SearchFailed as error:
                 return error
             finally:

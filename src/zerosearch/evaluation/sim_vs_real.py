@@ -15,8 +15,9 @@ from itertools import combinations
 from statistics import fmean
 from typing import Any
 
-from zerosearch.core.scoring import cover_match, normalise
+from zerosearch.core.scoring import documents_hold_answer, normalise
 from zerosearch.core.statistics import bootstrap_interval, paired_bootstrap
+from zerosearch.core.types import Document
 from zerosearch.evaluation.outcomes import Outcome, figures
 from zerosearch.evaluation.store import Row
 
@@ -42,7 +43,7 @@ def _side(rows: Sequence[Row]) -> dict[str, Any]:
     replies = [(reply, row["question"]["golden_answers"]) for row in rows for _, reply in _searches(row)]
     found = figures([Outcome.from_row(row) for row in rows])
     pairs = [_overlap([a], [b]) for reply, _ in replies for a, b in combinations(reply, 2)]
-    answers = [float(any(cover_match(text, golds) for text in reply)) for reply, golds in replies]
+    answers = [float(documents_hold_answer([Document(text) for text in reply], golds)) for reply, golds in replies]
     return {
         **{key: found.get(key) for key in ("n", "failed", "em", "searches")},
         "replies": len(replies),

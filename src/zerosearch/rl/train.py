@@ -12,7 +12,7 @@ from zerosearch.core.curriculum import NoiseCurriculum
 from zerosearch.core.errors import RunFailed
 from zerosearch.core.interfaces import Environment
 from zerosearch.core.rewards import reward_of
-from zerosearch.core.scoring import holds_answer, is_closed, score
+from zerosearch.core.scoring import documents_hold_answer, is_yes_no, score
 from zerosearch.core.types import Episode, Group, Quality, Question, StopReason, Trajectory
 from zerosearch.evaluation.evaluate import evaluate
 from zerosearch.models.local import LocalModel
@@ -171,9 +171,9 @@ def answers_in_documents(trajectories: Sequence[Trajectory]) -> dict[str, float]
     figures: dict[str, float] = {}
     for name, quality in (("answer_leak", Quality.NOISY), ("answer_given", Quality.USEFUL)):
         held = [
-            any(holds_answer(f"{d.title} {d.text}", t.question.golden_answers) for d in s.result.documents)
+            documents_hold_answer(s.result.documents, t.question.golden_answers)
             for t in trajectories
-            if not is_closed(t.question.golden_answers)
+            if not is_yes_no(t.question.golden_answers)
             for s in t.searches
             if s.result.quality is quality
         ]

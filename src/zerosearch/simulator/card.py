@@ -10,9 +10,9 @@ from typing import Any
 
 from zerosearch.core.errors import GenerationFailed, SearchFailed
 from zerosearch.core.interfaces import Chat, SearchEngine
+from zerosearch.core.scoring import documents_hold_answer
 from zerosearch.core.statistics import bootstrap_interval
 from zerosearch.core.types import Document, Sampling, SearchRequest, SearchResult
-from zerosearch.simulator.label import answer_stands_in
 from zerosearch.simulator.probe_set import Probe, Probes
 from zerosearch.simulator.style import near_duplicates, self_bleu, vocabulary_overlap
 
@@ -30,7 +30,7 @@ class Reply:
 
     @property
     def answers(self) -> bool:
-        return answer_stands_in(self.documents, self.asked.question.golden_answers)
+        return documents_hold_answer(self.documents, self.asked.question.golden_answers)
 
 
 class TimedChat:
@@ -95,7 +95,7 @@ async def measure(
         return reply.asked.question.id in seen
 
     def real(asked: Sequence[Probe]) -> dict[str, float] | None:
-        return share([answer_stands_in(a.real, a.question.golden_answers) for a in asked])
+        return share([documents_hold_answer(a.real, a.question.golden_answers) for a in asked])
 
     documents = [d.text for r in replies for d in r.documents]
     real_documents = [d.text for a in (*probes.right, *probes.first_hop) for d in a.real]

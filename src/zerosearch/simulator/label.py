@@ -10,8 +10,8 @@ from itertools import combinations
 from typing import Any
 
 from zerosearch.core.errors import BadConfig, BadFile, one_of
-from zerosearch.core.scoring import cover_match, is_closed
-from zerosearch.core.types import Document, Quality
+from zerosearch.core.scoring import documents_hold_answer, is_yes_no
+from zerosearch.core.types import Quality
 from zerosearch.data.files import append_whole, write_atomically, writing
 from zerosearch.data.questions import read_objects
 from zerosearch.simulator.agreement import cohens_kappa
@@ -22,16 +22,11 @@ from zerosearch.simulator.searches import SearchesDirectory, SearchExample
 Labels = dict[str, Verdict]  # by the search's id
 
 
-def answer_stands_in(documents: Sequence[Document], golds: Sequence[str]) -> bool:
-    """True if a golden answer stands in one of the documents or their titles."""
-    return any(cover_match(f"{d.title} {d.text}", golds) for d in documents)
-
-
 def by_answer(found: SearchExample) -> Verdict:
     """Useful iff a golden answer stands in the documents. A yes or no stands anywhere: of such questions it says nothing."""
-    if is_closed(found.question.golden_answers):
+    if is_yes_no(found.question.golden_answers):
         return Verdict(found.id, None, "the golden answer is a yes or no")
-    present = answer_stands_in(found.documents, found.question.golden_answers)
+    present = documents_hold_answer(found.documents, found.question.golden_answers)
     return Verdict(found.id, Quality.USEFUL if present else Quality.NOISY, "the answer stands there" if present else "no golden answer")
 
 

@@ -8,9 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from zerosearch.core.errors import BadFile
-from zerosearch.core.scoring import is_closed
+from zerosearch.core.scoring import documents_hold_answer, is_yes_no
 from zerosearch.core.types import Document, Question
-from zerosearch.simulator.label import answer_stands_in
 from zerosearch.simulator.searches import SearchExample
 
 Real = tuple[Document, ...]
@@ -40,7 +39,7 @@ def probes_of(searches: Sequence[SearchExample], limit: int, seed: int) -> Probe
 
     Raises BadFile when the real engine never found an answer: then nothing can be said about useful replies.
     """
-    usable = [f for f in searches if not is_closed(f.question.golden_answers)]
+    usable = [f for f in searches if not is_yes_no(f.question.golden_answers)]
     rollouts: dict[str, list[SearchExample]] = defaultdict(list)
     for found in usable:
         rollouts[found.id.rpartition("/")[0]].append(found)
@@ -50,7 +49,7 @@ def probes_of(searches: Sequence[SearchExample], limit: int, seed: int) -> Probe
         once = list({(f.question.id, f.query): Probe(f.question, f.query, f.documents) for f in found}.values())
         return tuple(rng.sample(once, min(limit, len(once))))
 
-    right = some(f for f in usable if answer_stands_in(f.documents, f.question.golden_answers))
+    right = some(f for f in usable if documents_hold_answer(f.documents, f.question.golden_answers))
     if not right:
         raise BadFile(f"in none of the {len(searches)} searches did the real engine find the answer; collect more before you make a card.")
     first_hop = some(f for rollout in rollouts.values() for f in rollout[:-1])
