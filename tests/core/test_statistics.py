@@ -94,5 +94,7 @@ def test_students_interval() -> None:
     """1, 2, 3: mean 2, s = 1; t(2) = 4.303, so ± 4.303 / √3."""
     found = t_interval([1.0, 2.0, 3.0])
     assert (found.mean, found.low, found.high, found.n) == (2.0, pytest.approx(2 - 2.4843, abs=1e-3), pytest.approx(4.4843, abs=1e-3), 3)
+    many = t_interval([-1.0, 1.0] * 50)  # t(99) = 1.984, s = √(100/99)
+    assert many.high == -many.low == pytest.approx(1.984 * sqrt(100 / 99) / 10, rel=2e-3)
     with pytest.raises(BadInput, match="at least two"):
         t_interval([1.0])

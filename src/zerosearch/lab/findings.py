@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Any
 
-from zerosearch.core.statistics import Estimate, t_interval
+from zerosearch.core.statistics import Z95, Estimate, t_interval
 from zerosearch.lab.claims import ARMS, CLAIMS, Beats, Claim, Follows, Moves, RarelyCollapses, Reaches, Test
 from zerosearch.lab.study import NOISE_END, TUNED_SHARE, Study
 from zerosearch.runs.directory import RunDirectory
@@ -158,7 +158,7 @@ def _moves(test: Moves, data: Figures) -> Finding:
 
 def change_of(curve: Sequence[float], how: str) -> float:
     """Of means over windows of steps, so that a single step counts for little."""
-    means = [fmean(curve[i : i + WINDOW]) for i in range(len(curve) - WINDOW + 1)]
+    means = [statistics.fmean(curve[i : i + WINDOW]) for i in range(len(curve) - WINDOW + 1)]
     if how == "fall":
         return means[0] - min(means)
     if how == "rise":
@@ -189,11 +189,9 @@ def faithfulness_points(test: Follows, data: Figures) -> list[tuple[str, str, fl
 
 
 def correlation(xs: Sequence[float], ys: Sequence[float]) -> Estimate:
-    """Pearson's r with Fisher's interval: tanh(artanh r ± 1.96 / √(n - 3))."""
-    mx, my = fmean(xs), fmean(ys)
-    sx, sy = math.sqrt(sum((x - mx) ** 2 for x in xs)), math.sqrt(sum((y - my) ** 2 for y in ys))
-    r = sum((x - mx) * (y - my) for x, y in zip(xs, ys, strict=True)) / (sx * sy) if sx and sy else 0.0
-    z, half = math.atanh(max(min(r, 1 - 1e-9), -1 + 1e-9)), 1.96 / math.sqrt(len(xs) - 3)
+    """Pearson's r with Fisher's interval: tanh(artanh r ± 1.96 / √(n - 3)); 0 where one side does not vary."""
+    r = statistics.correlation(xs, ys) if len(set(xs)) > 1 < len(set(ys)) else 0.0
+    z, half = math.atanh(max(min(r, 1 - 1e-9), -1 + 1e-9)), Z95 / math.sqrt(len(xs) - 3)
     return Estimate(r, math.tanh(z - half), math.tanh(z + half), len(xs))
 
 

@@ -9,7 +9,7 @@ from itertools import combinations
 from math import hypot
 from typing import Any
 
-from zerosearch.core.statistics import bootstrap_interval, paired_bootstrap
+from zerosearch.core.statistics import bootstrap_interval, paired_bootstrap, t_interval
 from zerosearch.data.run_files import Record, number_or_none
 from zerosearch.viewer.run_view import Run
 from zerosearch.viewer.summary_tables import Figure, figure_in, label
@@ -48,14 +48,12 @@ def _together(runs: Sequence[Run], outcomes: Sequence[Outcomes]) -> dict[str, An
     rows: list[dict[str, Any]] = []
     for name in _PAIRED if scored else ():
         values = [[row[name] for i in scored if (row := held_out[i])[name] is not None] for held_out in outcomes]
-        found = [bootstrap_interval(of, resamples=2000) if of else None for of in values]
+        found = [bootstrap_interval(of) if of else None for of in values]
         rows.append(_figures(f"{label(name)}, held out", [f and Figure(f.mean, f.low, f.high) for f in found], _SHARED))
     for name in dict.fromkeys(key for run in runs for key in run.figures if key not in _NO_FIGURES):
         rows.append(_figures(f"{label(name)}, in its summary", [figure_in(run.figures, name) for run in runs], _OWN))
     for name in _TRAINING:
-        means = [_last(run.metrics, name) for run in runs]
-        figures = [m and Figure(m[0], m[0] - 1.96 * m[1], m[0] + 1.96 * m[1]) for m in means]
-        rows.append(_figures(f"{label(name)}, training", figures, _LATE))
+        rows.append(_figures(f"{label(name)}, training", [_last(run.metrics, name) for run in runs], _LATE))
     return {"runs": [run.key for run in runs], "n": len(scored), "rows": [row for row in rows if any(row["figures"])]}
 
 
@@ -94,7 +92,7 @@ def _paired(name: str, mine: Sequence[Record], theirs: Sequence[Record]) -> dict
     pairs = [(a[name], b[name]) for a, b in zip(mine, theirs, strict=True) if a[name] is not None and b[name] is not None]
     if not pairs:
         return None
-    found = paired_bootstrap([x for x, _ in pairs], [y for _, y in pairs], resamples=2000)
+    found = paired_bootstrap([x for x, _ in pairs], [y for _, y in pairs])
     means = [sum(side) / len(pairs) for side in zip(*pairs, strict=True)]
     return _row(
         name, f"{label(name)}, held out", means[0], means[1], (found.low, found.high), found.p, found.n, f"{_SHARED}, paired bootstrap"
@@ -102,43 +100,40 @@ def _paired(name: str, mine: Sequence[Record], theirs: Sequence[Record]) -> dict
 
 
 def _unpaired(mine: Record, theirs: Record) -> list[dict[str, Any]]:
-    """What each says of itself. The intervals are taken for normal and independent: half-widths add up as the sides of a triangle."""
-    rows: list[dict[str, Any]] = []
-    for name in [key for key in mine if key not in _NO_FIGURES]:
-        a, b = (figure_in(side, name) for side in (mine, theirs))
-        if a is None or b is None:
-            continue
-        half = None if (x := _half(a)) is None or (y := _half(b)) is None else hypot(x, y)
-        interval = None if half is None else (b.mean - a.mean - half, b.mean - a.mean + half)
-        n = number_or_none(theirs.get("n"))
-        rows.append(_row(name, f"{label(name)}, in its summary", a.mean, b.mean, interval, None, n, _OWN))
-    return rows
-
-
-def _half(figure: Figure) -> float | None:
-    return None if figure.low is None or figure.high is None else (figure.high - figure.low) / 2
+    """What each says of itself."""
+    names, n = [key for key in mine if key not in _NO_FIGURES], number_or_none(theirs.get("n"))
+    return [
+        _independent(name, f"{label(name)}, in its summary", a, b, n, _OWN)
+        for name in names
+        if (a := figure_in(mine, name)) and (b := figure_in(theirs, name))
+    ]
 
 
 def _training(a: Run, b: Run) -> list[dict[str, Any]]:
-    """What the last steps of training looked like: the mean over them, its interval over steps (normal, steps taken for independent)."""
-    rows: list[dict[str, Any]] = []
-    for name in _TRAINING:
-        means = [_last(run.metrics, name) for run in (a, b)]
-        if None in means:
-            continue
-        (x, dx), (y, dy) = [m for m in means if m]
-        half = 1.96 * hypot(dx, dy)
-        rows.append(_row(name, f"{label(name)}, training", x, y, (y - x - half, y - x + half), None, None, _LATE))
-    return rows
+    """What the last steps of training looked like."""
+    return [
+        _independent(name, f"{label(name)}, training", x, y, None, _LATE)
+        for name in _TRAINING
+        if (x := _last(a.metrics, name)) and (y := _last(b.metrics, name))
+    ]
 
 
-def _last(metrics: Sequence[Record], name: str) -> tuple[float, float] | None:
-    """Mean and standard error over the last steps; None for fewer than two."""
+def _last(metrics: Sequence[Record], name: str) -> Figure | None:
+    """Mean over the last steps, and Student's interval, which takes steps for independent; None for fewer than two."""
     values = [v for row in metrics if row.get("kind") == "train" and (v := number_or_none(row.get(name))) is not None][-_LAST_STEPS:]
     if len(values) < 2:
         return None
-    mean = sum(values) / len(values)
-    return mean, (sum((v - mean) ** 2 for v in values) / (len(values) - 1) / len(values)) ** 0.5
+    found = t_interval(values)
+    return Figure(found.mean, found.low, found.high)
+
+
+def _independent(name: str, text: str, a: Figure, b: Figure, n: float | None, how: str) -> dict[str, Any]:
+    """A row of two figures that are not paired: independent half-widths add up as the sides of a triangle."""
+    interval = None
+    if a.low is not None and a.high is not None and b.low is not None and b.high is not None:
+        half = hypot(a.high - a.low, b.high - b.low) / 2
+        interval = (b.mean - a.mean - half, b.mean - a.mean + half)
+    return _row(name, text, a.mean, b.mean, interval, None, n, how)
 
 
 def _row(
