@@ -30,7 +30,7 @@ from statistics import median
 from typing import Any
 
 from zerosearch.cli.options import write_json
-from zerosearch.data.run_files import Notes, read_trajectories
+from zerosearch.data.trajectories import read_trajectories
 from zerosearch.viewer.filters import Filter
 from zerosearch.viewer.index import Index
 from zerosearch.viewer.report import write_report
@@ -179,7 +179,7 @@ def compare_indexes(file: Path) -> dict[str, float]:
         return sorted((r for r in rows if word in r[0] and r[1] == 1), key=lambda r: -r[2])[:50]
 
     def again() -> list[Any]:
-        found = (r for r in read_trajectories(file, Notes()) if "silent" in r["question"]["text"] and r["scores"]["em"] == 1)
+        found = (r for r in read_trajectories(file) if "silent" in r["question"]["text"] and r["scores"]["em"] == 1)
         return sorted(found, key=lambda r: -r["reward"])[:50]
 
     words = WORDS[-5:]  # another each time: nothing is remembered

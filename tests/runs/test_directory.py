@@ -1,9 +1,6 @@
 """What a run leaves behind, and what a kill leaves of it."""
 
-import gzip
-import json
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +21,8 @@ from zerosearch.core.types import (
     StopReason,
     Trajectory,
 )
-from zerosearch.runs.directory import RunDirectory, trajectory_row
+from zerosearch.data.trajectories import read_trajectories, trajectory_row
+from zerosearch.runs.directory import RunDirectory
 
 QUESTION = Question("q1", "Where is Lima?", ("Peru",), {"type": "country"})
 
@@ -59,13 +57,6 @@ def run(tmp_path: Path) -> RunDirectory:
     made.require_new()
     made.create(to_toml(recipe))
     return made
-
-
-def rows_before_the_cut(path: Path) -> list[dict[str, object]]:
-    rows: list[dict[str, object]] = []
-    with gzip.open(path, "rt", encoding="utf-8") as file, suppress(EOFError):
-        rows.extend(json.loads(line) for line in file)
-    return rows
 
 
 # ---- created once, opened again
@@ -104,7 +95,7 @@ def test_open_where_no_run_is(tmp_path: Path) -> None:
 
 def test_a_trajectory_row_is_whole(run: RunDirectory) -> None:
     run.append_trajectories([group(0)], step=3, phase="train")
-    assert rows_before_the_cut(run.trajectories) == [
+    assert list(read_trajectories(run.trajectories)) == [
         {
             "step": 3,
             "phase": "train",
@@ -176,10 +167,10 @@ def test_a_cut_in_the_last_member_leaves_the_others_readable(run: RunDirectory) 
     data = run.trajectories.read_bytes()
     for length in (whole, whole + 5, whole + 60, len(data) - 9, len(data) - 1):
         run.trajectories.write_bytes(data[:length])
-        rows = rows_before_the_cut(run.trajectories)
+        rows = list(read_trajectories(run.trajectories))
         assert [row["sample"] for row in rows][:3] == [0, 1, 2]
     run.trajectories.write_bytes(data)
-    assert [row["sample"] for row in rows_before_the_cut(run.trajectories)] == [0, 1, 2, 3, 4, 5]
+    assert [row["sample"] for row in read_trajectories(run.trajectories)] == [0, 1, 2, 3, 4, 5]
 
 
 def test_a_cut_metrics_line_is_left_out(run: RunDirectory) -> None:
@@ -228,7 +219,7 @@ def test_advantages_of_tokens_lie_beside_their_log_probs() -> None:
 
 def test_evaluated_rollouts_are_all_or_nothing(run: RunDirectory) -> None:
     run.write_evaluated("trained", [trajectory(0), trajectory(1)], 7)
-    rows = rows_before_the_cut(run.path / "evaluation-trained.jsonl.gz")
+    rows = list(read_trajectories(run.path / "evaluation-trained.jsonl.gz"))
     assert [(row["sample"], row["step"], row["phase"]) for row in rows] == [(0, 7, "evaluate"), (1, 7, "evaluate")]
     assert not list(run.path.glob(".*partial"))
 

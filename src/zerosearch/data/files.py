@@ -75,6 +75,11 @@ def append_whole(path: Path, data: bytes) -> None:
         raise
 
 
+def whole_lines(path: Path) -> list[bytes]:
+    """The lines of a file that is appended to, without their ends; none when there is no file. One that a kill has cut is left out."""
+    return path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+
+
 def replace_directory(partial: Path, final: Path) -> None:
     """Put a finished directory in place; one that was there before is moved aside first, then removed."""
     old = final.with_name(f".{final.name}.old")

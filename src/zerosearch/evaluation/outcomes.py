@@ -10,7 +10,7 @@ from typing import Any
 
 from zerosearch.core.statistics import Estimate, bootstrap_interval
 from zerosearch.core.types import Scores, Span, Trajectory, Usage
-from zerosearch.runs.directory import trajectory_row
+from zerosearch.data.trajectories import trajectory_row
 
 SCORES = ("em", "cover_em", "f1")
 

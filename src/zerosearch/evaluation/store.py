@@ -10,9 +10,7 @@ DIR/
 
 from __future__ import annotations
 
-import gzip
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -20,11 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from zerosearch.core.errors import BadConfig, BadFile, RunFailed
-from zerosearch.data.files import write_atomically
-from zerosearch.data.run_files import Notes, read_trajectories
+from zerosearch.data.files import append_whole, whole_lines, write_atomically
+from zerosearch.data.trajectories import Row, packed, read_trajectories
 from zerosearch.evaluation.outcomes import Outcome
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,29 +81,22 @@ class EvaluationDirectory:
     def rows(self) -> Iterator[Row]:
         """The whole rows; one that a kill has cut is left out. Raises BadFile when they may not be read: they are not none then."""
         try:
-            self.trajectories.open("rb").close()
-        except FileNotFoundError:
-            pass
+            yield from read_trajectories(self.trajectories)
         except OSError as error:
             raise BadFile(f"cannot read '{self.trajectories}' ({error.strerror}); ask whoever owns it.") from error
-        return read_trajectories(self.trajectories, Notes())
 
     def outcomes(self) -> list[Outcome]:
         return [Outcome.from_row(row) for row in self.rows()]
 
     def append(self, row: Row, timing: Mapping[str, float | str]) -> None:
         with self._written():
-            with self.trajectories.open("ab") as file:
-                file.write(gzip.compress(_line(row), compresslevel=1, mtime=0))
-            with self.timings.open("ab") as file:
-                file.write(_line(timing))
+            append_whole(self.trajectories, packed([row], level=1))
+            append_whole(self.timings, json.dumps(timing).encode() + b"\n")
 
     def rewrite(self, rows: Sequence[Row]) -> None:
         """All rows at once, as one stream: the same bytes for the same rows, however they were gathered."""
-        partial = self.trajectories.with_name(f".{self.trajectories.name}.partial")
         with self._written():
-            partial.write_bytes(gzip.compress(b"".join(map(_line, rows)), compresslevel=6, mtime=0))
-            os.replace(partial, self.trajectories)
+            write_atomically(self.trajectories, packed(rows, level=6))
 
     def write(self, file: Path, content: Mapping[str, Any]) -> None:
         with self._written():
@@ -116,10 +105,8 @@ class EvaluationDirectory:
     def spent(self) -> Spent:
         """Added up over the sessions; a killed session counts up to its last answer."""
         last: dict[str, Mapping[str, Any]] = {}
-        for line in self.timings.read_bytes().splitlines(keepends=True) if self.timings.exists() else ():
-            if line.endswith(b"\n"):
-                timing = json.loads(line)
-                last[timing["session"]] = timing
+        for timing in map(json.loads, whole_lines(self.timings)):
+            last[timing["session"]] = timing
         return Spent(**{field.name: round(sum(t.get(field.name, 0) for t in last.values()), 3) for field in fields(Spent)})
 
     @contextmanager
@@ -131,7 +118,3 @@ class EvaluationDirectory:
             raise kind(
                 f"cannot write '{error.filename or self.path}' ({error.strerror}); free the disk or choose another --out."
             ) from error
-
-
-def _line(value: Mapping[str, Any]) -> bytes:
-    return json.dumps(value).encode() + b"\n"

@@ -12,20 +12,19 @@ runs/NAME/
 
 from __future__ import annotations
 
-import gzip
 import json
 import math
 import os
 import shlex
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from zerosearch.core.errors import BadConfig, BadFile, RunFailed
-from zerosearch.core.types import Author, Group, Trajectory
-from zerosearch.data.files import append_whole, require_writable, write_atomically, writing
+from zerosearch.core.types import Group, Trajectory
+from zerosearch.data.files import append_whole, require_writable, whole_lines, write_atomically, writing
+from zerosearch.data.trajectories import packed, trajectory_row
 
 
 class RunDirectory:
@@ -88,15 +87,13 @@ class RunDirectory:
 
     def append_trajectories(self, groups: Iterable[Group], step: int, phase: str) -> None:
         """One gzip member a call: a cut in the last one leaves the others readable."""
-        lines = "".join(json.dumps(trajectory_row(t, step, phase)) + "\n" for g in groups for t in g.trajectories)
-        self._append(self.trajectories, gzip.compress(lines.encode(), compresslevel=3, mtime=0))
+        self._append(self.trajectories, packed(trajectory_row(t, step, phase) for g in groups for t in g.trajectories))
 
     def write_evaluated(self, when: str, trajectories: Iterable[Trajectory], step: int) -> None:
         """Every held-out rollout of the policy `when` it was "base" or "trained", all or nothing."""
         file = self.path / f"evaluation-{when}.jsonl.gz"
-        lines = "".join(json.dumps(trajectory_row(t, step, "evaluate")) + "\n" for t in trajectories)
         with writing(file, self.go_on):
-            write_atomically(file, gzip.compress(lines.encode(), compresslevel=3, mtime=0))
+            write_atomically(file, packed(trajectory_row(t, step, "evaluate") for t in trajectories))
 
     def _append(self, path: Path, data: bytes) -> None:
         with writing(path, self.go_on):
@@ -119,8 +116,7 @@ class RunDirectory:
     def forget_after(self, step: int) -> None:
         """Cut the files back to how they were after `step`; without a mark of it, to nothing."""
         lengths = dict.fromkeys(self.lengths(), 0)
-        for line in self.marks.read_bytes().splitlines() if self.marks.exists() else ():
-            row = json.loads(line)
+        for row in map(json.loads, whole_lines(self.marks)):
             lengths = row if row.pop("step") == step else lengths
         self.cut_back(lengths)
 
@@ -132,54 +128,4 @@ class RunDirectory:
             write_atomically(file, json.dumps(value, indent=2, default=float) + "\n")
 
     def read_metrics(self) -> Iterator[dict[str, Any]]:
-        for line in self.metrics.read_bytes().splitlines(keepends=True) if self.metrics.exists() else ():
-            if line.endswith(b"\n"):  # a kill may cut the last one
-                yield json.loads(line)
-
-
-def trajectory_row(trajectory: Trajectory, step: int, phase: str) -> dict[str, Any]:
-    """A trajectory as JSON takes it; the layout of `trajectories.jsonl.gz`."""
-    t = trajectory
-    return {
-        "step": step,
-        "phase": phase,
-        "question": {"id": t.question.id, "text": t.question.text, "golden_answers": list(t.question.golden_answers)},
-        "type": t.question.metadata.get("type"),
-        "sample": t.sample,
-        "spans": _span_rows(t),
-        "searches": [
-            {
-                "turn": s.turn,
-                "query": s.query,
-                "quality": s.result.quality,
-                "remark": s.result.remark,
-                "documents": [d.as_json() for d in s.result.documents],
-            }
-            for s in t.searches
-        ],
-        "stop_reason": t.stop_reason,
-        "cause": t.cause,
-        "answer": t.answer,
-        "malformed_turns": t.malformed_turns,
-        "scores": asdict(t.scores) if t.scores else None,
-        "reward": t.reward,
-        "advantage": t.advantage,
-    }
-
-
-def _span_rows(trajectory: Trajectory) -> list[dict[str, Any]]:
-    """Each span's tokens; where the policy's tokens have advantages of their own, those too."""
-    rows: list[dict[str, Any]] = []
-    advantages = iter(trajectory.token_advantages)
-    told = len(trajectory.token_advantages) == trajectory.policy_token_count > 0  # not when documents were trained on, too
-    for span in trajectory.spans:
-        row = {
-            "author": span.author,
-            "text": span.text,
-            "token_ids": list(span.token_ids),
-            "logprobs": [round(x, 5) for x in span.logprobs],
-        }
-        if told and span.author is Author.POLICY:
-            row["advantages"] = [round(next(advantages), 4) for _ in span.token_ids]
-        rows.append(row)
-    return rows
+        yield from map(json.loads, whole_lines(self.metrics))

@@ -12,7 +12,7 @@ from typing import Any
 from zerosearch.core.errors import BadConfig, BadFile, one_of
 from zerosearch.core.scoring import documents_hold_answer, is_yes_no
 from zerosearch.core.types import Quality
-from zerosearch.data.files import append_whole, write_atomically, writing
+from zerosearch.data.files import append_whole, whole_lines, write_atomically, writing
 from zerosearch.data.questions import read_objects
 from zerosearch.simulator.agreement import cohens_kappa
 from zerosearch.simulator.judge import Verdict
@@ -158,9 +158,7 @@ class JudgeJournal:
         self._file, self._fingerprint = directory.said_by("judge"), fingerprint
         self.verdicts: Labels = {}
         if self._file.exists():
-            data = self._file.read_bytes()
-            whole = data[: data.rfind(b"\n") + 1]  # a kill may cut the last line
-            for row in map(json.loads, whole.splitlines()):
+            for row in map(json.loads, whole_lines(self._file)):
                 if row.pop("judge") == fingerprint:
                     self.verdicts[row["id"]] = Verdict(row["id"], Quality(row["quality"]) if row["quality"] else None, row["reason"])
             write_atomically(self._file, "".join(line_of(v, judge=fingerprint) for v in self.verdicts.values()))

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from zerosearch.core.errors import BadConfig, BadInput
-from zerosearch.data.run_files import mapping
 from zerosearch.viewer.comparison import compare
 from zerosearch.viewer.conversations import conversation
 from zerosearch.viewer.filters import Filter
 from zerosearch.viewer.overview import overview
+from zerosearch.viewer.run_files import mapping
 from zerosearch.viewer.run_view import Run
 from zerosearch.viewer.simulator import simulator
 from zerosearch.viewer.study import study

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from statistics import fmean
 from typing import Any, Literal
 
-from zerosearch.data.run_files import Record, mapping, number_or_none
+from zerosearch.viewer.run_files import Record, mapping, number_or_none
 from zerosearch.viewer.summary_tables import label
 
 Style = Literal["line", "faint", "points", "low", "high", "share"]

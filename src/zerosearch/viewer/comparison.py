@@ -10,7 +10,7 @@ from math import hypot
 from typing import Any
 
 from zerosearch.core.statistics import bootstrap_interval, paired_bootstrap, t_interval
-from zerosearch.data.run_files import Record, number_or_none
+from zerosearch.viewer.run_files import Record, number_or_none
 from zerosearch.viewer.run_view import Run
 from zerosearch.viewer.summary_tables import Figure, figure_in, label
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from zerosearch.core.scoring import normalise
-from zerosearch.data.run_files import Record, mapping, mappings, number_or_none, text_of, texts
+from zerosearch.viewer.run_files import Record, mapping, mappings, number_or_none, text_of, texts
 
 _TAG = r"</?(?:think|search|information|answer)>"
 _AUTHORS = ("prompt", "policy", "environment")

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from zerosearch.core.errors import BadConfig
-from zerosearch.data.run_files import Record
 from zerosearch.viewer.filters import SORTS, Filter
 from zerosearch.viewer.gzip_index import Archive, Point
 from zerosearch.viewer.index_rows import COLUMNS, parsed, row_of
+from zerosearch.viewer.run_files import Record
 
 T = TypeVar("T")
 

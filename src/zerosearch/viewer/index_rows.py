@@ -8,8 +8,8 @@ from typing import Any, cast
 
 from pydantic_core import from_json
 
-from zerosearch.data.run_files import Record, mapping, mappings, number_or_none, object_or_none, text_of, texts
 from zerosearch.viewer.gzip_index import IndexedLine
+from zerosearch.viewer.run_files import Record, mapping, mappings, number_or_none, object_or_none, text_of, texts
 
 # token ids and log-probs are most of a line, and nothing in the index; inside a JSON string the quotes would be escaped
 _NUMBERS = re.compile(rb'"(?:token_ids|logprobs|advantages)": ?\[[^\]"]*\]')

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from zerosearch.data.run_files import Record, mapping, number_or_none
 from zerosearch.runs.cost import cost_of, load_prices, training_work
 from zerosearch.viewer.charts import Curve, RunData, charts_of
+from zerosearch.viewer.run_files import Record, mapping, number_or_none
 from zerosearch.viewer.run_view import Run
 from zerosearch.viewer.summary_tables import summary_view
 

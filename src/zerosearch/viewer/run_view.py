@@ -12,8 +12,8 @@ from typing import Any
 
 from zerosearch.core.curriculum import NoiseCurriculum
 from zerosearch.core.errors import BadFile, ZeroSearchError
-from zerosearch.data.run_files import Notes, Record, mapping, read_json, read_metrics, text_of
 from zerosearch.viewer.index import Index, cache_file
+from zerosearch.viewer.run_files import Record, mapping, read_json, read_metrics, text_of
 
 _DEPTH = 3  # folders below the one that was named
 _MAX_RUNS = 50
@@ -128,8 +128,8 @@ class Run:
     def _read(self) -> tuple[tuple[int, int], list[Record], list[str]]:
         stamp = _stamp(self.path / "metrics.jsonl")
         if stamp != self._metrics[0]:
-            notes = Notes()
-            self._metrics = (stamp, read_metrics(self.path / "metrics.jsonl", notes), notes.lines)
+            notes: list[str] = []
+            self._metrics = (stamp, read_metrics(self.path / "metrics.jsonl", notes.append), notes)
         return self._metrics
 
     def about(self) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from zerosearch.data.run_files import Record, mapping, mappings, number_or_none, read_json, text_of, texts
 from zerosearch.viewer.conversations import documents_marked
+from zerosearch.viewer.run_files import Record, mapping, mappings, number_or_none, read_json, text_of, texts
 from zerosearch.viewer.run_view import Run
 from zerosearch.viewer.summary_tables import label
 

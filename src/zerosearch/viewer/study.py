@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from zerosearch.data.run_files import Record, mapping, mappings, number_or_none, read_json, text_of
+from zerosearch.viewer.run_files import Record, mapping, mappings, number_or_none, read_json, text_of
 
 _LONGEST_CURVE = 2000
 _MAKE = "zerosearch study --page-only --out DIR"

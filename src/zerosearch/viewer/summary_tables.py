@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from zerosearch.data.run_files import Record, mapping, number_or_none
+from zerosearch.viewer.run_files import Record, mapping, number_or_none
 
 _LABELS = {
     "em": "EM",

@@ -7,8 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from zerosearch.data.run_files import Record
 from zerosearch.viewer.filters import Filter
+from zerosearch.viewer.run_files import Record
 from zerosearch.viewer.run_view import Run
 
 _STYLES = {"policy": "bright_blue", "environment": "yellow", "prompt": "bright_black"}

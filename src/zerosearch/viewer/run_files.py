@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
 Record = dict[str, Any]
 
 
-@dataclass(slots=True)
-class Notes:
-    """Remarks about the files that whoever looks at the run must see."""
-
-    lines: list[str] = field(default_factory=list[str])
-
-    def add(self, line: str) -> None:
-        if line not in self.lines:  # a file read twice is remarked on once
-            self.lines.append(line)
-
-
-def read_metrics(path: Path, notes: Notes) -> list[Record]:
+def read_metrics(path: Path, note: Callable[[str], object]) -> list[Record]:
     """Every whole line of metrics.jsonl; what cannot be read is left out and remarked on."""
     try:
         lines = path.read_bytes().splitlines()
     except FileNotFoundError:
         return []
     except OSError as error:
-        notes.add(f"{path.name} cannot be read ({error.strerror}).")
+        note(f"{path.name} cannot be read ({error.strerror}).")
         return []
     records: list[Record] = []
     for number, line in enumerate(lines, start=1):
@@ -39,9 +25,9 @@ def read_metrics(path: Path, notes: Notes) -> list[Record]:
         if record is not None:
             records.append(record)
         elif line.strip() and number < len(lines):
-            notes.add(f"Line {number:,} of {path.name} is no JSON object and was left out.")
+            note(f"Line {number:,} of {path.name} is not a JSON object and was left out.")
         elif line.strip():
-            notes.add(f"The last line of {path.name} is cut and was left out.")
+            note(f"The last line of {path.name} is cut and was left out.")
     return records
 
 
@@ -51,30 +37,6 @@ def read_json(path: Path) -> Record:
         return object_or_none(path.read_bytes()) or {}
     except OSError:
         return {}
-
-
-def read_trajectories(path: Path, notes: Notes) -> Iterator[Record]:
-    """The whole records of trajectories.jsonl.gz, which may be many gzip members in a row, the last one cut."""
-    if not path.exists():
-        notes.add(f"There is no {path.name}: no trajectories to show.")
-        return
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        notes.add(f"{path.name} cannot be read ({error.strerror}).")
-        return
-    number = 0
-    try:
-        with file, gzip.open(file, "rb") as lines:
-            for line in lines:
-                record = object_or_none(line)
-                if record is None:
-                    notes.add(f"{path.name} is cut after record {number:,}; later records were left out.")
-                    return
-                number += 1
-                yield record
-    except (OSError, EOFError, zlib.error):
-        notes.add(f"{path.name} is cut after record {number:,}; later records were left out.")
 
 
 def object_or_none(line: bytes) -> Record | None:
