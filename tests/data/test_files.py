@@ -1,12 +1,14 @@
 """All or nothing, on a disk that fills up while a file is being written."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from full_disk import files_no_larger_than
-from zerosearch.core.errors import RunFailed
-from zerosearch.data.files import append_whole, new_directory, replace_directory, write_atomically, writing
+from zerosearch.core.errors import BadConfig, RunFailed
+from zerosearch.data.files import append_whole, begin_folder, new_directory, replace_directory, write_atomically, writing
 
 
 def test_write_atomically(tmp_path: Path) -> None:
@@ -68,3 +70,34 @@ def test_what_torch_says_of_a_full_disk_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(RunFailed) as caught, writing(tmp_path / "trainer.pt"):
         raise RuntimeError("PytorchStreamWriter failed\nwriting file")
     assert "(PytorchStreamWriter failed writing file)" in str(caught.value)
+
+
+def test_a_folder_goes_on_only_with_what_it_was_begun_with(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "settings.json"
+    begin_folder(file, {"model": "a", "k": 5}, "a tuning")
+    (tmp_path / "new" / "rows.jsonl").write_text("{}")
+    begin_folder(file, {"model": "a", "k": 5}, "a tuning")
+    with pytest.raises(BadConfig, match=r"'.*new' was begun with k = 5, now it is null; go on unchanged, or choose another --out\."):
+        begin_folder(file, {"model": "a"}, "a tuning")
+    with pytest.raises(BadConfig, match="holds something else than a tuning; remove that folder"):
+        begin_folder(tmp_path / "settings.json", {}, "a tuning", "remove that folder")
+
+
+COUNT = """
+import sys
+import subprocess
+import sys
+from pathlib import Path
+from zerosearch.data.files import locked
+file = Path(sys.argv[1])
+for _ in range(200):
+    with locked(file):
+        file.write_text(str(int(file.read_text()) + 1))
+"""
+
+
+def test_one_process_at_a_time(tmp_path: Path) -> None:
+    file = tmp_path / "count"
+    file.write_text("0")
+    processes = [subprocess.Popen([sys.executable, "-c", COUNT, str(file)]) for _ in range(3)]
+    assert [process.wait() for process in processes] == [0, 0, 0] and file.read_text() == "600"

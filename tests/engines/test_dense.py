@@ -183,7 +183,7 @@ def test_a_bad_line_is_named_and_leaves_no_index(encoder: Encoder, tmp_path: Pat
     assert not (tmp_path / "c.jsonl.tiny.flat").exists()
     corpus.write_text('{"text": "w1"}\n{"text": "w2"}\n')
     assert len(DenseEngine(build_dense_index(corpus, encoder, SETTINGS), encoder, SETTINGS)) == 2
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["c.jsonl", "c.jsonl.tiny.flat"]
+    assert sorted(path.name for path in tmp_path.glob("[!.]*")) == ["c.jsonl", "c.jsonl.tiny.flat"]
 
 
 def test_a_folder_of_something_else_is_left_alone(encoder: Encoder, tmp_path: Path) -> None:
@@ -244,7 +244,7 @@ def test_what_was_encoded_is_not_encoded_again(encoder: Encoder, tmp_path: Path)
     whole = build_dense_index(corpus, encoder, SETTINGS, tmp_path / "whole", block=16)
     for name in ("index.faiss", "corpus.jsonl", "manifest.json"):
         assert (index_dir / name).read_bytes() == (whole / name).read_bytes()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["c.jsonl", "c.jsonl.tiny.flat", "whole"]
+    assert sorted(path.name for path in tmp_path.glob("[!.]*")) == ["c.jsonl", "c.jsonl.tiny.flat", "whole"]
 
 
 BUILD = """

@@ -138,7 +138,7 @@ def test_refusals(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert "collect wants a real engine" in capsys.readouterr().err
         assert run(command(world, server.url)) == 0
         assert run(command(world, server.url, "--limit", "2")) == 2
-    assert "were begun with fingerprint" in capsys.readouterr().err
+    assert "was begun with fingerprint" in capsys.readouterr().err
     mistyped = ["/nowhere" if a == server.url else str(world / "new") if a == str(world / "out") else a for a in command(world, server.url)]
     assert run(mistyped) == 2 and not (world / "new").exists()
     assert "there is no folder '/nowhere'" in capsys.readouterr().err

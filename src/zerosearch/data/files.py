@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-from zerosearch.core.errors import BadFile, RunFailed, ZeroSearchError
+from filelock import FileLock
+
+from zerosearch.core.errors import BadConfig, BadFile, RunFailed, ZeroSearchError
 
 
 @contextmanager
@@ -51,16 +55,23 @@ def require_writable(path: Path, what: str, folder: bool = False) -> None:
                 parent.rmdir()
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """All of it or nothing: a reader, or a kill, never meets half a file."""
-    partial = path.with_name(f".{path.name}.partial")
+@contextmanager
+def new_file(final: Path) -> Iterator[Path]:
+    """A path to write to, which takes the place of `final` once the block is done: a reader, or a kill, never meets half a file."""
+    partial = final.with_name(f".{final.name}.partial")
     try:
-        partial.write_bytes(content if isinstance(content, bytes) else content.encode())
-        os.replace(partial, path)
+        yield partial
+        os.replace(partial, final)
     except BaseException:
         with suppress(OSError):
             partial.unlink()
         raise
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """All of it or nothing (`new_file`)."""
+    with new_file(path) as partial:
+        partial.write_bytes(content if isinstance(content, bytes) else content.encode())
 
 
 def append_whole(path: Path, data: bytes) -> None:
@@ -103,3 +114,31 @@ def new_directory(final: Path, go_on: str = "the same command") -> Iterator[Path
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
+
+
+def locked(path: Path) -> FileLock:
+    """`with locked(path):` by one process at a time. The lock is a file beside `path`, and stays: removing it would split its waiters.
+
+    Raises OSError where it cannot be made.
+    """
+    return FileLock(path.with_name(f".{path.name}.lock"), poll_interval=0.01)
+
+
+def begin_folder(description: Path, settings: Mapping[str, Any], what: str, otherwise: str = "choose another --out") -> None:
+    """Make the folder that holds `description`, a JSON file of the settings `what` is made with; or go on with it, if they are the same.
+
+    Raises BadConfig when it was begun with others or holds something else, OSError when it cannot be written.
+    """
+    folder = description.parent
+    if description.exists():
+        before = json.loads(description.read_text())
+        for key in {**before, **settings}:
+            if before.get(key) != settings.get(key):
+                raise BadConfig(
+                    f"'{folder}' was begun with {key} = {json.dumps(before.get(key))}, now it is {json.dumps(settings.get(key))}; "
+                    f"go on unchanged, or {otherwise}."
+                )
+    elif folder.exists() and any(folder.iterdir()):
+        raise BadConfig(f"'{folder}' holds something else than {what}; {otherwise}.")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(description, json.dumps(settings, indent=2) + "\n")

@@ -9,7 +9,6 @@ All is done in `<index_dir>.building`, which becomes `index_dir` at the end; wha
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -18,8 +17,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from filelock import Timeout
 
 from zerosearch.core.errors import BadFile
+from zerosearch.data.files import locked, replace_directory, write_atomically
 from zerosearch.data.passages import STORE_FILES, PassageStore, existing, indexed_text, store_passages
 from zerosearch.engines.dense import (
     INDEX,
@@ -40,7 +41,7 @@ Report = Callable[[str, int, int], None]
 """Called with the phase, how much of it is done, and how much there is (0: nobody knows)."""
 
 _VECTORS = "vectors.f32"
-_WRITTEN = {MANIFEST, f"{MANIFEST}.new", PROBE, INDEX, _VECTORS, *STORE_FILES}
+_WRITTEN = {MANIFEST, f".{MANIFEST}.partial", PROBE, INDEX, _VECTORS, *STORE_FILES}
 _REPORT_EVERY = 20_000
 
 
@@ -65,21 +66,21 @@ def build_dense_index(
         (index_dir / _VECTORS).unlink(missing_ok=True)  # a kill may have left it
         return index_dir
     _refuse_foreign(index_dir)
-    with _alone(index_dir.with_name(f"{index_dir.name}.lock")):
+    with _alone(index_dir):
         building = index_dir.with_name(f"{index_dir.name}.building")
         if difference(read_manifest(building), manifest) or not same_probe(_probe_in(building), probe):
             _refuse_foreign(building)
             shutil.rmtree(building, ignore_errors=True)
             building.mkdir()
             np.save(building / PROBE, probe)
-            _write_manifest(building, manifest)
+            write_atomically(building / MANIFEST, json.dumps(manifest, indent=2) + "\n")
         n = _store(corpus, building, report)
         _encode(building, encoder, settings.passage_prefix, n, len(probe), block, report)
         vectors_ND = np.memmap(building / _VECTORS, dtype=np.float32, mode="r", shape=(n, len(probe)))
         build(settings.index_kind, vectors_ND, building / INDEX, lambda done: report("indexing", done, n))
         del vectors_ND
-        _write_manifest(building, {**manifest, "passages": n, "dimensions": len(probe)})
-        _put_in_place(building, index_dir)
+        write_atomically(building / MANIFEST, json.dumps({**manifest, "passages": n, "dimensions": len(probe)}, indent=2) + "\n")
+        replace_directory(building, index_dir)  # who has the old one open goes on reading it
         (index_dir / _VECTORS).unlink()  # not before: a kill in between would cost all of the encoding
     return index_dir
 
@@ -118,21 +119,6 @@ def _probe_in(folder: Path) -> np.ndarray:
         return np.empty(0, dtype=np.float32)
 
 
-def _write_manifest(folder: Path, manifest: dict[str, object]) -> None:
-    new = folder / f"{MANIFEST}.new"
-    new.write_text(json.dumps(manifest, indent=2) + "\n")
-    os.replace(new, folder / MANIFEST)
-
-
-def _put_in_place(building: Path, index_dir: Path) -> None:
-    stale = index_dir.with_name(f"{index_dir.name}.stale")
-    if index_dir.exists():
-        shutil.rmtree(stale, ignore_errors=True)
-        index_dir.rename(stale)  # who has it open goes on reading it
-    building.rename(index_dir)
-    shutil.rmtree(stale, ignore_errors=True)
-
-
 def _writable(places: list[Path]) -> Path:
     for place in places:
         try:
@@ -151,13 +137,10 @@ def _refuse_foreign(folder: Path) -> None:
 
 
 @contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    with open(lock, "a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise BadFile(f"{lock}: another process is building this index; wait for it.") from None
-        try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
+def _alone(index_dir: Path) -> Iterator[None]:
+    try:
+        lock = locked(index_dir).acquire(blocking=False)
+    except Timeout:
+        raise BadFile(f"{index_dir}: another process is building this index; wait for it.") from None
+    with lock:
+        yield

@@ -8,8 +8,6 @@ remember  the last so many searches are answered from memory, whatever else ther
 
 from __future__ import annotations
 
-import fcntl
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -18,6 +16,7 @@ from zerosearch.core.coalesce import Coalesced
 from zerosearch.core.errors import BadConfig, BadFile, BudgetSpent, SearchFailed
 from zerosearch.core.interfaces import SearchEngine, close
 from zerosearch.core.types import SearchRequest, SearchResult
+from zerosearch.data.files import locked, write_atomically
 from zerosearch.engines.search_log import LoggedSearch, SearchLog
 
 
@@ -56,14 +55,10 @@ class Budget:
             self._check(self._count)
             self._count += 1
             return
-        file = os.open(self._ledger, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX)  # released when the file is closed
-            count = _number_in(self._ledger, os.pread(file, 64, 0).decode("utf-8", "replace"))
+        with locked(self._ledger):
+            count = self.count
             self._check(count)
-            os.pwrite(file, f"{count + 1:>20}\n".encode(), 0)  # in place: at no moment is the count gone
-        finally:
-            os.close(file)
+            write_atomically(self._ledger, f"{count + 1}\n")
 
     def _check(self, count: int) -> None:
         if self.max_searches and count >= self.max_searches:

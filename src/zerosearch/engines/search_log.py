@@ -8,7 +8,6 @@ Only appended to, one whole line under a lock: several processes may share a tap
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from typing import Any
 
 from zerosearch.core.errors import BadFile
 from zerosearch.core.types import Document, Quality, SearchResult
+from zerosearch.data.files import locked
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +93,7 @@ class SearchLog:
                 yield file
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path, "a+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # released when the file is closed
+        with locked(self.path), open(self.path, "a+b") as file:
             yield file
 
     def _catch_up(self, file: BufferedRandom | BufferedReader) -> None:

@@ -17,8 +17,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from zerosearch.core.errors import BadConfig, BadFile, RunFailed
-from zerosearch.data.files import append_whole, whole_lines, write_atomically
+from zerosearch.core.errors import BadFile, RunFailed
+from zerosearch.data.files import append_whole, begin_folder, whole_lines, write_atomically
 from zerosearch.data.trajectories import Row, packed, read_trajectories
 from zerosearch.evaluation.outcomes import Outcome
 
@@ -56,24 +56,10 @@ class EvaluationDirectory:
         Raises BadConfig when it was begun with another configuration, BadFile when it cannot be written.
         """
         with self._written():
-            if self.config.exists():
-                self._refuse_another(config)
-            elif self.path.exists() and any(self.path.iterdir()):
-                raise BadConfig(f"'{self.path}' holds something else than an evaluation; choose another --out.")
-            self.path.mkdir(parents=True, exist_ok=True)
-            write_atomically(self.config, json.dumps(config, indent=2) + "\n")
+            begin_folder(self.config, config, "an evaluation")
         done = {row["question"]["id"]: row for row in self.rows() if row["scores"]}
         self.rewrite(list(done.values()))  # without failures, and without what a kill has cut
         return done
-
-    def _refuse_another(self, config: Mapping[str, Any]) -> None:
-        before = self.read_config()
-        for key in {**before, **config}:
-            if before.get(key) != config.get(key):
-                raise BadConfig(
-                    f"the evaluation in '{self.path}' was begun with {key} = {json.dumps(before.get(key))}, now it is "
-                    f"{json.dumps(config.get(key))}; go on unchanged, or choose another --out."
-                )
 
     def read_config(self) -> dict[str, Any]:
         return json.loads(self.config.read_text())

@@ -18,7 +18,8 @@ import multiprocessing
 import random
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from multiprocessing.connection import Connection
@@ -115,22 +116,15 @@ class Clock:
         self.file = file
         self.seconds: dict[str, float] = json.loads(file.read_text()) if file.exists() else {}
 
-    def phase(self, name: str) -> _Phase:
-        return _Phase(self, name)
-
-
-class _Phase:
-    def __init__(self, clock: Clock, name: str) -> None:
-        self.clock, self.name = clock, name
-
-    def __enter__(self) -> None:
-        self.started = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        seconds = self.clock.seconds.get(self.name, 0.0) + time.perf_counter() - self.started
-        self.clock.seconds[self.name] = round(seconds, 1)
-        with writing(self.clock.file):
-            write_atomically(self.clock.file, json.dumps(self.clock.seconds))
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - started, 1)
+            with writing(self.file):
+                write_atomically(self.file, json.dumps(self.seconds))
 
 
 class Lab:

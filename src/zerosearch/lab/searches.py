@@ -5,7 +5,6 @@ They come to an ordinary directory of searches, which `zerosearch tune` and `zer
 
 from __future__ import annotations
 
-import fcntl
 import random
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from zerosearch.core.types import Document, Quality
-from zerosearch.data.files import new_directory, writing
+from zerosearch.data.files import locked, new_directory, writing
 from zerosearch.lab.language import KEYWORDS, Entity, Names, query_for
 from zerosearch.lab.world import Hop, World, WorldQuestion
 from zerosearch.simulator.judge import Verdict
@@ -80,9 +79,8 @@ def _reason(quality: Quality, on_target: bool) -> str:
 def write_searches(folder: Path, origin: Mapping[str, Any], collect: Callable[[], Sequence[ScriptedPair]]) -> None:
     """The searches that `collect` makes, as a labelled directory; nothing is done when it is there. Of several processes one writes."""
     with writing(folder):
-        lock = folder.with_name(f".{folder.name}.lock").open("a")
+        lock = locked(folder).acquire()
     with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # released when the file is closed
         if folder.exists():
             return
         # of each search a rollout of its own: they do not follow upon each other

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from zerosearch.data.files import writing
+from zerosearch.data.files import new_file, writing
 
 PART_TOKENS = 1024  # that go through the model together, padding counted
 
@@ -199,15 +198,9 @@ def parts_of_like_length(lengths: Sequence[int], max_tokens: int) -> list[list[i
 
 
 def _save(model: Any, optimizers: Sequence[torch.optim.Optimizer], file: Path, step: int, kept: dict[str, list[Any]]) -> None:
-    partial = file.with_name(f".{file.name}.partial")
-    with writing(file):
-        try:
-            states = [optimizer.state_dict() for optimizer in optimizers]
-            torch.save({"step": step, "model": model.state_dict(), "optimizers": states, "kept": kept}, partial)
-            os.replace(partial, file)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
+    states = [optimizer.state_dict() for optimizer in optimizers]
+    with writing(file), new_file(file) as partial:
+        torch.save({"step": step, "model": model.state_dict(), "optimizers": states, "kept": kept}, partial)
 
 
 def _restore(model: Any, optimizers: Sequence[torch.optim.Optimizer], file: Path | None, kept: dict[str, list[Any]]) -> int:

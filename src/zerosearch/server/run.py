@@ -65,7 +65,10 @@ def serve(
     async def main() -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, on_signal)
+            try:
+                loop.add_signal_handler(number, on_signal)
+            except NotImplementedError:  # Windows' loops have none
+                signal.signal(number, lambda *_: loop.call_soon_threadsafe(on_signal))
         if check:
             await _checked(service)
         service.events.say("info", "started", url=service.library.base_url, engine=service.name)

@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zerosearch.core.errors import BadConfig, BadFile
+from zerosearch.core.errors import BadFile
 from zerosearch.core.types import Document, Question
-from zerosearch.data.files import write_atomically
+from zerosearch.data.files import begin_folder, write_atomically
 from zerosearch.data.questions import read_objects
 
 
@@ -90,18 +90,7 @@ class SearchesDirectory:
         Raises BadConfig when it was begun from something else, BadFile when it cannot be written.
         """
         try:
-            if self.origin.exists():
-                before = json.loads(self.origin.read_text())
-                for key in {**before, **origin}:
-                    if before.get(key) != origin.get(key):
-                        raise BadConfig(
-                            f"the searches in '{self.path}' were begun with {key} = {json.dumps(before.get(key))}, now it is "
-                            f"{json.dumps(origin.get(key))}; go on unchanged, or choose another --out."
-                        )
-            elif self.path.exists() and any(self.path.iterdir()):
-                raise BadConfig(f"'{self.path}' holds something else than searches; choose another --out.")
-            self.path.mkdir(parents=True, exist_ok=True)
-            write_atomically(self.origin, json.dumps(dict(origin), indent=2) + "\n")
+            begin_folder(self.origin, origin, "searches")
         except OSError as error:
             raise BadFile(f"cannot write '{error.filename or self.path}' ({error.strerror}); choose another --out.") from error
 

@@ -22,7 +22,7 @@ from rich.console import Console
 
 from zerosearch.core.errors import BadConfig, ModelNotUsable, RunFailed, one_of
 from zerosearch.core.renderers import TemplateRenderer
-from zerosearch.data.files import new_directory, write_atomically, writing
+from zerosearch.data.files import begin_folder, new_directory, write_atomically, writing
 from zerosearch.engines.prompts import WEB, Imitated, simulator_prompt
 from zerosearch.models.local import DTYPES, load_model
 from zerosearch.models.lora import wrap
@@ -183,19 +183,9 @@ def _check_context(model: Any, longest: int, settings: TuneSettings) -> None:
 
 def _begin(checkpoints: Path, settings: TuneSettings, path: Path) -> None:
     """Refuse to go on with other settings: the result would be nobody's."""
-    file, now = checkpoints / "settings.json", {**asdict(settings), "searches": str(path)}
-    if file.exists():
-        before = json.loads(file.read_text())
-        for key, value in now.items():
-            if before.get(key) != value:
-                raise BadConfig(
-                    f"the tuning in '{checkpoints}' was begun with {key} = {before.get(key)}, now it is {value}; "
-                    "go on unchanged, or remove that folder."
-                )
     if _is_first_process():
         with writing(checkpoints):
-            checkpoints.mkdir(parents=True, exist_ok=True)
-            write_atomically(file, json.dumps(now, indent=2) + "\n")
+            begin_folder(checkpoints / "settings.json", {**asdict(settings), "searches": str(path)}, "a tuning", "remove that folder")
 
 
 def _is_first_process() -> bool:

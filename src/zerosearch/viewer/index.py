@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from zerosearch.core.errors import BadConfig
+from zerosearch.data.files import new_file
 from zerosearch.viewer.filters import SORTS, Filter
 from zerosearch.viewer.gzip_index import Archive, Point
 from zerosearch.viewer.index_rows import COLUMNS, parsed, row_of
@@ -265,18 +266,16 @@ class Index:
     def _save(self, cache: Path) -> None:
         if self.cut:
             return
-        partial = cache.with_name(f".{cache.name}.{os.getpid()}")
         # a cache that cannot be written is a cache that is not there
         with contextlib.suppress(sqlite3.Error, OSError), self._lock:
             cache.parent.mkdir(parents=True, exist_ok=True)
             about = [
                 (_FORMAT, source, a.compressed, a.start, *_fingerprint(a.path, a.compressed)) for source, a in enumerate(self._archives)
             ]
-            with contextlib.closing(sqlite3.connect(partial)) as file:
+            with new_file(cache) as partial, contextlib.closing(sqlite3.connect(partial)) as file:
                 self._db.backup(file)
                 file.executemany("INSERT INTO about VALUES (?, ?, ?, ?, ?, ?)", about)
                 file.commit()
-            os.replace(partial, cache)
 
 
 def cache_file(trajectories: Path) -> Path:
