@@ -384,7 +384,7 @@ def test_forget_after_a_weight_update(kind: str) -> None:
 
 
 def test_weights_replaced_by_new_parameters_are_noticed() -> None:
-    """The recorded decode step holds tensors; `forget` records anew when the model has got others."""
+    """The norms that run in our forward hold tensors; `forget` looks anew when the model has got others."""
     lm = model("llama")
     sampler = Sampler(lm, WORDS)
     lm.load_state_dict(model("llama", seed=9).state_dict(), assign=True)

@@ -6,12 +6,10 @@ G = H / K, T new tokens a row, L tokens read, C capacity, D head size, V vocabul
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
-from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -20,9 +18,6 @@ from torch import Tensor
 from transformers import AttentionInterface
 
 from zerosearch.core.errors import ModelNotUsable
-from zerosearch.models.graph import record
-
-log = logging.getLogger(__name__)
 
 ATTENTION = "zerosearch_rows"
 Ints = np.ndarray[Any, np.dtype[np.int64]]
@@ -88,7 +83,7 @@ class RowCache:
         self.targets: dict[int, Tensor] = {}
 
     def update(self, key_NKTD: Tensor, value_NKTD: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """What models call before attention. Storing is left to `attend`, so that all state lives behind one operator."""
+        """What models call before attention. Storing is left to `attend`."""
         return key_NKTD, value_NKTD
 
     def _store(self, layer: int, key_NKTD: Tensor, value_NKTD: Tensor) -> tuple[Tensor, Tensor]:
@@ -207,19 +202,6 @@ class RowCache:
         return out_NHTD.transpose(1, 2)
 
 
-# TorchScript sees attention as one operator, because what is inside changes with every step (the visible length).
-_caches: WeakValueDictionary[int, RowCache] = WeakValueDictionary()
-_library = torch.library.Library("zerosearch", "DEF")
-_library.define("attend(Tensor q, Tensor k, Tensor v, int cache, int layer, float scaling, int window) -> Tensor")
-
-
-def _attend_op(q: Tensor, k: Tensor, v: Tensor, cache: int, layer: int, scaling: float, window: int) -> Tensor:
-    return _caches[cache].attend(layer, q, k, v, scaling, window or None)
-
-
-_library.impl("attend", _attend_op, "CompositeExplicitAutograd")
-
-
 def attend(
     module: Any,
     query_NHTD: Tensor,
@@ -234,9 +216,6 @@ def attend(
 ) -> tuple[Tensor, None]:
     """`RowCache.attend`, with the signature Hugging Face models call."""
     scaling = float(query_NHTD.shape[-1] ** -0.5 if scaling is None else scaling)
-    if torch.jit.is_tracing():
-        op = torch.ops.zerosearch.attend
-        return op(query_NHTD, key_NKTD, value_NKTD, id(rows), module.layer_idx, scaling, sliding_window or 0), None
     return rows.attend(module.layer_idx, query_NHTD, key_NKTD, value_NKTD, scaling, sliding_window), None
 
 
@@ -245,14 +224,10 @@ AttentionInterface.register(ATTENTION, attend)
 
 
 class RowModel:
-    """A causal LM of any plain architecture, run over a range of rows of a `RowCache`. No model code is ours.
-
-    On a CPU the decode step is recorded once with `torch.jit.trace`: small models spend a third of a step in Python.
-    """
+    """A causal LM of any plain architecture, run over a range of rows of a `RowCache`. No model code is ours."""
 
     def __init__(self, model: Any) -> None:
         self.cache = RowCache()
-        _caches[id(self.cache)] = self.cache
         # a PEFT wrapper has its adapters inside the layers of the model it wraps
         self._whole = model.get_base_model() if hasattr(model, "get_base_model") else model
         self._body, self._head = self._whole.base_model, self._whole.get_output_embeddings()
@@ -260,8 +235,6 @@ class RowModel:
         self.vocabulary = int(self._whole.get_input_embeddings().weight.shape[0])
         self.headless = False
         self._norms: list[tuple[Any, Any]] = []  # modules, and what they do while our forward runs
-        self._recorded: Any = None
-        self._parts: list[int] = []
         self._check()
         self.refresh()
 
@@ -281,11 +254,8 @@ class RowModel:
         ids_NT = torch.from_numpy(token_ids_NT).to(device)
         positions_NT = self.cache.starts[:, None]
         if last_N is None:
-            if self._recorded is not None:
-                with torch.jit.optimized_execution(False):
-                    return self._recorded(ids_NT, positions_NT)
             with self._sampling():
-                return self._decode(ids_NT, positions_NT)
+                return self._finish(self._run(ids_NT, positions_NT)[:, 0])
         # padding may reach past the end of a position table
         positions_NT = (positions_NT + torch.arange(t, device=device)).clamp_(max=self.max_length - 1)
         with self._sampling():
@@ -299,9 +269,6 @@ class RowModel:
 
     def _finish(self, hidden_NX: Tensor) -> tuple[Tensor, Tensor]:
         return (self._head(hidden_NX).float(), hidden_NX) if self.headless else (hidden_NX.float(), hidden_NX[:, :0])
-
-    def _decode(self, ids_N1: Tensor, positions_N1: Tensor) -> tuple[Tensor, Tensor]:
-        return self._finish(self._run(ids_N1, positions_N1)[:, 0])
 
     @contextmanager
     def _sampling(self, attention: str | None = ATTENTION) -> Iterator[None]:
@@ -351,39 +318,9 @@ class RowModel:
 
     @torch.inference_mode()
     def refresh(self) -> None:
-        """Record the decode step anew if the model has other modules, parameters or buffers than the recording."""
-        modules = list(self._whole.modules())
-        parts = [*map(id, modules), *map(id, self._whole.parameters()), *map(id, self._whole.buffers())]
-        if parts == self._parts:
-            return
-        self._parts, self._recorded = parts, None
-        norms = [module for module in modules if _is_plain_rms_norm(module)] if self.device.type == "cpu" else []
+        """Look anew for norms that have a faster form: the model may have got other modules."""
+        norms = [module for module in self._whole.modules() if _is_plain_rms_norm(module)] if self.device.type == "cpu" else []
         self._norms = [(norm, partial(_rms_norm, norm, _epsilon(norm))) for norm in norms]
-        # Adapters can be switched off and hooks have effects, and a recording would notice neither.
-        fixed = not any("peft" in type(m).__module__ or m._forward_hooks or m._forward_pre_hooks for m in modules)
-        if self.device.type != "cpu" or not fixed or not hasattr(torch.jit, "trace"):
-            return
-        self.cache.clear()
-        self.cache.reserve(4, 8)
-        ids_N1 = torch.arange(3)[:, None] % self.vocabulary
-        try:
-            with self._sampling():
-                self.cache.begin(0, np.array([0, 1, 2]), 1, self.device)
-                recorded = record(self._whole, self._decode, ids_N1, self.cache.starts[:, None])
-            # Used only if it gives the very same bits, whatever the number of rows.
-            for n in (1, 2, 4):
-                ids, starts = np.arange(n)[:, None] % self.vocabulary, np.arange(n)
-                eager = self.forward(ids, 0, starts)
-                self._recorded = recorded
-                same = all(map(torch.equal, eager, self.forward(ids, 0, starts)))
-                self._recorded = None
-                if not same:
-                    return
-            self._recorded = recorded
-        except Exception as error:  # a model that cannot be traced is merely slower
-            log.info("decode runs unrecorded: %s", error)
-        finally:
-            self.cache.clear()
 
 
 def _rms_norm(norm: Any, epsilon: Tensor, x: Tensor) -> Tensor:
