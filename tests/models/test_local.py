@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from zerosearch.core.errors import ModelNotUsable
+from zerosearch.core.errors import BadConfig, ModelNotUsable
 from zerosearch.core.interfaces import Chat, Policy
 from zerosearch.core.types import Sampling
-from zerosearch.models.local import LocalModel
+from zerosearch.models.local import LocalModel, chosen_device
 
 
 def test_it_is_a_policy_and_a_chat(micro: Path) -> None:
@@ -44,3 +44,14 @@ def test_broken_weights(micro: Path, tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"rubbish")
     with pytest.raises(ModelNotUsable):
         LocalModel.load(str(tmp_path))
+
+
+@pytest.mark.parametrize(("cuda", "mps", "chosen"), [(True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")])
+def test_auto_takes_the_fastest_device_there_is(cuda: bool, mps: bool, chosen: str) -> None:
+    assert chosen_device("auto", lambda: cuda, lambda: mps) == chosen
+
+
+def test_a_device_is_taken_by_its_name_or_refused_in_one_line() -> None:
+    assert chosen_device("cpu", lambda: True, lambda: True) == "cpu"
+    with pytest.raises(BadConfig, match=r"^the device 'quantum' cannot be used here \(.+\); choose cpu, cuda, mps or auto\.$"):
+        chosen_device("quantum")

@@ -112,7 +112,7 @@ def _trained(
         phases["trained evaluation"] = trained["wall_s"]
         summary["trained"] = trained["figures"]
     rollouts = recipe.rl.questions_per_step * recipe.rl.group_size
-    work = training_work(run.read_metrics(), rollouts, recipe.engine.kind, parts.policy.model.device.type == "cuda", size)
+    work = training_work(run.read_metrics(), rollouts, recipe.engine.kind, parts.policy.model.device.type != "cpu", size)
     summary["cost"] = cost_of(work, load_prices())
     summary |= {"wall_s": round(sum(phases.values()), 1), "phases": phases, "versions": versions(), **extra}
     run.write_summary(summary)

@@ -34,7 +34,7 @@ def index(
     index_dir: IndexDirOption = "",
     pooling: PoolingOption = "mean",
     passage_prefix: PassagePrefixOption = "",
-    device: Annotated[str, typer.Option("--device", help="Where the encoder runs; auto: CUDA where there is one.")] = "auto",
+    device: Annotated[str, typer.Option("--device", help="Where the encoder runs; auto: CUDA, else MPS, else the CPU.")] = "auto",
     json_file: JsonOption = None,
 ) -> None:
     """Build the index of a corpus, or find it built. Killed, the same command goes on where it was."""

@@ -126,7 +126,7 @@ def tune(
     lora_rank: Annotated[int, typer.Option("--lora-rank", min=0, help="LoRA by peft, merged at the end; 0 tunes the whole model.")] = 0,
     dtype: Annotated[str, typer.Option("--dtype", help="float32, bfloat16 or float16.")] = "float32",
     gradient_checkpointing: Annotated[bool, typer.Option("--gradient-checkpointing", help="Less memory, a third more time.")] = False,
-    device: Annotated[str, typer.Option("--device", help="auto: CUDA where there is one.")] = "auto",
+    device: Annotated[str, typer.Option("--device", help="auto: CUDA, else MPS, else the CPU.")] = "auto",
     held_out: Annotated[float, typer.Option("--held-out", min=0, max=0.9, help="Share of the questions kept out.")] = 0.1,
     save_every: Annotated[int, typer.Option("--save-every", min=1, help="Steps between checkpoints; muon writes one after each.")] = 100,
     log_every: Annotated[int, typer.Option("--log-every", min=1, help="Steps between points of the loss curve.")] = 10,

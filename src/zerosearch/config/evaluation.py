@@ -92,7 +92,7 @@ def build_evaluation(wanted: EvaluationSettings) -> EvaluationContext:
         "k": k,
         "seed": wanted.seed,
     }
-    on_gpu = isinstance(policy, LocalModel) and policy.model.device.type == "cuda"
+    on_gpu = isinstance(policy, LocalModel) and policy.model.device.type != "cpu"
     environment = agent.environment(search, prompt, k, settings.max_turns)
     episode = Episode(wanted.seed, noise_rate=wanted.noise_rate)
     return EvaluationContext(environment, policy, settings, search, episode, config=config, uses_gpu=on_gpu)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,7 @@ class LocalModel:
 
 
 def load_model(name: str, device: str = "auto", dtype: str = "float32", kind: str = "AutoModelForCausalLM") -> tuple[Any, Any]:
-    """Model and tokenizer of a folder or a hub id, on `device` ("auto": CUDA where there is one), by transformers' class `kind`.
+    """Model and tokenizer of a folder or a hub id, on `device` (`chosen_device`), by transformers' class `kind`.
 
     Raises ModelNotUsable.
     """
@@ -66,9 +66,7 @@ def load_model(name: str, device: str = "auto", dtype: str = "float32", kind: st
     from safetensors import SafetensorError
 
     quiet_transformers()
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    _check_device(device)
+    device = chosen_device(device)
     offline = not _check_folder(name) and not _reaches_hub(name)
     tokenizer = load_tokenizer(name, offline)
     try:
@@ -87,12 +85,18 @@ def quiet_transformers() -> None:
     logging.set_verbosity_error()
 
 
-def _check_device(name: str) -> None:
+def chosen_device(
+    name: str, has_cuda: Callable[[], bool] = torch.cuda.is_available, has_mps: Callable[[], bool] = torch.backends.mps.is_available
+) -> str:
+    """The device of that name; for "auto" CUDA where there is one, else Apple's MPS, else the CPU. Raises BadConfig for one not here."""
+    if name == "auto":
+        return "cuda" if has_cuda() else "mps" if has_mps() else "cpu"
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch built without CUDA asserts
         reason = _first_line(error).partition(" device type")[0][:120]
-        raise BadConfig(f"the device '{name}' cannot be used here ({reason}); choose cpu, cuda or auto.") from error
+        raise BadConfig(f"the device '{name}' cannot be used here ({reason}); choose cpu, cuda, mps or auto.") from error
+    return name
 
 
 def load_tokenizer(name: str, offline: bool) -> Any:
