@@ -12,9 +12,8 @@ from zerosearch.cli import run as zerosearch
 from zerosearch.config.recipe import Recipe, load_recipe, make_recipe
 from zerosearch.core.errors import BadConfig, BadFile, BadInput
 from zerosearch.data.questions import load_questions
-from zerosearch.integrations.verl.gpus import require_gpus
-from zerosearch.integrations.verl.launch import checkpoints_of, export_hf, require_same_world, require_version
-from zerosearch.integrations.verl.places import placed
+from zerosearch.integrations.verl.launch import checkpoints_of, export_hf, require_gpus, require_same_world, require_version
+from zerosearch.integrations.verl.settings import placed
 from zerosearch.runs.directory import RunDirectory
 
 EVEN = "cluster.gpus_per_node=1"  # the micro recipe has 3 rollouts a minibatch

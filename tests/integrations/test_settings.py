@@ -7,8 +7,7 @@ import pytest
 
 from zerosearch.config.recipe import load_recipe, make_recipe
 from zerosearch.core.errors import BadConfig
-from zerosearch.integrations.verl.hydra import command_line, overrides
-from zerosearch.integrations.verl.settings import verl_settings
+from zerosearch.integrations.verl.settings import command_line, overrides, verl_settings
 
 RUN = Path("/runs/here")
 ACTOR, ROLLOUT = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"

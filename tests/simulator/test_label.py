@@ -14,9 +14,8 @@ import pytest
 from endpoint import Body, said, speaking
 from zerosearch.cli import run
 from zerosearch.core.types import Document, Quality, Question
-from zerosearch.simulator.agreement import cohens_kappa
 from zerosearch.simulator.judge import read_verdict
-from zerosearch.simulator.label import by_answer, by_outcome, combine, read_labelled
+from zerosearch.simulator.label import by_answer, by_outcome, cohens_kappa, combine, read_labelled
 from zerosearch.simulator.searches import SearchesDirectory, SearchExample
 
 

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from zerosearch.config.recipe import load_recipe
-from zerosearch.integrations.verl.hydra import overrides
-from zerosearch.integrations.verl.settings import verl_settings
+from zerosearch.integrations.verl.settings import overrides, verl_settings
 
 pytestmark = [
     pytest.mark.skipif(find_spec("verl") is None, reason="verl is not installed; `make test-verl` brings it"),

@@ -23,9 +23,7 @@ def export_verl(
 ) -> None:
     """Write what a run on verl needs (parquet, YAML, the complete recipe) and print its command line, for a scheduler of yours."""
     from zerosearch.integrations.verl.files import prepare
-    from zerosearch.integrations.verl.hydra import command_line
-    from zerosearch.integrations.verl.places import placed
-    from zerosearch.integrations.verl.settings import MODULE, verl_settings
+    from zerosearch.integrations.verl.settings import MODULE, command_line, placed, verl_settings
     from zerosearch.runs.directory import RunDirectory
 
     if find_spec("pyarrow") is None:

@@ -67,10 +67,8 @@ def train(
 
 
 def _on_verl(recipe: Recipe, resume: bool, dry_run: bool) -> dict[str, Any]:
-    from zerosearch.integrations.verl.hydra import command_line
     from zerosearch.integrations.verl.launch import run_verl
-    from zerosearch.integrations.verl.places import placed
-    from zerosearch.integrations.verl.settings import MODULE, verl_settings
+    from zerosearch.integrations.verl.settings import MODULE, command_line, placed, verl_settings
 
     recipe = placed(recipe)
     if not dry_run:
@@ -88,7 +86,7 @@ def _resumed(directory: str, files: list[str], settings: list[str]) -> Recipe:
     run, kept = open_run(directory)
     wanted = load_recipe(files[0] if files else run.config, settings)
     if kept.run.trainer == "verl":
-        from zerosearch.integrations.verl.places import placed
+        from zerosearch.integrations.verl.settings import placed
 
         wanted = placed(wanted)
     require_same(run, wanted)

@@ -6,18 +6,17 @@ import importlib.metadata
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from zerosearch.config.recipe import Recipe
+from zerosearch.config.recipe import ClusterConfig, Recipe
 from zerosearch.core.errors import BadConfig, BadFile, BadInput, RunFailed
 from zerosearch.integrations.verl.files import prepare
-from zerosearch.integrations.verl.gpus import gpus_of_nodes, require_gpus
-from zerosearch.integrations.verl.hydra import command_line, overrides
-from zerosearch.integrations.verl.settings import MODULE, verl_settings
+from zerosearch.integrations.verl.settings import MODULE, command_line, overrides, verl_settings
 from zerosearch.runs.directory import RunDirectory
 from zerosearch.runs.interrupts import run_child
 
@@ -35,6 +34,31 @@ def require_verl() -> None:
 def require_version(version: str) -> None:
     if not OLDEST <= tuple(map(int, re.findall(r"\d+", version)[:3])) < NEWEST:
         raise BadInput(f"verl {version} is installed; this works with 0.9.1 and later, before 0.10: {INSTALL}")
+
+
+def require_gpus(cluster: ClusterConfig, found: Sequence[float]) -> None:
+    """`found` are the GPUs of each node that is there. Raises BadConfig when the recipe asks for more."""
+    if sum(gpus >= cluster.gpus_per_node for gpus in found) < cluster.nodes:
+        there = " and ".join(f"{gpus:g}" for gpus in found) or "none"
+        raise BadConfig(
+            f"the recipe asks for {cluster.nodes} × {cluster.gpus_per_node} GPUs (cluster.nodes, cluster.gpus_per_node), found {there}; "
+            "ask for fewer, or start Ray on each node first: ray start --head, ray start --address=HEAD:6379."
+        )
+
+
+def gpus_of_nodes() -> list[float]:
+    """Of the Ray cluster that is running, or of this machine where none is."""
+    import ray  # pyright: ignore[reportMissingImports]
+    import torch
+
+    try:
+        ray.init(address="auto", log_to_driver=False, logging_level="ERROR")
+    except ConnectionError:
+        return [torch.cuda.device_count()]
+    try:
+        return [node["Resources"].get("GPU", 0.0) for node in ray.nodes() if node["Alive"]]
+    finally:
+        ray.shutdown()
 
 
 def checkpoints_of(run: Path) -> list[Path]:

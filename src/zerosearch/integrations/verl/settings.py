@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from zerosearch.config.recipe import GuardsConfig, Recipe
 from zerosearch.core.errors import BadConfig
-from zerosearch.integrations.verl.hydra import flat
 from zerosearch.rl.algorithms import ALGORITHMS, Aggregation, fixed_length, sequence_mean, token_mean
 
 Settings = dict[str, Any]
@@ -63,7 +65,7 @@ def verl_settings(recipe: Recipe, run: Path) -> Settings:
         "+trainer.v1.sampler.sampler_kwargs.run": str(run),
     }
     own = {key.lstrip("+"): key for key in settings}
-    return settings | {own.get(key, f"++{key}"): value for key, value in flat(cluster.verl)}
+    return settings | {own.get(key, f"++{key}"): value for key, value in _flat(cluster.verl)}
 
 
 def _learning(recipe: Recipe) -> Settings:
@@ -134,3 +136,55 @@ def _precision(recipe: Recipe, engine: str) -> Settings:
 
 def _under(place: str, **values: Any) -> Settings:
     return {f"{place}.{key}": value for key, value in values.items()}
+
+
+def overrides(settings: Mapping[str, Any]) -> list[str]:
+    """Settings as Hydra reads them on a command line: KEY=VALUE, lists in brackets, quotes where a word means something else."""
+    return [f"{key}={_value(value)}" for key, value in settings.items()]
+
+
+def command_line(module: str, settings: Mapping[str, Any]) -> str:
+    """The line for a shell, or a scheduler's script."""
+    return shlex.join(["python", "-m", module, *overrides(settings)])
+
+
+def _flat(table: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """{"a": {"b": 1}} → ("a.b", 1)"""
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _flat(cast(dict[str, Any], value), f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
+
+
+def _value(value: object) -> str:
+    if isinstance(value, list):
+        return "[" + ",".join(_value(item) for item in cast(list[object], value)) + "]"
+    if not isinstance(value, str) or re.fullmatch(r"[\w./:@+-]+", value):
+        return "null" if value is None else str(value)
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+# ---- where a recipe's files lie, for processes in other folders and on other hosts
+
+_ENGINE = ("model", "template", "corpus", "index_dir", "encoder", "record", "replay")
+_PATHS = {
+    "policy": ("model",),
+    "questions": ("train", "held_out"),
+    "rollout": ("prompt",),
+    "engine": _ENGINE,
+    "evaluation_engine": _ENGINE,
+    "run": ("out",),
+}
+
+
+def placed(recipe: Recipe) -> Recipe:
+    """The recipe with absolute paths. A name that is no path (a hub id, a built-in prompt) stays what it is."""
+    table = recipe.model_dump()
+    for section, keys in _PATHS.items():
+        for key in keys if table[section] else ():
+            value, made_later = table[section][key], key in ("record", "out")
+            if value and (made_later or (Path(value).exists() and ("/" in value or "." in value))):
+                table[section][key] = str(Path(value).resolve())
+    return Recipe.model_validate(table)
