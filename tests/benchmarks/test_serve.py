@@ -30,6 +30,6 @@ def test_the_others(tmp_path: Path) -> None:
     corpus, questions = tmp_path / "corpus.jsonl", tmp_path / "questions.jsonl"
     corpus.write_text("".join(json.dumps({"id": str(i), "text": f"fact number {i} about {i % 7}"}) + "\n" for i in range(600)))
     questions.write_text(
-        "".join(json.dumps({"id": str(i), "question": f"number {i}", "golden_answers": ["yes"]}) + "\n" for i in range(20))
+        "".join(json.dumps({"id": str(i), "question": f"number {i}", "golden_answers": ["yes"]}) + "\n" for i in range(400))
     )
     assert run("bm25.py", "--corpus", str(corpus), "--questions", str(questions), "--rounds", "1")["passages"] == 600

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Annotated, Any
 
@@ -18,7 +18,6 @@ from zerosearch.server.dialects import bearer
 from zerosearch.server.examples import examples
 from zerosearch.server.gateway import Gateway
 from zerosearch.server.http_request import HttpRequest, Reason, Refused
-from zerosearch.server.limits import key_digest
 from zerosearch.server.mcp import mcp_over_http
 from zerosearch.server.native import NativeError, native_error
 from zerosearch.server.openapi import with_dialects
@@ -80,10 +79,7 @@ def make_app(service: Service, *, loopback_only: bool = True) -> Gateway:
     async def admit(request: Request) -> None:
         """Check the caller's key and rate; who it is stays with the request."""
         key = bearer(HttpRequest(request.method, request.url.path, request.headers, b""))
-        service.keys.check(key)
-        digest = key_digest(key)
-        service.rate.take(digest or (request.client.host if request.client else ""))
-        request.state.owner = digest
+        request.state.owner = service.admit(key, request.client)
 
     keyed = [Depends(admit)]
 
@@ -182,15 +178,10 @@ def _behind_keys(app: Any, service: Service) -> Any:
     async def guard(scope: Any, receive: Any, send: Any) -> None:
         try:
             headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-            key = bearer(HttpRequest(scope["method"], scope["path"], headers, b""))
-            service.keys.check(key)
-            service.rate.take(key_digest(key) or (scope.get("client") or ("",))[0])
+            service.admit(bearer(HttpRequest(scope["method"], scope["path"], headers, b"")), scope.get("client"))
         except Refused as refused:
             await JSONResponse(native_error(refused), refused.reason.value)(scope, receive, send)
             return
         await app(scope, receive, send)
 
     return guard
-
-
-__all__: Sequence[str] = ("make_app",)

@@ -18,7 +18,6 @@ from zerosearch.core.errors import BadConfig
 from zerosearch.server.dialects import ClientSearch, Dialect, Served, bearer
 from zerosearch.server.faults import parse_rates, truncated
 from zerosearch.server.http_request import ClientGone, HttpRequest, Reason, Receive, Refused, read_body, validated
-from zerosearch.server.limits import key_digest
 from zerosearch.server.native import find_dialect, native_error
 from zerosearch.server.service import RequestContext, SearchReply, Service
 
@@ -101,7 +100,7 @@ class Gateway:
         seconds = time.perf_counter() - started
         self._service.meters.request(dialect.name, status, seconds)
         private = (
-            {"fields": {k: v for k, v in _fields(wire).items() if "key" not in k and "gold" not in k}}
+            {"fields": {k: v for k, v in wire.readable_fields.items() if "key" not in k and "gold" not in k}}
             if self._service.events.queries
             else None
         )
@@ -118,12 +117,8 @@ class Gateway:
         if dialect.is_search:
             self._service.places.check()
         # a wrong key is refused before anything else is looked at; the key may stand in the body
-        key = _key(dialect, wire)
-        self._service.keys.check(key)
-        owner = key_digest(key)
-        self._service.rate.take(owner or (scope.get("client") or ("",))[0])
-        fields = wire.fields
-        said = validated(dialect.model, fields, strict=dialect.strict)
+        owner = self._service.admit(_key(dialect, wire), scope.get("client"))
+        said = validated(dialect.model, wire.fields, strict=dialect.strict)
         searches = list(dialect.read(said))
         for search in searches:
             self._check(dialect, search)
@@ -220,13 +215,6 @@ def _key(dialect: Dialect, wire: HttpRequest) -> str:
         return dialect.key(wire) or bearer(wire)
     except Refused:
         return bearer(wire)
-
-
-def _fields(wire: HttpRequest) -> dict[str, Any]:
-    try:
-        return wire.fields
-    except Refused:
-        return {}
 
 
 def _dumped(value: Any) -> bytes:

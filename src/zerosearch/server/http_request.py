@@ -73,6 +73,14 @@ class HttpRequest:
                 self._fields |= self._form() if self.is_form else self._object()
         return self._fields
 
+    @property
+    def readable_fields(self) -> dict[str, Any]:
+        """`fields`, or nothing where they cannot be read."""
+        try:
+            return self.fields
+        except Refused:
+            return {}
+
     def _form(self) -> dict[str, Any]:
         try:
             return dict(parse_qsl(self.body.decode(), keep_blank_values=True, max_num_fields=100))

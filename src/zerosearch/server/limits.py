@@ -6,7 +6,7 @@ import asyncio
 import hmac
 import math
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from types import TracebackType
@@ -78,41 +78,23 @@ class ConcurrencyLimit:
 
     def __init__(self, at_once: int, queue: int) -> None:
         self.at_once, self.queue = at_once, queue
-        self.taken = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
-
-    @property
-    def waiting(self) -> int:
-        return len(self._waiting)
+        self.taken = self.waiting = 0
+        self._places = asyncio.Semaphore(at_once)
 
     def check(self) -> None:
         """Raises Refused when there is no room, not even to wait: to be asked before work is put into a request."""
-        if self.taken >= self.at_once and len(self._waiting) >= self.queue:
+        if self._places.locked() and self.waiting >= self.queue:
             raise Refused(Reason.BUSY, "the server is busy; try again in a moment.", retry_after_s=1)
 
     async def __aenter__(self) -> None:
-        if self.taken < self.at_once and not self._waiting:
-            self.taken += 1
-            return
         self.check()
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
+        self.waiting += 1
         try:
-            await turn  # whoever leaves hands its place over, so `taken` stays as it is
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self._leave()
-            else:
-                self._waiting.remove(turn)
-            raise
+            await self._places.acquire()
+        finally:
+            self.waiting -= 1
+        self.taken += 1
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._leave()
-
-    def _leave(self) -> None:
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
         self.taken -= 1
+        self._places.release()

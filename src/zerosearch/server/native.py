@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from zerosearch.net.http import Call
-from zerosearch.server.dialects import ClientSearch, Dialect
+from zerosearch.server.dialects import ClientSearch, Dialect, Served
 from zerosearch.server.http_request import HttpRequest, Refused
 from zerosearch.server.retrievers import RETRIEVERS
 from zerosearch.server.web_dialects import WEB_DIALECTS
@@ -81,6 +81,10 @@ def _found(said: NativeSearch, hits: Any) -> Any:
     return {"query": said.query, "documents": [{"id": h.id, "title": h.title, "text": h.text, "url": h.url} for h in hits]}
 
 
+def _ask(query: str, k: int, key: str) -> Call:
+    return Call("POST", "v1/search", body={"query": query, "k": k, "noise": 0.3}, headers=_bearer(key))
+
+
 def _ask_batch(query: str, k: int, key: str) -> Call:
     return Call("POST", "v1/search/batch", body={"searches": [{"query": query, "k": k}]}, headers=_bearer(key))
 
@@ -89,36 +93,32 @@ def _bearer(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"} if key else {}
 
 
-NATIVE = {
-    dialect.name: dialect
-    for dialect in (
-        Dialect(
-            "native",
-            "anything that posts JSON",
-            (("POST", "/v1/search"),),
-            NativeSearch,
-            lambda said: [_search(said)],
-            lambda said, served: _found(said, served.first),
-            lambda query, k, key: Call("POST", "v1/search", body={"query": query, "k": k, "noise": 0.3}, headers=_bearer(key)),
-            error=native_error,
-            strict=True,
-        ),
-        Dialect(
-            "native-batch",
-            "anything that posts JSON",
-            (("POST", "/v1/search/batch"),),
-            NativeBatch,
-            lambda said: [_search(search) for search in said.searches],
-            lambda said, served: {"results": [_found(s, hits) for s, hits in zip(said.searches, served.hits, strict=True)]},
-            _ask_batch,
-            error=native_error,
-            strict=True,
-            partial=True,
-        ),
-    )
-}
+def _write_batch(said: NativeBatch, served: Served) -> Any:
+    return {"results": [_found(search, hits) for search, hits in zip(said.searches, served.hits, strict=True)]}
 
-DIALECTS: dict[str, Dialect] = {**NATIVE, **RETRIEVERS, **WEB_DIALECTS}
+
+_OURS: dict[str, Any] = {"client": "anything that posts JSON", "error": native_error, "strict": True}
+_ONE = Dialect(
+    name="native",
+    routes=(("POST", "/v1/search"),),
+    model=NativeSearch,
+    read=lambda said: [_search(said)],
+    write=lambda said, served: _found(said, served.first),
+    example=_ask,
+    **_OURS,
+)
+_BATCH = Dialect(
+    name="native-batch",
+    routes=(("POST", "/v1/search/batch"),),
+    model=NativeBatch,
+    read=lambda said: list(map(_search, said.searches)),
+    write=_write_batch,
+    example=_ask_batch,
+    partial=True,
+    **_OURS,
+)
+
+DIALECTS: dict[str, Dialect] = {_ONE.name: _ONE, _BATCH.name: _BATCH, **RETRIEVERS, **WEB_DIALECTS}
 
 
 # ---- which one
@@ -137,19 +137,19 @@ def find_dialect(wire: HttpRequest) -> Dialect | None:
 
 
 def _retriever(wire: HttpRequest) -> Dialect:
-    return DIALECTS["zerosearch" if "top_k" in _fields(wire) else "search-r1"]
+    return DIALECTS["zerosearch" if "top_k" in wire.readable_fields else "search-r1"]
 
 
 def _search_path(wire: HttpRequest) -> Dialect:
     """GET is SerpAPI's or SearXNG's, POST Serper's, Tavily's or SearXNG's."""
     if wire.method == "GET":
-        fields = _fields(wire)
+        fields = wire.readable_fields
         return DIALECTS["serpapi" if "format" not in fields and ("engine" in fields or "api_key" in fields) else "searxng"]
     if wire.is_form:
         return DIALECTS["searxng"]
     if "x-api-key" in wire.headers:
         return DIALECTS["serper"]
-    fields = _fields(wire)
+    fields = wire.readable_fields
     if "query" in fields or "q" not in fields:
         return DIALECTS["tavily"]
     return DIALECTS["searxng" if "format" in fields else "serper"]
@@ -158,13 +158,6 @@ def _search_path(wire: HttpRequest) -> Dialect:
 def _front_page(wire: HttpRequest) -> Dialect | None:
     """SearXNG is also asked at its root; without a query it is our page."""
     return DIALECTS["searxng"] if wire.is_form or "q" in wire.params else None
-
-
-def _fields(wire: HttpRequest) -> dict[str, Any]:
-    try:
-        return wire.fields
-    except Refused:
-        return {}
 
 
 _AT_ROOT = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -13,7 +14,6 @@ from zerosearch.server.document_cache import Hit
 from zerosearch.server.http_request import Reason, Refused
 
 _MAX_BATCH = 8192
-_UNPROCESSABLE = {Reason.BAD_REQUEST: 422}  # as FastAPI has it
 
 
 class Retrieve(BaseModel):
@@ -39,6 +39,10 @@ def _read_retrieve(said: Retrieve) -> list[ClientSearch]:
     if not queries:
         raise Refused(Reason.BAD_REQUEST, "queries: a list of at least one query is needed.")
     return [ClientSearch(query, 3 if said.topk is None else said.topk) for query in queries]
+
+
+def _read_wiki(said: WikiRetrieve) -> list[ClientSearch]:
+    return [ClientSearch(said.query, said.top_k)]
 
 
 def _document(hit: Hit) -> dict[str, Any]:
@@ -78,60 +82,20 @@ def _ask_access(query: str, k: int, key: str) -> Call:
     return Call("POST", "access", body={"urls": ["http://documents.example/1"]})
 
 
-_POST = (("POST", "/retrieve"),)
+def _dialect(name: str, client: str, example: Callable[[str, int, str], Call], model: type[BaseModel] = Retrieve, **other: Any) -> Dialect:
+    """One that is asked as Search-R1's retriever is, but for what `other` says. A bad request is 422, as FastAPI has it."""
+    usual = {"routes": (("POST", "/retrieve"),), "read": _read_retrieve, "write": _write_retrieve, "statuses": {Reason.BAD_REQUEST: 422}}
+    return Dialect(name, client, model=model, example=example, **{**usual, **other})
+
+
+_ACCESS: dict[str, Any] = {"routes": (("POST", "/access"),), "read": lambda said: [], "write": _write_access, "is_search": False}
 RETRIEVERS = {
     dialect.name: dialect
     for dialect in (
-        Dialect(
-            "search-r1",
-            "retriever.url=URL/retrieve",
-            _POST,
-            Retrieve,
-            _read_retrieve,
-            _write_retrieve,
-            WEB_APIS["search-r1"].ask,
-            statuses=_UNPROCESSABLE,
-        ),
-        Dialect(
-            "skyrl",
-            "environment.skyrl_gym.search.search_url=URL/retrieve",
-            _POST,
-            Retrieve,
-            _read_retrieve,
-            _write_retrieve,
-            _ask_skyrl,
-            statuses=_UNPROCESSABLE,
-        ),
-        Dialect(
-            "zerosearch",
-            "the wiki server's address: URL/retrieve",
-            _POST,
-            WikiRetrieve,
-            lambda said: [ClientSearch(said.query, said.top_k)],
-            _write_wiki,
-            _ask_wiki,
-            statuses=_UNPROCESSABLE,
-        ),
-        Dialect(
-            "asearcher",
-            "the host and port of URL",
-            _POST,
-            Retrieve,
-            _read_retrieve,
-            _write_retrieve,
-            _ask_asearcher,
-            statuses=_UNPROCESSABLE,
-        ),
-        Dialect(
-            "access",
-            "the host and port of URL",
-            (("POST", "/access"),),
-            Access,
-            lambda said: [],
-            _write_access,
-            _ask_access,
-            statuses=_UNPROCESSABLE,
-            is_search=False,
-        ),
+        _dialect("search-r1", "retriever.url=URL/retrieve", WEB_APIS["search-r1"].ask),
+        _dialect("skyrl", "environment.skyrl_gym.search.search_url=URL/retrieve", _ask_skyrl),
+        _dialect("zerosearch", "the wiki server's address: URL/retrieve", _ask_wiki, WikiRetrieve, read=_read_wiki, write=_write_wiki),
+        _dialect("asearcher", "the host and port of URL", _ask_asearcher),
+        _dialect("access", "the host and port of URL", _ask_access, Access, **_ACCESS),
     )
 }

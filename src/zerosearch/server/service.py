@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from zerosearch.core.errors import BadInput, BudgetSpent, SearchFailed
 from zerosearch.core.interfaces import SearchEngine, close
@@ -17,7 +17,7 @@ from zerosearch.server.document_cache import DocumentCache, Hit
 from zerosearch.server.events import Events
 from zerosearch.server.faults import Faults, Plan, corrupt
 from zerosearch.server.http_request import Reason, Refused
-from zerosearch.server.limits import ConcurrencyLimit, Keys, RateLimit
+from zerosearch.server.limits import ConcurrencyLimit, Keys, RateLimit, key_digest
 from zerosearch.server.metrics import Meters
 from zerosearch.server.noise import NoiseControl
 from zerosearch.server.sessions import Sessions
@@ -104,6 +104,13 @@ class Service:
                 return {"engine_calls": draws.calls - draws.hits, "cache_hits": draws.hits}
             case _:
                 return {}
+
+    def admit(self, key: str, client: Sequence[Any] | None) -> str:
+        """What stands for the caller's key; `client` is (host, port). Raises Refused for a wrong key, or one too many of its requests."""
+        self.keys.check(key)
+        owner = key_digest(key)
+        self.rate.take(owner or (client or ("",))[0])
+        return owner
 
     async def check(self) -> None:
         """Search once, so that a back end that is down or misnamed is said before anybody relies on it. Raises BadInput."""

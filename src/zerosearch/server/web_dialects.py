@@ -248,12 +248,6 @@ def _brave_error(refused: Refused, status: int) -> Any:
     return {"type": "ErrorResponse", "error": error}
 
 
-def _bounds(name: str) -> dict[str, Any]:
-    """What the API takes, as our own client keeps to it."""
-    api = WEB_APIS[name]
-    return {"max_k": api.max_k, "max_words": api.max_words, "max_characters": api.max_characters}
-
-
 def _param(name: str) -> Any:
     return lambda wire: str(wire.fields.get(name, ""))
 
@@ -262,68 +256,51 @@ def _header(name: str) -> Any:
     return lambda wire: wire.headers.get(name, "")
 
 
+def _dialect(name: str, client: str, routes: str, model: type[BaseModel], read: Any, write: Any, error: Any, **other: Any) -> Dialect:
+    """`routes` are written "GET /search, POST /search". What the API takes, and how it is asked, our own client of it knows."""
+    api = WEB_APIS[name]
+    methods_and_paths = tuple((method, path) for method, path in map(str.split, routes.split(", ")))
+    bounds = {"max_k": api.max_k, "max_words": api.max_words, "max_characters": api.max_characters}
+    return Dialect(name, client, methods_and_paths, model, read, write, api.ask, error, **bounds, **other)
+
+
+def _said(refused: Refused, status: int) -> Any:
+    return {"error": refused.message}
+
+
 WEB_DIALECTS = {
     dialect.name: dialect
     for dialect in (
-        Dialect(
-            "serper",
-            "https://google.serper.dev → URL",
-            (("POST", "/search"),),
-            SerperSearch,
+        _dialect(
+            *("serper", "https://google.serper.dev → URL", "POST /search", SerperSearch),
             lambda said: [ClientSearch(said.q, said.num, max(said.page - 1, 0) * said.num)],
             _write_serper,
-            WEB_APIS["serper"].ask,
-            error=lambda refused, status: {"message": refused.message, "statusCode": status},
+            lambda refused, status: {"message": refused.message, "statusCode": status},
             key=_header("x-api-key"),
-            **_bounds("serper"),
         ),
-        Dialect(
-            "serpapi",
-            'serpapi.Client.BASE_DOMAIN = "URL"',
-            (("GET", "/search"), ("GET", "/search.json")),
-            SerpApiSearch,
+        _dialect(
+            *("serpapi", 'serpapi.Client.BASE_DOMAIN = "URL"', "GET /search, GET /search.json", SerpApiSearch),
             lambda said: [ClientSearch(said.q, said.num, said.start)],
-            _write_serpapi,
-            WEB_APIS["serpapi"].ask,
-            error=lambda refused, status: {"error": refused.message},
+            *(_write_serpapi, _said),
             key=_param("api_key"),
-            **_bounds("serpapi"),
         ),
-        Dialect(
-            "searxng",
-            'SearxSearchWrapper(searx_host="URL")',
-            (("GET", "/search"), ("POST", "/search"), ("GET", "/"), ("POST", "/")),
-            SearxngSearch,
-            _read_searxng,
-            _write_searxng,
-            WEB_APIS["searxng"].ask,
-            error=lambda refused, status: {"error": refused.message},
-            **_bounds("searxng"),
+        _dialect(
+            *("searxng", 'SearxSearchWrapper(searx_host="URL")', "GET /search, POST /search, GET /, POST /", SearxngSearch),
+            *(_read_searxng, _write_searxng, _said),
         ),
-        Dialect(
-            "tavily",
-            'TavilyClient(api_base_url="URL")',
-            (("POST", "/search"),),
-            TavilySearch,
+        _dialect(
+            *("tavily", 'TavilyClient(api_base_url="URL")', "POST /search", TavilySearch),
             lambda said: [ClientSearch(said.query, said.max_results)],
             _write_tavily,
-            WEB_APIS["tavily"].ask,
-            error=lambda refused, status: {"detail": {"error": refused.message}},
+            lambda refused, status: {"detail": {"error": refused.message}},
             key=_tavily_key,
-            **_bounds("tavily"),
         ),
-        Dialect(
-            "brave",
-            'BraveSearchWrapper(base_url="URL/res/v1/web/search")',
-            (("GET", "/res/v1/web/search"),),
-            BraveSearch,
+        _dialect(
+            *("brave", 'BraveSearchWrapper(base_url="URL/res/v1/web/search")', "GET /res/v1/web/search", BraveSearch),
             lambda said: [ClientSearch(said.q, said.count, said.offset * said.count)],
-            _write_brave,
-            WEB_APIS["brave"].ask,
-            error=_brave_error,
+            *(_write_brave, _brave_error),
             key=_header("x-subscription-token"),
             statuses={Reason.BAD_REQUEST: 422, Reason.UNAUTHORISED: 422},
-            **_bounds("brave"),
         ),
     )
 }
