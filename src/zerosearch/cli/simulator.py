@@ -88,7 +88,7 @@ def label(
     json_file: JsonOption = None,
 ) -> None:
     """Useful or noisy: label every search, and say how the labellers agree and how the labels balance."""
-    from zerosearch.simulator.label_run import JudgeWanted, label_directory
+    from zerosearch.simulator.label import JudgeWanted, label_directory
 
     wanted = JudgeWanted(judge, judge_model, judge_prompt, sample, seed, concurrency)
     report = label_directory(directory, by, combine, wanted, console)
@@ -170,7 +170,7 @@ def card(
     """A simulator's card: how often useful replies help, noisy ones do not, and a bad query stays a bad query."""
     from zerosearch.config.build import Device, load_chat
     from zerosearch.config.recipe import make_engine
-    from zerosearch.simulator.card_run import LABELS, CardSettings, card_page, make_card
+    from zerosearch.simulator.card import LABELS, CardSettings, card_page, make_card
     from zerosearch.simulator.probe_set import probes_of
     from zerosearch.simulator.searches import SearchesDirectory
     from zerosearch.simulator.tune import imitated_by

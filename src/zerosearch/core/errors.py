@@ -55,6 +55,11 @@ class RunFailed(ZeroSearchError):
     pass
 
 
+def one_line(what: BaseException | str, limit: int = 200) -> str:
+    """A text in one line, cut to `limit` characters; an exception by its message, or by its kind where it says nothing."""
+    return " ".join(str(what).split())[:limit] or (type(what).__name__ if isinstance(what, BaseException) else "")
+
+
 def one_of(what: str, value: str, allowed: Iterable[str], error: type[BadInput] = BadConfig) -> str:
     """Return `value` if it is among `allowed`; else raise an error that names the nearest."""
     names = sorted(allowed)

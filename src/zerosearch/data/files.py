@@ -12,7 +12,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from zerosearch.core.errors import BadConfig, BadFile, RunFailed, ZeroSearchError
+from zerosearch.core.errors import BadConfig, BadFile, RunFailed, ZeroSearchError, one_line
 
 
 @contextmanager
@@ -26,7 +26,7 @@ def writing(path: Path, go_on: str = "the same command") -> Iterator[None]:
     except ZeroSearchError:
         raise
     except Exception as error:
-        reason = (isinstance(error, OSError) and error.strerror) or " ".join(str(error).split())[:200]
+        reason = (isinstance(error, OSError) and error.strerror) or one_line(error)
         raise RunFailed(f"cannot write {path} ({reason}); free the disk, then go on with: {go_on}") from error
 
 

@@ -24,6 +24,7 @@ import numpy as np
 from zerosearch.core.errors import BadFile
 from zerosearch.core.types import Document
 
+MANIFEST = "manifest.json"  # of an index: what was indexed, and with what
 STORE_FILES = _LINES, _OFFSETS = ("corpus.jsonl", "offsets.npy")
 _ENDS_BYTES = 2**20
 
@@ -114,12 +115,23 @@ def fingerprint(corpus: Path) -> str:
     return digest.hexdigest()
 
 
-def in_cache(corpus: Path, suffix: str) -> Path:
-    """A place for an index where one beside the corpus cannot be written."""
+def index_places(corpus: Path, suffix: str, index_dir: str | Path | None) -> list[Path]:
+    """Where the index of a corpus may be: in `index_dir`, or else beside it, or in the user's cache where that cannot be written."""
+    if index_dir is not None:
+        return [Path(index_dir)]
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     # two corpora of one name in two folders keep out of each other's way
     where = blake2b(str(corpus.resolve()).encode(), digest_size=6).hexdigest()
-    return root / "zerosearch" / f"{corpus.name}-{where}.{suffix}"
+    return [corpus.with_name(f"{corpus.name}.{suffix}"), root / "zerosearch" / f"{corpus.name}-{where}.{suffix}"]
+
+
+def read_manifest(index_dir: Path) -> dict[str, Any]:
+    """What an index says of itself; {} when there is none that can be read."""
+    try:
+        found = json.loads((index_dir / MANIFEST).read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _opened(corpus: Path) -> gzip.GzipFile | BufferedReader:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from zerosearch.core.errors import BadFile, BadInput
+from zerosearch.core.errors import BadFile, BadInput, one_line
 from zerosearch.core.scoring import usable_golds
 from zerosearch.core.types import Question
 
@@ -59,7 +59,7 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                     number += 1
                     yield number, row
     except (OSError, pyarrow.ArrowException) as error:
-        raise BadFile(f"{path}, after row {number}: cannot be read ({' '.join(str(error).split())[:120]}); is the file whole?") from None
+        raise BadFile(f"{path}, after row {number}: cannot be read ({one_line(error, 120)}); is the file whole?") from None
     if not number:
         raise BadFile(f"{path}: the file is empty; it needs one question a row.")
 

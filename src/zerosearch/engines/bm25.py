@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from zerosearch.core.errors import BadFile
 from zerosearch.core.types import Document, SearchRequest, SearchResult
-from zerosearch.data.passages import PassageStore, existing, in_cache, indexed_text, store_passages
+from zerosearch.data.passages import MANIFEST, PassageStore, existing, index_places, indexed_text, read_manifest, store_passages
 from zerosearch.engines.function import real_engine
 
 _BM25: Any = bm25s.BM25  # comes without types, like the stemmer
@@ -37,7 +37,6 @@ logging.getLogger("bm25s").setLevel(logging.WARNING)  # it sets itself to DEBUG,
 
 Progress = Callable[[str], None]
 
-_MANIFEST = "manifest.json"
 _FORMAT = "zerosearch bm25 index 1"
 _WORDS = re.compile(r"(?u)\b\w\w+\b")  # bm25s' own pattern
 _STOP_WORDS = frozenset(STOPWORDS_EN)
@@ -76,9 +75,9 @@ class BM25Engine:
         """
         corpus = existing(corpus_path)
         manifest = _manifest_of(corpus)
-        places = [Path(index_dir)] if index_dir is not None else [_beside(corpus), in_cache(corpus, "bm25")]
+        places = index_places(corpus, "bm25", index_dir)
         for place in places:
-            if _read_manifest(place) == manifest:
+            if read_manifest(place) == manifest:
                 with suppress(OSError, ValueError, EOFError):  # a damaged index is built anew
                     return cls(place)
         reasons: list[str] = []
@@ -157,17 +156,6 @@ def _manifest_of(corpus: Path) -> dict[str, Any]:
     }
 
 
-def _read_manifest(index_dir: Path) -> dict[str, Any] | None:
-    try:
-        return json.loads((index_dir / _MANIFEST).read_text())
-    except (OSError, ValueError):
-        return None
-
-
-def _beside(corpus: Path) -> Path:
-    return corpus.with_name(corpus.name + ".bm25")
-
-
 # ---- building an index
 
 
@@ -183,13 +171,13 @@ def _built(corpus: Path, index_dir: Path, manifest: Mapping[str, Any], progress:
         building = Path(name, "new")
         building.mkdir()  # with the user's own umask, which the scratch folder does not follow
         _build(corpus, building, progress)
-        (building / _MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+        (building / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
         if index_dir.exists():
             index_dir.rename(Path(name, "stale"))
         try:
             building.rename(index_dir)
         except OSError:
-            if _read_manifest(index_dir) != manifest:
+            if read_manifest(index_dir) != manifest:
                 raise  # else another process built the same index meanwhile
     return index_dir
 
@@ -198,7 +186,7 @@ def _in_the_way(index_dir: Path, manifest: Mapping[str, Any]) -> str:
     """Why what is there must stay; "" for nothing at all, and for an index that the same corpus had in another state or version."""
     if not index_dir.exists() or (index_dir.is_dir() and not any(index_dir.iterdir())):
         return ""
-    found = _read_manifest(index_dir) or {}
+    found = read_manifest(index_dir)
     if found.get("format") != _FORMAT:
         return "is not a BM25 index"
     other = found.get("corpus", manifest["corpus"])

@@ -9,7 +9,6 @@ engine = DenseEngine.open("corpus.jsonl.gz", encoder, settings)
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,15 +17,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zerosearch.core.errors import BadFile, SearchFailed, one_of
+from zerosearch.core.errors import BadFile, SearchFailed, one_line, one_of
 from zerosearch.core.types import Document, SearchRequest, SearchResult
-from zerosearch.data.passages import PassageStore, existing, fingerprint, in_cache
+from zerosearch.data.passages import MANIFEST, PassageStore, existing, fingerprint, index_places, read_manifest
 from zerosearch.engines.function import real_engine
 from zerosearch.engines.nearest import INDEX_KINDS, Nearest, faiss
 from zerosearch.engines.settings import EngineConfig
 from zerosearch.models.encoder import Encoder
 
-MANIFEST, INDEX, PROBE = "manifest.json", "index.faiss", "probe.npy"
+INDEX, PROBE = "index.faiss", "probe.npy"
 FORMAT = "zerosearch dense index 1"
 _PROBE_TEXT = "Which river flows through the city in which the treaty was signed?"
 _PROBE_TOLERANCE = 0.02  # another device or library rounds otherwise; other weights are much further away
@@ -44,6 +43,11 @@ class DenseSettings:
 
     def __post_init__(self) -> None:
         one_of("index_kind", self.index_kind, INDEX_KINDS)
+
+    @property
+    def suffix(self) -> str:
+        """What an index of the kind is called, after its corpus."""
+        return f"{Path(self.encoder).name or 'dense'}.{self.index_kind}"
 
 
 class DenseEngine:
@@ -78,7 +82,7 @@ class DenseEngine:
         """
         faiss()
         corpus = existing(corpus_path)
-        places = index_places(corpus, settings, index_dir)
+        places = index_places(corpus, settings.suffix, index_dir)
         found = next((place for place in places if (place / MANIFEST).exists()), None)
         again = (
             f"build it: zerosearch index {corpus} --kind dense --encoder {settings.encoder or 'ENCODER'} --index-kind {settings.index_kind}"
@@ -92,7 +96,7 @@ class DenseEngine:
         try:
             return cls(found, encoder, settings, effort)
         except (OSError, ValueError, EOFError, RuntimeError) as error:
-            raise BadFile(f"{found}: the index is damaged ({' '.join(str(error).split())[:120]}); remove it and {again}.") from error
+            raise BadFile(f"{found}: the index is damaged ({one_line(error, 120)}); remove it and {again}.") from error
 
     def __len__(self) -> int:
         return len(self._passages)
@@ -130,7 +134,7 @@ class DenseEngine:
                     rows = self.retrieve_many(queries, k)
                     await asyncio.sleep(0)
             except Exception as error:
-                failed = SearchFailed(f"the encoder raised {type(error).__name__}: {' '.join(str(error).split())[:200]}")
+                failed = SearchFailed(f"the encoder raised {type(error).__name__}: {one_line(error)}")
                 for _, _, future in batch:
                     if not future.done():
                         future.set_exception(failed)
@@ -152,13 +156,6 @@ def encoder_and_settings(config: EngineConfig, device: str) -> tuple[Encoder, De
 # ---- what an index was built from
 
 
-def index_places(corpus: Path, settings: DenseSettings, index_dir: str | Path | None) -> list[Path]:
-    if index_dir is not None:
-        return [Path(index_dir)]
-    suffix = f"{Path(settings.encoder).name or 'dense'}.{settings.index_kind}"
-    return [corpus.with_name(f"{corpus.name}.{suffix}"), in_cache(corpus, suffix)]
-
-
 def manifest_of(corpus: Path, encoder: Encoder, settings: DenseSettings) -> dict[str, Any]:
     """Everything that the vectors depend on. The weights are not in it: `probe_of` tells those apart."""
     described = asdict(settings)
@@ -172,15 +169,6 @@ def manifest_of(corpus: Path, encoder: Encoder, settings: DenseSettings) -> dict
         "max_tokens": encoder.max_tokens,
         "normalised": encoder.normalised,
     }
-
-
-def read_manifest(index_dir: Path) -> dict[str, Any]:
-    """Empty when there is none that can be read."""
-    try:
-        found = json.loads((index_dir / MANIFEST).read_text())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:

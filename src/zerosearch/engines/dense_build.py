@@ -21,17 +21,23 @@ from filelock import Timeout
 
 from zerosearch.core.errors import BadFile
 from zerosearch.data.files import locked, replace_directory, write_atomically
-from zerosearch.data.passages import STORE_FILES, PassageStore, existing, indexed_text, store_passages
+from zerosearch.data.passages import (
+    MANIFEST,
+    STORE_FILES,
+    PassageStore,
+    existing,
+    index_places,
+    indexed_text,
+    read_manifest,
+    store_passages,
+)
 from zerosearch.engines.dense import (
     INDEX,
-    MANIFEST,
     PROBE,
     DenseSettings,
     difference,
-    index_places,
     manifest_of,
     probe_of,
-    read_manifest,
     same_probe,
 )
 from zerosearch.engines.nearest import build, faiss
@@ -61,7 +67,7 @@ def build_dense_index(
     faiss()
     corpus = existing(corpus_path)
     manifest, probe = manifest_of(corpus, encoder, settings), probe_of(encoder)
-    index_dir = _writable(index_places(corpus, settings, index_dir))
+    index_dir = _writable(index_places(corpus, settings.suffix, index_dir))
     if not difference(read_manifest(index_dir), manifest) and same_probe(_probe_in(index_dir), probe):
         (index_dir / _VECTORS).unlink(missing_ok=True)  # a kill may have left it
         return index_dir

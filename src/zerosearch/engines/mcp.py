@@ -12,11 +12,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import IO, Any
 
-from zerosearch.core.errors import BadConfig, SearchFailed, one_of
+from zerosearch.core.errors import BadConfig, SearchFailed, one_line, one_of
 from zerosearch.core.types import Document, SearchRequest, SearchResult
 from zerosearch.engines.documents import parse_documents
 from zerosearch.engines.function import real_engine
-from zerosearch.net.http import is_url, one_line, shown_url
+from zerosearch.net.http import is_url, shown_url
 
 _MAX_REPLY_CHARACTERS = 8 * 2**20
 _CONNECTION_CLOSED = -32000  # the SDK's own code
@@ -144,7 +144,7 @@ class MCPEngine:
             return error
         log.seek(0)
         last = next((line for line in reversed(log.read()[-4096:].splitlines()) if line.strip()), "")
-        said = f" (it said: {one_line(last)[:120]})" if last else ""
+        said = f" (it said: {one_line(last, 120)})" if last else ""
         return SearchFailed(f"{self._where} cannot be used: {self._said(error)}{said}; check {'url' if self._url else 'command'}.")
 
     def _said(self, what: Exception | str) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from zerosearch.core.errors import BadConfig
 
 Advance = Callable[[int], None]
+INDEX_KINDS = ("flat", "hnsw", "ivfpq")
 
 _LINKS = 32  # of a node of the graph
 _TRAINING_POINTS = 39  # a centroid: FAISS asks for no fewer
@@ -37,59 +37,30 @@ def faiss() -> Any:
     return faiss
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """How an empty index is made for N vectors of D dimensions, and how hard an index looks."""
-
-    make: Callable[[int, int], Any]
-    set_effort: Callable[[Any, int], None]
-    effort: Callable[[Any], int]  # where none is given
-
-
-def _flat(n: int, dimensions: int) -> Any:
-    return faiss().IndexFlatIP(dimensions)
-
-
-def _hnsw(n: int, dimensions: int) -> Any:
-    index = faiss().IndexHNSWFlat(dimensions, _LINKS, faiss().METRIC_INNER_PRODUCT)
-    index.hnsw.efConstruction = 128
-    return index
-
-
-def _ivfpq(n: int, dimensions: int) -> Any:
-    """About 4 √N lists, 4 dimensions a code; fewer bits where there are too few vectors to learn 256 centroids from."""
-    if n < _LEAST_FOR_IVFPQ:
-        raise BadConfig(f"an ivfpq index learns from its vectors and {n} are too few; take index_kind flat below {_LEAST_FOR_IVFPQ}.")
-    lists = min(int(4 * math.sqrt(n)), n // _TRAINING_POINTS)
-    codes = max(c for c in range(1, max(dimensions // 4, 1) + 1) if dimensions % c == 0)
-    bits = min(8, int(math.log2(n / _TRAINING_POINTS)))
-    quantizer = faiss().IndexFlatIP(dimensions)
-    return faiss().IndexIVFPQ(quantizer, dimensions, lists, codes, bits, faiss().METRIC_INNER_PRODUCT)
-
-
-def _set_nothing(index: Any, effort: int) -> None:
-    del index, effort
-
-
-def _set_beam(index: Any, effort: int) -> None:
-    index.hnsw.efSearch = effort
-
-
-def _set_probes(index: Any, effort: int) -> None:
-    index.nprobe = effort
-
-
-INDEX_KINDS = {
-    "flat": Kind(_flat, _set_nothing, lambda index: 0),
-    "hnsw": Kind(_hnsw, _set_beam, lambda index: 128),
-    "ivfpq": Kind(_ivfpq, _set_probes, lambda index: max(8, index.nlist // 16)),
-}
+def _empty(kind: str, n: int, dimensions: int) -> Any:
+    """An index for `n` vectors with nothing in it. Raises BadConfig when they are too few to learn the kind's codes from."""
+    match kind:
+        case "flat":
+            return faiss().IndexFlatIP(dimensions)
+        case "hnsw":
+            index = faiss().IndexHNSWFlat(dimensions, _LINKS, faiss().METRIC_INNER_PRODUCT)
+            index.hnsw.efConstruction = 128
+            return index
+        case _:  # about 4 √N lists, 4 dimensions a code; fewer bits where there are too few vectors to learn 256 centroids from
+            if n < _LEAST_FOR_IVFPQ:
+                raise BadConfig(
+                    f"an ivfpq index learns from its vectors and {n} are too few; take index_kind flat below {_LEAST_FOR_IVFPQ}."
+                )
+            lists = min(int(4 * math.sqrt(n)), n // _TRAINING_POINTS)
+            codes = max(c for c in range(1, max(dimensions // 4, 1) + 1) if dimensions % c == 0)
+            bits = min(8, int(math.log2(n / _TRAINING_POINTS)))
+            return faiss().IndexIVFPQ(faiss().IndexFlatIP(dimensions), dimensions, lists, codes, bits, faiss().METRIC_INNER_PRODUCT)
 
 
 def build(kind: str, vectors_ND: NDArray[np.float32], file: Path, advance: Advance) -> None:
     """Write an index of `vectors_ND` (may be memory-mapped; read in pieces) to `file`. `advance` hears how many are in."""
     n, dimensions = vectors_ND.shape
-    index = INDEX_KINDS[kind].make(n, dimensions)
+    index = _empty(kind, n, dimensions)
     if not index.is_trained:
         # k-means looks at 256 points a centroid at most: no need to bring more of them into memory
         wanted = min(n, 256 * max(index.nlist, 256))
@@ -105,7 +76,10 @@ class Nearest:
 
     def __init__(self, file: Path, kind: str, effort: int = 0) -> None:
         self._index = faiss().read_index(str(file), faiss().IO_FLAG_MMAP_IFC)
-        INDEX_KINDS[kind].set_effort(self._index, effort or INDEX_KINDS[kind].effort(self._index))
+        if kind == "hnsw":
+            self._index.hnsw.efSearch = effort or 128
+        elif kind == "ivfpq":
+            self._index.nprobe = effort or max(8, self._index.nlist // 16)
 
     def __len__(self) -> int:
         return self._index.ntotal

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 from zerosearch.core.coalesce import Coalesced
-from zerosearch.core.errors import BadConfig, GenerationFailed, SearchFailed
+from zerosearch.core.errors import BadConfig, GenerationFailed, SearchFailed, one_line
 from zerosearch.core.interfaces import Chat, close
 from zerosearch.core.scoring import documents_hold_answer, is_yes_no
 from zerosearch.core.types import Quality, Sampling, SearchRequest, SearchResult
@@ -169,7 +169,7 @@ class SimulatedEngine:
                 return parsed
         raise SearchFailed(
             f"the simulator wrote no document in {self._max_attempts} attempts: "
-            f"'{' '.join(reply.split())[:80]}'; check its template and max_new_tokens."
+            f"'{one_line(reply, 80)}'; check its template and max_new_tokens."
         )
 
 

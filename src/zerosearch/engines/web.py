@@ -185,38 +185,16 @@ def _read_search_r1(reply: Any) -> list[Document] | None:
     return None
 
 
-_PLAN = "the plan's limit is reached: look at the account."
+_PLAN: dict[int, str] = dict.fromkeys((432, 433), "the plan's limit is reached: look at the account.")
+_NO_JSON = {403: "let the instance answer in JSON: add json to search.formats in its settings.yml."}
 WEB_APIS = {
     api.name: api
     for api in (
         WebApi("serper", _ask_serper, _read_serper, "https://google.serper.dev", "SERPER_API_KEY"),
         WebApi("serpapi", _ask_serpapi, _read_serpapi, "https://serpapi.com", "SERPAPI_API_KEY"),
-        WebApi(
-            "searxng",
-            _ask_searxng,
-            _read_searxng,
-            by_status={403: "let the instance answer in JSON: add json to search.formats in its settings.yml."},
-        ),
-        WebApi(
-            "tavily",
-            _ask_tavily,
-            _read_tavily,
-            "https://api.tavily.com",
-            "TAVILY_API_KEY",
-            max_k=20,
-            max_characters=400,
-            by_status={432: _PLAN, 433: _PLAN},
-        ),
-        WebApi(
-            "brave",
-            _ask_brave,
-            _read_brave,
-            "https://api.search.brave.com",
-            "BRAVE_API_KEY",
-            max_k=20,
-            max_words=50,
-            max_characters=400,
-        ),
+        WebApi("searxng", _ask_searxng, _read_searxng, by_status=_NO_JSON),
+        WebApi("tavily", _ask_tavily, _read_tavily, "https://api.tavily.com", "TAVILY_API_KEY", 20, max_characters=400, by_status=_PLAN),
+        WebApi("brave", _ask_brave, _read_brave, "https://api.search.brave.com", "BRAVE_API_KEY", 20, 50, 400),
         WebApi("search-r1", _ask_search_r1, _read_search_r1),
     )
 }

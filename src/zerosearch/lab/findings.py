@@ -18,7 +18,7 @@ from zerosearch.core.statistics import Z95, Estimate, t_interval
 from zerosearch.lab.claims import ARMS, CLAIMS, Beats, Claim, Follows, Moves, RarelyCollapses, Reaches, Test
 from zerosearch.lab.study import NOISE_END, TUNED_SHARE, Study
 from zerosearch.runs.directory import RunDirectory
-from zerosearch.simulator.card_run import means_of
+from zerosearch.simulator.card import means_of
 
 REPLICATES, DOES_NOT, OPEN, NOT_RUN = "replicates", "does not", "not decidable at this scale", "not run"
 SMALLEST_EFFECT = 0.02  # two points of EM: less would not matter

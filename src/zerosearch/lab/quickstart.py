@@ -32,9 +32,9 @@ from rich.console import Console
 from zerosearch.api.training import run_training
 from zerosearch.config.build import Device, load_chat
 from zerosearch.config.recipe import Recipe, make_recipe, require_same
-from zerosearch.core.errors import BadConfig, RunFailed, ZeroSearchError
+from zerosearch.core.errors import RunFailed, ZeroSearchError
 from zerosearch.core.types import Document
-from zerosearch.data.files import new_directory, write_atomically, writing
+from zerosearch.data.files import begin_folder, new_directory, write_atomically, writing
 from zerosearch.engines.bm25 import BM25Engine
 from zerosearch.engines.settings import EngineConfig
 from zerosearch.lab.base_model import build_model, demonstration_batch, pretraining_batch
@@ -47,7 +47,7 @@ from zerosearch.models.sft import Schedule, fit, micro_optimizers
 from zerosearch.runs.directory import RunDirectory
 from zerosearch.runs.interrupts import end_with_parent, start_quietly
 from zerosearch.runs.progress import Progress
-from zerosearch.simulator.card_run import CardSettings, make_card, means_of
+from zerosearch.simulator.card import CardSettings, make_card, means_of
 from zerosearch.simulator.pairs import balanced
 from zerosearch.simulator.probe_set import Probe, Probes
 from zerosearch.simulator.tune import Show, TuneSettings, tune
@@ -153,19 +153,10 @@ class Lab:
 
     def claim(self, run: RunDirectory, recipe: Recipe) -> None:
         """Say in the folder whose it is. Raises BadConfig when it holds another quickstart, or a run of another kind."""
-        file, mine = self.out / "quickstart.json", {"seed": self.seed, **asdict(self.scale)}
-        before = json.loads(file.read_text()) if file.exists() else mine
-        if changed := [key for key in {**before, **mine} if before.get(key) != mine.get(key)]:
-            key = changed[0]
-            raise BadConfig(
-                f"'{self.out}' holds a quickstart with {key} = {before.get(key)}, not {mine.get(key)}; "
-                "go on with that one, or choose another --out."
-            )
+        with writing(self.out):
+            begin_folder(self.out / "quickstart.json", {"seed": self.seed, **asdict(self.scale)}, "a quickstart")
         if run.config.exists():
             require_same(run, recipe)
-        with writing(file):
-            self.out.mkdir(parents=True, exist_ok=True)
-            write_atomically(file, json.dumps(mine))
 
     def write_worlds(self) -> None:
         if (self.out / "world").exists():

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from zerosearch.core.errors import BadConfig, ModelNotUsable
+from zerosearch.core.errors import BadConfig, ModelNotUsable, one_line
 from zerosearch.core.renderers import TemplateRenderer
 from zerosearch.core.types import Generation, Sampling
 from zerosearch.models.sampler import Arbiter, Sampler
@@ -73,7 +73,7 @@ def load_model(name: str, device: str = "auto", dtype: str = "float32", kind: st
         model: Any = getattr(transformers, kind).from_pretrained(name, dtype=DTYPES[dtype], local_files_only=offline)
         model.to(device).eval()
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        raise ModelNotUsable(f"cannot load the model '{name}': {_first_line(error)}") from error
+        raise ModelNotUsable(f"cannot load the model '{name}': {one_line(error, 300)}") from error
     return model, tokenizer
 
 
@@ -94,7 +94,7 @@ def chosen_device(
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch built without CUDA asserts
-        reason = _first_line(error).partition(" device type")[0][:120]
+        reason = one_line(error, 300).partition(" device type")[0][:120]
         raise BadConfig(f"the device '{name}' cannot be used here ({reason}); choose cpu, cuda, mps or auto.") from error
     return name
 
@@ -117,7 +117,7 @@ def load_tokenizer(name: str, offline: bool) -> Any:
             raise ModelNotUsable(
                 f"there is no folder '{name}', and the hub is out of reach and its cache holds no such model; give a checkpoint's folder."
             ) from error
-        raise ModelNotUsable(f"cannot load the tokenizer of '{name}': {_first_line(error)}; save one beside the model.") from error
+        raise ModelNotUsable(f"cannot load the tokenizer of '{name}': {one_line(error, 300)}; save one beside the model.") from error
     return tokenizer
 
 
@@ -160,7 +160,3 @@ def _check_folder(name: str) -> bool:
     if lacking:
         raise ModelNotUsable(f"the folder '{name}' lacks {' and '.join(lacking)}; save them there with save_pretrained.")
     return True
-
-
-def _first_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -16,7 +16,7 @@ from urllib.parse import quote, quote_plus, urljoin, urlsplit
 
 import aiohttp
 
-from zerosearch.core.errors import BadConfig, ZeroSearchError
+from zerosearch.core.errors import BadConfig, ZeroSearchError, one_line
 
 T = TypeVar("T")
 
@@ -187,7 +187,7 @@ class JsonClient:
         return RetryableError(f"the reply is not the expected JSON: {self._excerpt(text)}", self._advice.url, retry=False)
 
     def _excerpt(self, text: str) -> str:
-        return one_line(self._without_key(text[:4096]))[:120] or "(empty body)"
+        return one_line(self._without_key(text[:4096]), 120) or "(empty body)"
 
     def _without_key(self, text: str) -> str:
         for spelling in {self._key, quote(self._key), quote_plus(self._key)} if self._key else ():
@@ -243,10 +243,6 @@ def shown_url(url: str) -> str:
         return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
     except ValueError:
         return url.partition("?")[0].rpartition("@")[2]
-
-
-def one_line(text: str) -> str:
-    return " ".join(text.split())
 
 
 async def _read_bounded(response: aiohttp.ClientResponse, advice: str) -> bytes:

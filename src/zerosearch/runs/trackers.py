@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from rich.console import Console
 
-from zerosearch.core.errors import BadConfig
+from zerosearch.core.errors import BadConfig, one_line
 from zerosearch.runs.directory import RunDirectory
 
 Row = Mapping[str, Any]
@@ -122,7 +122,7 @@ def tracked(
                 return work()
         except Exception as error:  # whatever its network, its disk or its login raise
             live.pop(name, None)
-            why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            why = one_line(f"{type(error).__name__}: {error}")
             told = f"{name} {what} ({why}); the run goes on without it, metrics.jsonl is complete"
             console.print(told, highlight=False, soft_wrap=True)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
 
-from zerosearch.core.errors import ZeroSearchError, one_of
+from zerosearch.core.errors import ZeroSearchError, one_line, one_of
 from zerosearch.core.interfaces import Chat, close
 from zerosearch.core.templates import file_text, fill, require_placeholders
 from zerosearch.core.types import Quality, Sampling
@@ -99,8 +99,7 @@ class Judge:
             reply = await self._chat.complete(prompt, sampling)
             if (read := read_verdict(reply)) is not None:
                 return Verdict(found.id, *read)
-        shown = " ".join(reply.split())[:80]
-        return Verdict(found.id, None, f"no verdict in {self._max_attempts} replies, the last: {shown!r}")
+        return Verdict(found.id, None, f"no verdict in {self._max_attempts} replies, the last: {one_line(reply, 80)!r}")
 
 
 async def judge_all(judge: Judge, chat: Chat, searches: Sequence[SearchExample], concurrency: int, keep: Callable[[Verdict], Any]) -> None:

@@ -16,7 +16,7 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopMetr
 
 from zerosearch.config.build import Device, load_environment, rollout_settings
 from zerosearch.config.recipe import Recipe, open_run
-from zerosearch.core.errors import GenerationFailed
+from zerosearch.core.errors import GenerationFailed, one_line
 from zerosearch.core.interfaces import Environment
 from zerosearch.core.renderers import TemplateRenderer
 from zerosearch.core.types import Author, Episode, Finish, Generation, Group, Question, Sampling, Trajectory
@@ -42,7 +42,7 @@ class ServerPolicy:
         try:
             output = await self._servers.generate(request_id=session, prompt_ids=list(token_ids), sampling_params=wanted)
         except Exception as error:  # whatever a server or Ray raises, this rollout failed and no other
-            raise GenerationFailed(f"the rollout server failed: {_line(error)}") from error
+            raise GenerationFailed(f"the rollout server failed: {one_line(f'{type(error).__name__}: {error}', 300)}") from error
         self.seconds += time.perf_counter() - started
         self.versions += [v for k in ("min_global_steps", "max_global_steps") if (v := output.extra_fields.get(k)) is not None]
         if not output.token_ids:
@@ -115,7 +115,3 @@ def sample_of(t: Trajectory, end_id: int, policy: ServerPolicy, seconds: float, 
         # verl would make a plain dict of a dataclass
         extra_fields={**extra, "trajectory": pickle.dumps(t), "seconds": {**spent, "rollout": seconds}},
     )
-
-
-def _line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
