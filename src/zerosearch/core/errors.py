@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import SequenceMatcher, get_close_matches
+from typing import cast
 
 
 class ZeroSearchError(Exception):
@@ -53,6 +54,13 @@ class GenerationFailed(ZeroSearchError):
 
 class RunFailed(ZeroSearchError):
     pass
+
+
+def first_error(error: BaseException) -> BaseException:
+    """The first exception of a group, however deep it lies; any other exception as it is."""
+    while isinstance(error, BaseExceptionGroup):
+        error = cast(BaseExceptionGroup[BaseException], error).exceptions[0]
+    return error
 
 
 def one_line(what: BaseException | str, limit: int = 200) -> str:

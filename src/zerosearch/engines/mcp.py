@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import IO, Any
 
-from zerosearch.core.errors import BadConfig, SearchFailed, one_line, one_of
+from zerosearch.core.errors import BadConfig, SearchFailed, first_error, one_line, one_of
 from zerosearch.core.types import Document, SearchRequest, SearchResult
 from zerosearch.engines.documents import parse_documents
 from zerosearch.engines.function import real_engine
@@ -136,10 +136,9 @@ class MCPEngine:
                 if not connection.client.done():  # else it is the end of a connection that was used
                     connection.client.set_exception(self._cannot_open(error, log))
 
-    def _cannot_open(self, error: Exception, log: IO[str]) -> Exception:
+    def _cannot_open(self, error: BaseException, log: IO[str]) -> Exception:
         """The error, and the last that the server wrote to its stderr."""
-        while isinstance(error, ExceptionGroup):
-            error = error.exceptions[0]
+        error = first_error(error)
         if isinstance(error, BadConfig):
             return error
         log.seek(0)
@@ -147,7 +146,7 @@ class MCPEngine:
         said = f" (it said: {one_line(last, 120)})" if last else ""
         return SearchFailed(f"{self._where} cannot be used: {self._said(error)}{said}; check {'url' if self._url else 'command'}.")
 
-    def _said(self, what: Exception | str) -> str:
+    def _said(self, what: BaseException | str) -> str:
         text = one_line(str(what))
         if self._url:
             text = text.replace(self._url, shown_url(self._url))  # its query may hold a key

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from zerosearch.core.errors import RunFailed, ZeroSearchError
+from zerosearch.core.errors import RunFailed, ZeroSearchError, first_error
 from zerosearch.core.interfaces import Environment, Policy, Renderer, close
 from zerosearch.core.scoring import score
 from zerosearch.core.statistics import Estimate, bootstrap_interval
@@ -76,15 +76,10 @@ async def evaluate(
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one(question)) for question in questions]
     except* ZeroSearchError as failures:
-        raise _first(failures) from None
+        raise first_error(failures) from None
     finally:
         await close(environment)
     return Evaluation(tuple(task.result() for task in tasks))
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    error = group.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
 async def _answered(

@@ -32,19 +32,7 @@ class Outcome:
 
     @classmethod
     def of(cls, trajectory: Trajectory, usage: Usage) -> Outcome:
-        t, metadata = trajectory, trajectory.question.metadata
-        return cls(
-            id=t.question.id,
-            question=t.question.text,
-            scores=t.scores,
-            answered=t.answer is not None,
-            searches=len(t.searches),
-            usage=usage,
-            stop_reason=str(t.stop_reason),
-            cause=t.cause,
-            kind=str(metadata["type"]) if metadata.get("type") is not None else None,
-            hops=str(metadata["hops"]) if metadata.get("hops") is not None else None,
-        )
+        return cls.from_row(row_of(trajectory, usage))
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Outcome:
@@ -71,8 +59,8 @@ def row_of(trajectory: Trajectory, usage: Usage) -> dict[str, Any]:
     row = trajectory_row(bare, 0, "evaluate")
     for span, full in zip(row["spans"], trajectory.spans, strict=True):
         span["tokens"] = len(full.token_ids)
-    outcome = Outcome.of(trajectory, usage)
-    return {**row, "type": outcome.kind, "hops": outcome.hops, "usage": asdict(usage)}
+    said = {name: None if (value := trajectory.question.metadata.get(name)) is None else str(value) for name in ("type", "hops")}
+    return {**row, **said, "usage": asdict(usage)}
 
 
 def estimate(outcomes: Sequence[Outcome], score: str) -> Estimate:

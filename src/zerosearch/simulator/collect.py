@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,6 @@ from typing import Any
 from rich.console import Console
 
 from zerosearch.core.errors import BadConfig, BadInput, RunFailed
-from zerosearch.core.interfaces import close
-from zerosearch.core.types import Question
 from zerosearch.data.benchmarks import Benchmark
 from zerosearch.engines.replay import RecordedEngine
 from zerosearch.evaluation.context import EvaluationContext, evaluate_in
@@ -88,7 +86,7 @@ def collect(
                 progress.step(len(rows), len(benchmark.questions))
 
             if left:
-                asyncio.run(_ask(context, left, concurrency, keep))
+                asyncio.run(evaluate_in(context, left, concurrency, keep))
     finally:  # whatever ended it, what was found is there to be used
         done = [rows[q.id] for q in benchmark.questions if q.id in rows]
         found = [search for row in done if row["scores"] for search in searches_in_row(row)]
@@ -115,10 +113,3 @@ def _origin(benchmark: Benchmark, policy: str, engine: dict[str, Any]) -> dict[s
 
 def _cause(row: Row) -> str:
     return f"{row['stop_reason']}: {row['cause']}"
-
-
-async def _ask(context: EvaluationContext, questions: Sequence[Question], concurrency: int, keep: Any) -> None:
-    try:
-        await evaluate_in(context, questions, concurrency, keep)
-    finally:
-        await close(context.policy)

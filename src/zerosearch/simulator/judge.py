@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
 
-from zerosearch.core.errors import ZeroSearchError, one_line, one_of
+from zerosearch.core.errors import ZeroSearchError, first_error, one_line, one_of
 from zerosearch.core.interfaces import Chat, close
 from zerosearch.core.templates import file_text, fill, require_placeholders
 from zerosearch.core.types import Quality, Sampling
@@ -115,9 +115,6 @@ async def judge_all(judge: Judge, chat: Chat, searches: Sequence[SearchExample],
             for _ in range(min(concurrency, len(searches))):
                 group.create_task(work())
     except* ZeroSearchError as failures:
-        error: BaseException = failures
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        raise error from None
+        raise first_error(failures) from None
     finally:
         await close(chat)
