@@ -60,17 +60,13 @@ def load_benchmark(name: str, folder: str = "", limit: int | None = None, seed: 
     return Benchmark(_short_name(name), str(path), tuple(questions), tuple(excluded))
 
 
-def _is_file(name: str) -> bool:
-    return "/" in name or name.endswith(_ENDINGS)
-
-
 def _short_name(name: str) -> str:
     base = Path(name).name
     return next((base.removesuffix(ending) for ending in sorted(_ENDINGS, key=len, reverse=True) if base.endswith(ending)), base)
 
 
 def _file_of(name: str, folder: str) -> Path:
-    if _is_file(name):
+    if "/" in name or name.endswith(_ENDINGS):
         return Path(name)
     found: dict[str, Path] = {}
     if folder:

@@ -126,7 +126,8 @@ class SimulatedEngine:
         return {"quality": quality.value, "draw": f"{_stable_hash(draw.prompt, draw.seed, draw.k):016x}"}
 
     def _draw(self, request: SearchRequest, quality: Quality) -> _Draw:
-        query, k = _normalise(request.query), self._k or request.k
+        # one spelling per query; its case is kept, for it goes into the prompt, which must not depend on who asked first
+        query, k = " ".join(request.query.split()), self._k or request.k
         seed = _stable_hash("draw", self._seed, request.seed, request.step, request.question.id, query, quality.value, k)
         golds = request.question.golden_answers
         golds = golds if self._guard_redraws and quality in self._guarded and not is_yes_no(golds) else ()
@@ -175,11 +176,6 @@ class SimulatedEngine:
 
 def _breaks_keyword(reply: ParsedReply, draw: _Draw) -> bool:
     return documents_hold_answer(reply.documents, draw.golds) is (draw.quality is Quality.NOISY)
-
-
-def _normalise(query: str) -> str:
-    """One spelling per query. Case is kept: it goes into the prompt, which must not depend on who asked first."""
-    return " ".join(query.split())
 
 
 def _stable_hash(*parts: str | int) -> int:

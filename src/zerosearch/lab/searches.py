@@ -84,17 +84,16 @@ def write_searches(folder: Path, origin: Mapping[str, Any], collect: Callable[[]
         if folder.exists():
             return
         # of each search a rollout of its own: they do not follow upon each other
-        searches = [(_as_found(f"{pair.question.id}/{i}/0", pair), pair) for i, pair in enumerate(collect())]
+        searches = [
+            (SearchExample(f"{pair.question.id}/{i}/0", pair.question, pair.query, pair.documents, 0, None, None, None, "scripted"), pair)
+            for i, pair in enumerate(collect())
+        ]
         labels = {found.id: Verdict(found.id, pair.quality, pair.reason) for found, pair in searches}
         with new_directory(folder) as partial:
             directory = SearchesDirectory(partial)
             directory.begin(origin)
             directory.write_searches(found for found, _ in searches)
             write_labels(directory, Labelling({"script": labels}, labels))
-
-
-def _as_found(id: str, pair: SearchPair) -> SearchExample:
-    return SearchExample(id, pair.question, pair.query, pair.documents, turn=0, answer=None, em=None, f1=None, stop_reason="scripted")
 
 
 def _shares_name(document: Document, entity: Entity | None) -> bool:

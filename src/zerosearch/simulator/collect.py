@@ -21,7 +21,7 @@ from zerosearch.engines.replay import RecordedEngine
 from zerosearch.evaluation.context import EvaluationContext, evaluate_in
 from zerosearch.evaluation.evaluate import Answered
 from zerosearch.evaluation.outcomes import row_of
-from zerosearch.evaluation.store import EvaluationDirectory, Row
+from zerosearch.evaluation.store import EvaluationDirectory
 from zerosearch.runs.progress import Progress
 from zerosearch.simulator.searches import SearchesDirectory
 from zerosearch.simulator.transcripts import read_transcripts, searches_in_row
@@ -93,7 +93,9 @@ def collect(
         directory.write_searches(found)
     failed = [row for row in done if not row["scores"]]
     if len(failed) == len(done):
-        raise RunFailed(f"none of {len(done)} questions could be finished; the first failed with {_cause(failed[0])}")
+        raise RunFailed(
+            f"none of {len(done)} questions could be finished; the first failed with {failed[0]['stop_reason']}: {failed[0]['cause']}"
+        )
     return Collected(len(found), len(done) - len(failed), tuple(row["question"]["id"] for row in failed))
 
 
@@ -109,7 +111,3 @@ def collect_from(file: Path, out: Path) -> Collected:
 def _origin(benchmark: Benchmark, policy: str, engine: dict[str, Any]) -> dict[str, Any]:
     said = {k: v for k, v in engine.items() if k not in (*_BUDGET, "record", "replay")}
     return {"questions": benchmark.source, "fingerprint": benchmark.fingerprint(), "policy": policy, "engine": said}
-
-
-def _cause(row: Row) -> str:
-    return f"{row['stop_reason']}: {row['cause']}"

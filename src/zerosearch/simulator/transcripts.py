@@ -46,14 +46,10 @@ def read_transcripts(path: Path) -> list[SearchExample]:
         question = rollout[0].question if rollout else None
         if question is not None:
             sample = seen[question.id] = seen.get(question.id, -1) + 1  # a file may hold several rollouts of a question
-            found += [_numbered(f, sample) for f in rollout]
+            found += [replace(f, id=f"{question.id}/{sample}/{f.turn}") for f in rollout]
     if not found:
         raise BadFile(f"{path}: none of its {rows} rollouts holds a search that was answered (<search>…</search><information>…).")
     return found
-
-
-def _numbered(found: SearchExample, sample: int) -> SearchExample:
-    return replace(found, id=f"{found.question.id}/{sample}/{found.turn}")
 
 
 def _foreign(row: Mapping[str, Any], path: Path, line: int) -> list[SearchExample]:
