@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from zerosearch.core.errors import one_of
 from zerosearch.core.templates import file_text, fill, require_placeholders
@@ -70,10 +70,7 @@ def simulator_text(template: str, question: Question, query: str, quality: Quali
         "query": " ".join(query.split()),
         "quality": quality.value,
         "k": k,
-        "persona": imitated.persona,
-        "domain": imitated.domain,
-        "language": imitated.language,
-        "words": imitated.words,
+        **asdict(imitated),
     }
     return fill(template, values)
 

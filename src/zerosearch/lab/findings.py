@@ -11,7 +11,7 @@ import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from zerosearch.core.statistics import Z95, Estimate, t_interval
@@ -121,22 +121,24 @@ def decide(value: Estimate, at_least: float, impossible_below: float) -> str:
     return DOES_NOT if value.high < impossible_below else OPEN
 
 
+def _by_seed(words: str, values: Sequence[float], at_least: float, impossible_below: float, note: str = "") -> Finding:
+    """One value a seed, each claimed to lie above `at_least`."""
+    if len(values) < 2:
+        return Finding(words, None, len(values), OPEN if values else NOT_RUN)
+    value = t_interval(values)
+    return Finding(words, value, value.n, decide(value, at_least, impossible_below), note)
+
+
 def _beats(test: Beats, data: Figures) -> Finding:
     differences = [a - b for a, b in _paired(data, test.better, test.worse)]
     words = f"{test.better} − {test.worse}" + (f", no more than {test.margin:.2f} worse" if test.margin else "")
-    if len(differences) < 2:
-        return Finding(words, None, len(differences), OPEN if differences else NOT_RUN)
-    value = t_interval(differences)
-    return Finding(words, value, value.n, decide(value, -test.margin, -test.margin if test.margin else SMALLEST_EFFECT))
+    return _by_seed(words, differences, -test.margin, -test.margin if test.margin else SMALLEST_EFFECT)
 
 
 def _reaches(test: Reaches, data: Figures) -> Finding:
     ems = [run["em"] for run in _runs(data, test.arm).values()]
     words = f"{test.arm}: EM above {test.level:.2f}"
-    if len(ems) < 2:
-        return Finding(words, None, len(ems), OPEN if ems else NOT_RUN)
-    value = t_interval(ems)
-    return Finding(words, value, value.n, decide(value, test.level, test.level), "by seed: " + ", ".join(f"{em:.3f}" for em in ems))
+    return _by_seed(words, ems, test.level, test.level, "by seed: " + ", ".join(f"{em:.3f}" for em in ems))
 
 
 def _moves(test: Moves, data: Figures) -> Finding:
@@ -146,14 +148,11 @@ def _moves(test: Moves, data: Figures) -> Finding:
         "rise": "searches: last steps − lowest",
         "settle": "searches: last steps against those before them",
     }[test.how]
-    changes = [change_of(curve, test.how) for curve in curves]
-    if len(changes) < 2:
-        return Finding(words, None, len(changes), OPEN if changes else NOT_RUN)
-    value = t_interval(changes)
-    if test.how == "settle":  # claimed to be small
+    found = _by_seed(words, [change_of(curve, test.how) for curve in curves], CHANGE_OF_SEARCHES, CHANGE_OF_SEARCHES)
+    if test.how == "settle" and (value := found.value):  # claimed to be small
         flipped = Estimate(-value.mean, -value.high, -value.low, value.n)
-        return Finding(words, value, value.n, decide(flipped, -CHANGE_OF_SEARCHES, -CHANGE_OF_SEARCHES))
-    return Finding(words, value, value.n, decide(value, CHANGE_OF_SEARCHES, CHANGE_OF_SEARCHES))
+        return replace(found, verdict=decide(flipped, -CHANGE_OF_SEARCHES, -CHANGE_OF_SEARCHES))
+    return found
 
 
 def change_of(curve: Sequence[float], how: str) -> float:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from random import Random
@@ -39,29 +39,26 @@ class Latency:
     @classmethod
     def parse(cls, text: str) -> Latency:
         kind, *numbers = text.split(":")
-        one_of("latency", kind, _ARGUMENTS)
+        one_of("latency", kind, _LATENCIES)
         try:
             values = [float(number) for number in numbers]
-            if len(values) != _ARGUMENTS[kind] or not all(math.isfinite(value) and value >= 0 for value in values):
+            if len(values) != _LATENCIES[kind][0] or not all(math.isfinite(value) and value >= 0 for value in values):
                 raise ValueError
         except ValueError:
             raise BadConfig(f"--latency '{text}' is not {(cls.__doc__ or '').partition(', in')[0].replace('`', '')}.") from None
         return cls(kind, values[0], values[-1])
 
     def draw(self, rng: Random) -> float:
-        match self.kind:
-            case "fixed":
-                seconds = self.a
-            case "uniform":
-                seconds = rng.uniform(self.a, self.b)
-            case "exponential":
-                seconds = rng.expovariate(1 / self.a) if self.a else 0.0
-            case _:
-                seconds = self.a * math.exp(rng.gauss(0, self.b))
-        return min(seconds, 60.0)
+        return min(_LATENCIES[self.kind][1](rng, self.a, self.b), 60.0)
 
 
-_ARGUMENTS = {"fixed": 1, "uniform": 2, "exponential": 1, "lognormal": 2}
+# kind → how many numbers it takes, and how a latency is drawn with them
+_LATENCIES: dict[str, tuple[int, Callable[[Random, float, float], float]]] = {
+    "fixed": (1, lambda rng, seconds, _: seconds),
+    "uniform": (2, lambda rng, low, high: rng.uniform(low, high)),
+    "exponential": (1, lambda rng, mean, _: rng.expovariate(1 / mean) if mean else 0.0),
+    "lognormal": (2, lambda rng, median, sigma: median * math.exp(rng.gauss(0, sigma))),
+}
 
 
 @dataclass(frozen=True, slots=True)
