@@ -9,13 +9,21 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest
+from beartype import BeartypeConf
+from beartype.claw import beartype_package
 from jaxtyping import install_import_hook
 
+ROOT = Path(__file__).resolve().parents[1]
+
+# Annotations are checked by beartype, which is quick. jaxtyping's hook costs ten times as much a call, and has the modules that need it:
+# one names shapes; in the other uvicorn wants the signature of `__call__`, which beartype's wrapper of an async function hides.
+# A dataclass with a subclass in another module needs annotations that are objects: its module has no `from __future__ import annotations`.
 # An int is a fine float, as for the static checker. ZEROSEARCH_TYPECHECK=0 switches the checks off, for instance to time something.
 if os.environ.get("ZEROSEARCH_TYPECHECK", "1") != "0":
-    install_import_hook("zerosearch", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
-
-ROOT = Path(__file__).resolve().parents[1]
+    beartype_package("zerosearch", conf=BeartypeConf(is_pep484_tower=True, claw_is_pep526=False))
+    install_import_hook(
+        ["zerosearch.models.encoder", "zerosearch.server.gateway"], "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+    )
 
 
 @pytest.fixture(scope="session")

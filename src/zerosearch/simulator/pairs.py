@@ -1,7 +1,5 @@
 """(query, documents) pairs, labelled: what a simulator is tuned on. ZeroSearch (arXiv 2505.04588), section 3.2."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
