@@ -3,10 +3,11 @@
 import os
 from pathlib import Path
 
-# before torch and huggingface_hub are imported: both read these once
+# before torch and huggingface_hub are imported: they read these once
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # a second thread that waits sleeps: the cores belong to the other tests
 
 import pytest
 from beartype import BeartypeConf

@@ -134,6 +134,16 @@ def test_simulated_search_through_a_loopback_endpoint() -> None:
     assert result["searches"] == 20 and result["overhead_ms"] > 0 and result["endpoint_s"] == pytest.approx(0.005)
 
 
+def test_a_pass_over_the_same_examples_packed_and_padded(script: Any) -> None:
+    pytest.importorskip("accelerate")
+    tune_step = script("tune_step")
+    examples = tune_step.examples_of(4)
+    rows, steps = tune_step.steps_of(examples, 4)
+    assert rows * steps <= 4 and steps == 1
+    assert tune_step.bare(examples, 4, 1) > 0 and tune_step.ours(examples, 4, 1) > 0
+
+
+@pytest.mark.slow
 def test_tune_step_reads_the_same_examples() -> None:
     pytest.importorskip("accelerate")
     done = run("tune_step.py", "--examples", "8", "--batch", "4", "--rounds", "1")

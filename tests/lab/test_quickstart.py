@@ -13,7 +13,7 @@ from rich.console import Console
 
 from zerosearch.cli import run
 from zerosearch.core.errors import BadConfig, BadFile
-from zerosearch.lab.quickstart import Scale, quickstart
+from zerosearch.lab.quickstart import Lab, Scale, quickstart
 
 TINY = Scale(
     pretraining_steps=6,
@@ -79,6 +79,17 @@ def test_its_card_is_what_card_makes(finished: Path, capsys: pytest.CaptureFixtu
     assert figures["answer_in_useful_seen"] is None and figures["answer_first_hop"]["n"] <= TINY.probes
 
 
+def test_the_same_seed_gives_the_same_worlds_and_models(finished: Path, tmp_path: Path) -> None:
+    again = Lab(tmp_path, 5, TINY)
+    again.write_worlds()
+    again.pretrain(QUIET)
+    again.demonstrate(lambda *said: None)
+    for folder in ("world", "base", "policy"):
+        files = sorted((tmp_path / folder).iterdir())
+        assert len(files) >= 4 and all(file.read_bytes() == (finished / folder / file.name).read_bytes() for file in files)
+
+
+@pytest.mark.slow  # its phases one by one: above, and two runs of one seed in tests/rl/test_train.py
 def test_the_same_seed_gives_the_same_summary(finished: Path, tmp_path: Path) -> None:
     again = quickstart(tmp_path / "again", 5, TINY, QUIET)
     assert without_times(json.loads(json.dumps(again))) == without_times(json.loads((finished / "summary.json").read_text()))

@@ -69,7 +69,9 @@ def test_an_arm_differs_from_the_common_recipe_in_what_it_says(arm: str, tmp_pat
     assert differing == set(ARMS[arm].changes) | models
 
 
-def test_jobs_run_in_order_and_a_failure_stops_only_what_needs_it(tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("ignore:.*use of fork")  # of Python 3.12 and later, when threads of other tests are still about
+@pytest.mark.parametrize("start", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])  # three processes that import torch
+def test_jobs_run_in_order_and_a_failure_stops_only_what_needs_it(tmp_path: Path, start: str) -> None:
     a, b, c, d = (tmp_path / name for name in "abcd")
     jobs = [
         Job("a", a, (), partial(Path.touch, a)),
@@ -77,10 +79,10 @@ def test_jobs_run_in_order_and_a_failure_stops_only_what_needs_it(tmp_path: Path
         Job("c", c, (b,), partial(Path.touch, c)),
         Job("d", d, (a,), partial(Path.touch, d)),
     ]
-    failures = run_all(jobs, 2, QUIET)
+    failures = run_all(jobs, 2, QUIET, start)
     assert a.exists() and d.exists() and not c.exists()
     assert set(failures) == {"b", "c"} and "FileNotFoundError" in failures["b"] and "needs" in failures["c"]
-    assert run_all([jobs[0], jobs[3]], 2, QUIET) == {}
+    assert run_all([jobs[0], jobs[3]], 2, QUIET, start) == {}
 
 
 def test_a_claim_nobody_made(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

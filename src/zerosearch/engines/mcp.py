@@ -75,6 +75,8 @@ class MCPEngine:
         connection, self._connection = self._connection, None
         if connection is not None and connection.task is not None and not connection.loop.is_closed():
             connection.leave.set()
+            if not connection.client.done():
+                connection.task.cancel()  # it is still being opened, for nobody: the SDK would wait 10 s for a server that says nothing
             await asyncio.wait([connection.task])
 
     async def _retrieve(self, query: str, k: int) -> Sequence[Document]:

@@ -257,12 +257,15 @@ def commit() -> str:
 # ---- two at a time
 
 
-def run_all(jobs: Sequence[Job], simultaneous: int, console: Console) -> dict[str, str]:
-    """Do every job that is not done, in order, `simultaneous` at a time; returns what failed, and what could not be tried for that."""
+def run_all(jobs: Sequence[Job], simultaneous: int, console: Console, start: str = "spawn") -> dict[str, str]:
+    """Do every job that is not done, in order, `simultaneous` at a time; returns what failed, and what could not be tried for that.
+
+    `start` is a start method of multiprocessing.
+    """
     left = [job for job in jobs if not job.done.exists()]
     running: dict[Any, tuple[Job, Any, float]] = {}
     failures: dict[str, str] = {}
-    context = multiprocessing.get_context("spawn")
+    context: Any = multiprocessing.get_context(start)
     total, finished = len(jobs), len(jobs) - len(left)
     console.print(f"study: {finished} of {total} jobs are done already", highlight=False)
     while left or running:
