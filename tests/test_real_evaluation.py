@@ -28,15 +28,17 @@ def title_reader(body: Body) -> str:
 
 
 @pytest.mark.parametrize("benchmark", ["hotpotqa", "nq"])
-def test_index_evaluate_compare_cost(benchmark: str, shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    corpus, folder = str(shared / "data" / "corpus" / "wiki_passages.jsonl.gz"), str(shared / "data" / "qa")
+def test_index_evaluate_compare_cost(
+    benchmark: str, shared: Path, passages: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = str(shared / "data" / "qa")
     agents = ("direct", "rag", "zerosearch", "ra-agent", "search-o1")
     with speaking(title_reader) as server:
         for agent in agents:
             assert (
                 run(
                     ["evaluate", "--benchmark", benchmark, "--benchmarks", folder, "--agent", agent, "--policy", server.url,
-                     "--engine", "bm25", "--corpus", corpus, "--limit", "30", "--out", str(tmp_path / agent), "--json", "-"]
+                     "--engine", "bm25", "--corpus", str(passages), "--limit", "30", "--out", str(tmp_path / agent), "--json", "-"]
                 ) == 0
             )  # fmt: skip
     capsys.readouterr()
@@ -54,13 +56,14 @@ def test_index_evaluate_compare_cost(benchmark: str, shared: Path, tmp_path: Pat
     assert report["searches"] == 30 and report["api_usd"]["serpapi"] == pytest.approx(30 * 9.1667 / 1000, abs=1e-3)
 
 
-def test_a_tiny_checkpoint_behind_a_real_server(micro: Path, shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_tiny_checkpoint_behind_a_real_server(
+    micro: Path, shared: Path, passages: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """It answers nonsense, in its own time, by both styles; what matters is that every question comes back scored."""
-    corpus = str(shared / "data" / "corpus" / "wiki_passages.jsonl.gz")
     with serving(LocalModel.load(str(micro / "policy"), "cpu")) as url:
         for style in ("chat", "completions"):
             command = ["evaluate", "--benchmark", "bamboogle", "--benchmarks", str(shared / "data" / "qa"), "--policy", url]
-            options = ["--corpus", corpus, "--prompt", "micro", "--max-turns", "2", "--limit", "4", "--policy-style", style, "--json", "-"]
+            options = ["--corpus", str(passages), "--prompt", "micro", "--max-turns", "2", "--limit", "4", "--policy-style", style, "--json", "-"]
             assert run([*command, *options]) == 0
             result = json.loads(capsys.readouterr().out)
             assert (result["n"], result["failed"], result["policy_style"]) == (4, 0, style)

@@ -78,9 +78,8 @@ def read_trajectories(run_path: Path) -> list[dict]:
         return [json.loads(line) for line in lines]
 
 
-def test_hotpotqa_with_bm25_over_real_passages(shared: Path, checkpoint: Path, tmp_path: Path) -> None:
-    corpus = shared / "data" / "corpus" / "wiki_passages.jsonl.gz"
-    recipe = write_recipe(tmp_path / "recipe.toml", shared, checkpoint, f"kind = 'bm25'\ncorpus = '{corpus}'")
+def test_hotpotqa_with_bm25_over_real_passages(shared: Path, passages: Path, checkpoint: Path, tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path / "recipe.toml", shared, checkpoint, f"kind = 'bm25'\ncorpus = '{passages}'")
     out = tmp_path / "run"
     assert run(["train", str(recipe), f"run.out={out}"]) == 0
     rows = read_trajectories(out)
