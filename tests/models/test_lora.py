@@ -60,16 +60,17 @@ def test_a_run_with_an_adapter(micro: Path, tmp_path: Path, algorithm: str) -> N
     pytest.importorskip("peft")
     engine = {"kind": "simulated", "model": str(micro / "simulator"), "template": "micro", "max_new_tokens": 24}
     overrides = ("policy.lora_rank=4", f"rl.algorithm={algorithm}", "rl.learning_rate=1e-2")
-    for name in ("whole", "cut"):
-        (tmp_path / "recipe.toml").write_text(micro_recipe(micro, **engine))
-        run_training(load_recipe(tmp_path / "recipe.toml", [f'run.out="{tmp_path / name}"', *overrides]), QUIET)
-    newest = finished_checkpoints(RunDirectory(tmp_path / "cut"))[-1]
-    newest.rename(newest.with_name(".partial-000003"))
-    run_training(open_run(tmp_path / "cut")[1], QUIET, resume=True)
-    one, other = (load_file(finished_checkpoints(RunDirectory(tmp_path / n))[-1] / "adapter_model.safetensors") for n in ("whole", "cut"))
+    run = RunDirectory(tmp_path / "run")
+    (tmp_path / "recipe.toml").write_text(micro_recipe(micro, **engine))
+    run_training(load_recipe(tmp_path / "recipe.toml", [f'run.out="{run.path}"', *overrides]), QUIET)
+    newest = finished_checkpoints(run)[-1]
+    one = load_file(newest / "adapter_model.safetensors")
+    newest.rename(newest.with_name(".partial-000003"))  # as if killed while it wrote the last checkpoint
+    run_training(open_run(run.path)[1], QUIET, resume=True)
+    other = load_file(newest / "adapter_model.safetensors")
     assert any(bool(tensor.any()) for name, tensor in one.items() if "lora_B" in name)  # it has learned
     assert all(torch.equal(one[name], other[name]) for name in one)
-    loaded = LocalModel.load(str(finished_checkpoints(RunDirectory(tmp_path / "whole"))[-1]), "cpu")
+    loaded = LocalModel.load(str(newest), "cpu")
     assert any("lora" in name for name, _ in loaded.model.named_parameters())
 
 

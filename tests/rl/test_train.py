@@ -50,6 +50,12 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
     return load_file(finished_checkpoints(RunDirectory(run))[-1] / "model.safetensors")
 
 
+def lose_last_checkpoint(run: Path) -> None:
+    """As if the run had been killed while it wrote its last checkpoint. It ended there: what goes on has one step to make again."""
+    newest = finished_checkpoints(RunDirectory(run))[-1]
+    newest.rename(newest.with_name(newest.name.replace("step-", ".partial-")))
+
+
 def rows_of(run: Path) -> list[dict]:
     with gzip.open(run / "trajectories.jsonl.gz", "rt") as file:
         return [json.loads(line) for line in file]
@@ -99,19 +105,15 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_by_bit(micro: Path, tmp_p
         "bm25": {"kind": "bm25", "corpus": str(micro / "corpus.jsonl")},
         "simulated": {"kind": "simulated", "model": str(micro / "simulator"), "template": "micro", "max_new_tokens": 24},
     }[engine]
-    whole = recipe_in(micro, tmp_path / "whole", **section)
-    run_training(whole, QUIET)
-    cut = recipe_in(micro, tmp_path / "cut", **section)
-    run = RunDirectory(tmp_path / "cut")
-    run_training(cut, QUIET)
-    newest = finished_checkpoints(run)[-1]
-    newest.rename(newest.with_name(".partial-000003"))  # as if killed while writing the last checkpoint
+    run = RunDirectory(tmp_path / "run")
+    run_training(recipe_in(micro, run.path, **section), QUIET)
+    steps, rows, whole = timeless(run.path), rows_of(run.path), weights(run.path)
+    lose_last_checkpoint(run.path)
     run.append_metrics({"kind": "train", "step": 99})  # … and with more written than was checkpointed
-    run_training(open_run(tmp_path / "cut")[1], QUIET, resume=True)
-    assert timeless(tmp_path / "cut") == timeless(tmp_path / "whole")
-    assert rows_of(tmp_path / "cut") == rows_of(tmp_path / "whole")
-    one, other = weights(tmp_path / "whole"), weights(tmp_path / "cut")
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    run_training(open_run(run.path)[1], QUIET, resume=True)
+    assert timeless(run.path) == steps and rows_of(run.path) == rows
+    resumed = weights(run.path)
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
 def test_a_full_disk_ends_in_one_line_and_the_run_goes_on(micro: Path, tmp_path: Path) -> None:
@@ -225,14 +227,13 @@ def test_a_crew_of_two_does_what_one_does(micro: Path, tmp_path: Path) -> None:
 def test_every_kind_of_run_resumes_bit_by_bit(micro: Path, tmp_path: Path, settings: tuple[str, ...]) -> None:
     # no BM25: it searches in a thread, and what the sampler batches when, and so the last bit of a log-prob, would hang on the clock
     engine = {"kind": "simulated", "model": str(micro / "simulator"), "template": "micro", "max_new_tokens": 24}
-    for name in ("whole", "cut"):
-        run_training(recipe_in(micro, tmp_path / name, *settings, **engine), QUIET)
-    newest = finished_checkpoints(RunDirectory(tmp_path / "cut"))[-1]
-    newest.rename(newest.with_name(".partial-000003"))
-    run_training(open_run(tmp_path / "cut")[1], QUIET, resume=True)
-    assert timeless(tmp_path / "cut") == timeless(tmp_path / "whole")
-    one, other = weights(tmp_path / "whole"), weights(tmp_path / "cut")
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    run = tmp_path / "run"
+    run_training(recipe_in(micro, run, *settings, **engine), QUIET)
+    steps, whole = timeless(run), weights(run)
+    lose_last_checkpoint(run)
+    run_training(open_run(run)[1], QUIET, resume=True)
+    resumed = weights(run)
+    assert timeless(run) == steps and all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
 @pytest.mark.parametrize("kl_in", ["reward", "loss"])
