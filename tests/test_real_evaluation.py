@@ -63,8 +63,8 @@ def test_a_tiny_checkpoint_behind_a_real_server(
     with serving(LocalModel.load(str(micro / "policy"), "cpu")) as url:
         for style in ("chat", "completions"):
             command = ["evaluate", "--benchmark", "bamboogle", "--benchmarks", str(shared / "data" / "qa"), "--policy", url]
-            options = ["--corpus", str(passages), "--prompt", "micro", "--max-turns", "2", "--limit", "4", "--policy-style", style, "--json", "-"]
-            assert run([*command, *options]) == 0
+            options = ["--corpus", str(passages), "--prompt", "micro", "--max-turns", "2", "--limit", "4", "--policy-style", style]
+            assert run([*command, *options, "--json", "-"]) == 0
             result = json.loads(capsys.readouterr().out)
             assert (result["n"], result["failed"], result["policy_style"]) == (4, 0, style)
             assert result["cost"]["new_tokens"] > 0
