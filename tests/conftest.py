@@ -3,6 +3,7 @@
 import gzip
 import itertools
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 # before torch and huggingface_hub are imported: they read these once
@@ -15,6 +16,8 @@ import pytest
 from beartype import BeartypeConf
 from beartype.claw import beartype_package
 from jaxtyping import install_import_hook
+
+from forked import Forker
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -55,3 +58,11 @@ def micro(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("micro")
     write_micro(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def forker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forker]:
+    """Runs commands in processes of their own; see tests/forked.py."""
+    forker = Forker(tmp_path_factory.mktemp("forked"))
+    yield forker
+    forker.close()

@@ -6,8 +6,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +16,7 @@ import pytest
 from aiohttp import web
 
 from endpoint import Body, said, speaking
+from forked import Forker
 from search_server import SearchServer, search_r1
 from search_server import serving as search_server
 from zerosearch.cli import run
@@ -172,7 +171,7 @@ def test_whatever_an_engine_answers_costs_its_question_alone(tmp_path: Path, cap
     assert "<information>" in spans["nothing"][0]
 
 
-def test_ctrl_c_says_what_is_kept(world: Path) -> None:
+def test_ctrl_c_says_what_is_kept(forker: Forker, world: Path) -> None:
     asked = threading.Event()
 
     async def never(body: Body) -> str:
@@ -181,12 +180,11 @@ def test_ctrl_c_says_what_is_kept(world: Path) -> None:
             await asyncio.sleep(600)
         return reader(body)
 
-    with speaking(never) as server:
-        command = [sys.executable, "-m", "zerosearch", *evaluate(world, server.url, "stopped", "--concurrency", "1")]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    with speaking(never) as server, forker.run(evaluate(world, server.url, "stopped", "--concurrency", "1")) as process:
         assert asked.wait(120)
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        os.kill(process.pid, signal.SIGINT)
+        process.wait(60)
+    err = process.err
     assert process.returncode == 1 and "Traceback" not in err
     assert err.splitlines()[-1] == f"zerosearch: stopped; what was answered is kept in {world / 'stopped'}, and the same command goes on."
     assert [row["question"]["id"] for row in rows(world / "stopped")] == ["Italy", "France"]
@@ -200,7 +198,7 @@ def test_nothing_is_asked_twice(world: Path, capsys: pytest.CaptureFixture[str])
     assert len(server.bodies) == asked and (world / "out" / "trajectories.jsonl.gz").read_bytes() == before
 
 
-def test_killed_it_goes_on(world: Path) -> None:
+def test_killed_it_goes_on(forker: Forker, world: Path) -> None:
     """kill -9 after the third answer; what was asked by then is not asked again, and the end is as if nothing had happened."""
     delay = 0.0
 
@@ -210,15 +208,11 @@ def test_killed_it_goes_on(world: Path) -> None:
 
     with speaking(slowly) as server:
         assert run(evaluate(world, server.url, "whole")) == 0
-        command = [sys.executable, "-m", "zerosearch", *evaluate(world, server.url, "killed", "--concurrency", "1")]
-        delay = 0.15
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ)
-        timings = world / "killed" / "timings.jsonl"
-        deadline = time.monotonic() + 300  # it only has to start, but the machine may be busy
-        while time.monotonic() < deadline and not (timings.exists() and timings.read_bytes().count(b"\n") >= 3):
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        delay, timings = 0.15, world / "killed" / "timings.jsonl"
+        with forker.run(evaluate(world, server.url, "killed", "--concurrency", "1")):
+            deadline = time.monotonic() + 300  # it only has to start, but the machine may be busy
+            while time.monotonic() < deadline and not (timings.exists() and timings.read_bytes().count(b"\n") >= 3):
+                time.sleep(0.01)
         done = timings.read_bytes().count(b"\n")
         assert 3 <= done < 6
         with (world / "killed" / "trajectories.jsonl.gz").open("ab") as file:

@@ -7,9 +7,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
+from forked import Forked, Forker
 from micro import micro_recipe
 from zerosearch.rl.checkpoint import finished_checkpoints
 from zerosearch.runs.directory import RunDirectory
@@ -19,24 +20,17 @@ PATIENCE_S = 120.0
 
 
 @contextmanager
-def training(micro: Path, out: Path, workers: int) -> Iterator[subprocess.Popen[str]]:
-    """A run that would go on for hours, once it has finished a step. It has a session of its own, as under a terminal."""
+def training(forker: Forker, micro: Path, out: Path, workers: int) -> Iterator[Forked]:
+    """A run that would go on for hours, once it has made four steps."""
     recipe = out.with_suffix(".toml")
     recipe.write_text(micro_recipe(micro))
     words = ["train", str(recipe), f"run.out={out}", "rl.steps=100000", f"run.workers={workers}", "run.checkpoint_every=3"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "zerosearch", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    try:
+    with forker.run(words) as process:
         deadline = time.monotonic() + PATIENCE_S
         while steps_of(out) < 4:
-            assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+            assert process.poll() is None and time.monotonic() < deadline, process.err
             time.sleep(0.02)
         yield process
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
 
 
 def steps_of(out: Path) -> int:
@@ -52,11 +46,12 @@ def alive(session: int) -> list[str]:
     return [line for line in listed.splitlines() if not line.split()[1].startswith("Z")]
 
 
-def test_one_ctrl_c_finishes_the_step_and_saves_it(micro: Path, tmp_path: Path) -> None:
-    with training(micro, tmp_path / "run", workers=2) as process:
+def test_one_ctrl_c_finishes_the_step_and_saves_it(forker: Forker, micro: Path, tmp_path: Path) -> None:
+    with training(forker, micro, tmp_path / "run", workers=2) as process:
         os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to every process of the job
-        _, said = process.communicate(timeout=PATIENCE_S)
+        process.wait(PATIENCE_S)
         left = alive(process.pid)
+    said = process.err
     steps, lines = steps_of(tmp_path / "run"), said.splitlines()
     assert process.returncode == 1 and left == [], (process.returncode, left, said)
     assert lines[-1] == (
@@ -66,21 +61,22 @@ def test_one_ctrl_c_finishes_the_step_and_saves_it(micro: Path, tmp_path: Path) 
     assert saved_of(tmp_path / "run") == steps
 
 
-def test_a_second_signal_stops_at_once(micro: Path, tmp_path: Path) -> None:
-    with training(micro, tmp_path / "run", workers=1) as process:
-        process.terminate()  # does what Ctrl-C does
+def test_a_second_signal_stops_at_once(forker: Forker, micro: Path, tmp_path: Path) -> None:
+    with training(forker, micro, tmp_path / "run", workers=1) as process:
+        os.kill(process.pid, signal.SIGTERM)  # does what Ctrl-C does
         time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=PATIENCE_S)
+        os.kill(process.pid, signal.SIGINT)
+        process.wait(PATIENCE_S)
+    said = process.err
     assert process.returncode == 1 and "Traceback" not in said
     assert said.splitlines()[-1].endswith(f"go on with: zerosearch train --resume {tmp_path / 'run'}")
     assert saved_of(tmp_path / "run") >= 3
 
 
-def test_killed_it_leaves_no_process_and_loses_what_no_checkpoint_holds(micro: Path, tmp_path: Path) -> None:
-    with training(micro, tmp_path / "run", workers=2) as process:
-        process.kill()
-        process.wait()
+def test_killed_it_leaves_no_process_and_loses_what_no_checkpoint_holds(forker: Forker, micro: Path, tmp_path: Path) -> None:
+    with training(forker, micro, tmp_path / "run", workers=2) as process:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait(PATIENCE_S)
         deadline = time.monotonic() + 10
         while (left := alive(process.pid)) and time.monotonic() < deadline:
             time.sleep(0.05)

@@ -1,10 +1,7 @@
 """Trackers: the real ones, each with what it wrote read back, and ones that cannot be reached."""
 
 import json
-import os
 import sqlite3
-import subprocess
-import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from forked import Forker
 from micro import micro_recipe
 from zerosearch.config.recipe import Recipe, load_recipe, to_toml
 from zerosearch.core.errors import BadConfig
@@ -37,16 +35,14 @@ def test_every_name_has_a_tracker() -> None:
     assert set(TRACKER_NAMES) == set(TRACKERS)
 
 
-def test_all_three_get_every_step_and_stdout_stays_json(micro: Path, tmp_path: Path) -> None:
+def test_all_three_get_every_step_and_stdout_stays_json(forker: Forker, micro: Path, tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text(micro_recipe(micro))
     run = tmp_path / "run"
-    command = [sys.executable, "-m", "zerosearch", "train", str(tmp_path / "recipe.toml"), "--out", str(run), "--json", "-"]
-    surroundings = {**os.environ, "TRACKIO_DIR": str(tmp_path / "trackio"), "ZEROSEARCH_TYPECHECK": "0"}
-    surroundings["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[1] / "src"), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run([*command, "run.trackers=tensorboard,wandb,trackio"], capture_output=True, text=True, env=surroundings)
-    assert done.returncode == 0, done.stderr
-    assert "cannot be reached" not in done.stderr and "could not be" not in done.stderr, done.stderr
-    assert json.loads(done.stdout)["seed"] == 3
+    words = ["train", str(tmp_path / "recipe.toml"), "--out", str(run), "--json", "-", "run.trackers=tensorboard,wandb,trackio"]
+    with forker.run(words, {"TRACKIO_DIR": str(tmp_path / "trackio")}) as done:
+        assert done.wait(300) == 0, done.err
+    assert "cannot be reached" not in done.err and "could not be" not in done.err, done.err
+    assert json.loads(done.out)["seed"] == 3
     rewards = [row["reward"] for row in RunDirectory(run).read_metrics()]
     assert len(rewards) == 3
 

@@ -2,9 +2,6 @@
 
 import json
 import os
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +9,7 @@ from typing import Any
 import pytest
 
 from endpoint import Body, said, speaking
+from forked import Forker
 from zerosearch.cli import run
 
 CITIES = {"Italy": "Rome", "France": "Paris", "Spain": "Madrid", "Peru": "Lima"}
@@ -57,7 +55,7 @@ def test_collect(world: Path) -> None:
     assert rows[0]["outcome"] == {"answer": "Rome", "em": 1.0, "f1": 1.0, "stop_reason": "answered"}
 
 
-def test_killed_it_goes_on(world: Path) -> None:
+def test_killed_it_goes_on(forker: Forker, world: Path) -> None:
     """kill -9 after two questions: what was asked by then is not asked again, and the end is as if nothing had happened."""
     with speaking(reader) as server:
         assert run(command(world, server.url)) == 0
@@ -74,13 +72,11 @@ def test_killed_it_goes_on(world: Path) -> None:
             return reader(body)
 
     with speaking(slowly) as server:
-        started = subprocess.Popen([sys.executable, "-m", "zerosearch", *command(world, server.url)], stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 300
         timings = world / "out" / "rollouts" / "timings.jsonl"
-        while time.monotonic() < deadline and not (timings.exists() and timings.read_bytes().count(b"\n") >= 2):
-            time.sleep(0.01)
-        os.kill(started.pid, signal.SIGKILL)
-        started.wait()
+        with forker.run(command(world, server.url)):
+            deadline = time.monotonic() + 300
+            while time.monotonic() < deadline and not (timings.exists() and timings.read_bytes().count(b"\n") >= 2):
+                time.sleep(0.01)
         done = timings.read_bytes().count(b"\n")
         assert 2 <= done < len(CITIES)
         before, slow = len(server.bodies), -99
