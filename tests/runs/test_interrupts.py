@@ -42,8 +42,14 @@ def saved_of(out: Path) -> int:
 
 
 def alive(session: int) -> list[str]:
-    listed = subprocess.run(["ps", "-o", "pid=,stat=,args=", "-s", str(session)], capture_output=True, text=True).stdout
-    return [line for line in listed.splitlines() if not line.split()[1].startswith("Z")]
+    """What is left of a session whose first process has ended; the others have some seconds to notice."""
+    deadline = time.monotonic() + 10
+    while True:
+        listed = subprocess.run(["ps", "-o", "pid=,stat=,args=", "-s", str(session)], capture_output=True, text=True).stdout
+        left = [line for line in listed.splitlines() if not line.split()[1].startswith("Z")]
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(0.05)
 
 
 def test_one_ctrl_c_finishes_the_step_and_saves_it(forker: Forker, micro: Path, tmp_path: Path) -> None:
@@ -77,9 +83,7 @@ def test_killed_it_leaves_no_process_and_loses_what_no_checkpoint_holds(forker: 
     with training(forker, micro, tmp_path / "run", workers=2) as process:
         os.kill(process.pid, signal.SIGKILL)
         process.wait(PATIENCE_S)
-        deadline = time.monotonic() + 10
-        while (left := alive(process.pid)) and time.monotonic() < deadline:
-            time.sleep(0.05)
+        left = alive(process.pid)
     assert left == []
     assert 0 <= steps_of(tmp_path / "run") - saved_of(tmp_path / "run") <= 3  # checkpoint_every
     assert json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])["step"] == 1
