@@ -1,9 +1,10 @@
 """What every test stands on: no network, one thread, annotations checked at run time, and the real data where it is at hand."""
 
+import gc
 import gzip
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 # before torch and huggingface_hub are imported: they read these once
@@ -30,6 +31,17 @@ if os.environ.get("ZEROSEARCH_TYPECHECK", "1") != "0":
     install_import_hook(
         ["zerosearch.models.encoder", "zerosearch.server.gateway"], "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
     )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What the tests import stays: the garbage collector, which would look through all of it again and again, never gets to see it."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(scope="session")
