@@ -13,10 +13,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _FORKER = """
-import json, os, sys
+import gc, json, os, sys
+
+gc.disable()
 import zerosearch.api.training, zerosearch.config.evaluation
 from zerosearch.__main__ import main
 
+gc.freeze()
+gc.enable()
 for line in sys.stdin:
     words, environment, files = json.loads(line)
     if pid := os.fork():
