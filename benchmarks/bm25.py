@@ -63,12 +63,12 @@ def read_queries(files: Sequence[str]) -> list[str]:
 
 
 def ours(index_dir: Path) -> Callable[[list[str]], Any]:
-    engine = BM25Engine(index_dir)
+    engine = BM25Engine.load(index_dir)
     return lambda queries: [engine.retrieve(query, K) for query in queries]
 
 
 def ours_concurrently(index_dir: Path) -> Callable[[list[str]], Any]:
-    engine = BM25Engine(index_dir)
+    engine = BM25Engine.load(index_dir)
 
     async def search(queries: list[str]) -> None:
         slots = asyncio.Semaphore(64)
@@ -125,7 +125,7 @@ print(json.dumps({"own": status()["RssAnon"] - before["RssAnon"], "resident": st
 
 def agreement(index_dir: Path, queries: list[str]) -> float:
     """Share of queries for which both name the same best scores: the work compared is the same work."""
-    engine = BM25Engine(index_dir)
+    engine = BM25Engine.load(index_dir)
     scores = theirs(index_dir)(queries).scores
     same = [np.allclose([s for _, s in engine.retrieve(q, K)], row[row > 0], rtol=1e-4) for q, row in zip(queries, scores, strict=True)]
     return float(np.mean(same))
@@ -133,7 +133,7 @@ def agreement(index_dir: Path, queries: list[str]) -> float:
 
 def measure(corpus: Path, queries: list[str], index_dir: Path, rounds: int) -> dict[str, Any]:
     started = time.perf_counter()
-    passages = len(BM25Engine.open(corpus, index_dir))
+    passages = len(BM25Engine(corpus, index_dir))
     build_s = time.perf_counter() - started
     engines = {name: make(index_dir) for name, make in SIDES.items()}
     cpu: dict[str, list[float]] = {name: [] for name in engines}

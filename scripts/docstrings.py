@@ -67,7 +67,7 @@ def main() -> None:
         if len((first := re.split(r"(?<=[.!?])\s", t)[0]).split()) >= 5 and n.lower() not in first.lower()
     ]
     write(options.out / "questions.jsonl", [{"id": q.id, "question": q.text, "golden_answers": list(q.golden_answers)} for q in questions])
-    rollouts = asyncio.run(rollouts_of(questions, BM25Engine.open(corpus)))
+    rollouts = asyncio.run(rollouts_of(questions, BM25Engine(corpus)))
     write(options.out / "rollouts.jsonl", rollouts)
     print(f"{len(rows)} passages, {len(questions)} questions in {options.out}", file=sys.stderr)
 

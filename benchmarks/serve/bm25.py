@@ -27,7 +27,7 @@ def main() -> None:
     if not args.corpus or not args.questions:
         sys.exit("bm25.py needs --corpus FILE and --questions FILE…: JSONL or JSONL.gz.")
     queries = list(dict.fromkeys(q.text for file in args.questions for q in load_questions(file)))[: args.limit]
-    engine = BM25Engine.open(args.corpus)
+    engine = BM25Engine(args.corpus)
     index: Any = bm25s.BM25.load(engine.index_dir, mmap=False)
     stemmer = Stemmer.Stemmer("english")
     requests = [post("/retrieve", {"queries": [query], "topk": 5}) for query in queries]

@@ -76,4 +76,4 @@ def test_bm25_finds_what_the_reference_finds(shared: Path, wiki: BM25Engine, nam
 
 @pytest.fixture(scope="module")
 def wiki(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> BM25Engine:
-    return BM25Engine.open(shared / "data/corpus/wiki_passages.jsonl.gz", tmp_path_factory.mktemp("wiki") / "index")
+    return BM25Engine(shared / "data/corpus/wiki_passages.jsonl.gz", tmp_path_factory.mktemp("wiki") / "index")

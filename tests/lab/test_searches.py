@@ -24,7 +24,7 @@ COUNT = 400
 def engine(worlds: tuple[World, World], tmp_path_factory: pytest.TempPathFactory) -> BM25Engine:
     corpus = tmp_path_factory.mktemp("world") / "corpus.jsonl"
     write_corpus(corpus, worlds[0].documents)
-    return BM25Engine.open(Path(corpus))
+    return BM25Engine(Path(corpus))
 
 
 def collected(worlds: tuple[World, World], engine: BM25Engine, off_target: float, count: int = COUNT, seed: int = 0) -> list[ScriptedPair]:

@@ -86,7 +86,7 @@ def test_a_demo_turns_noisy_without_a_model(tmp_path: Any) -> None:
     from zerosearch.lab.demo import demo_corpus
 
     corpus, query = demo_corpus(tmp_path)
-    with served(DemoEngine(BM25Engine.open(corpus))) as service:
+    with served(DemoEngine(BM25Engine(corpus))) as service:
 
         def ask(noise: float) -> tuple[str, list[str]]:
             reply = HTTP.post(f"{service.library.base_url}/v1/search", json={"query": query, "noise": noise})

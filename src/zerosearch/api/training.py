@@ -1,4 +1,4 @@
-"""A whole training run: load, evaluate, train, evaluate, report. What `zerosearch train` does, and the quickstart's last phase."""
+"""`zerosearch.train`: a whole training run: load, evaluate, train, evaluate, report. The command line and the quickstart call it, too."""
 
 from __future__ import annotations
 
@@ -6,33 +6,103 @@ import asyncio
 import json
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from zerosearch.config.build import Device, load_environment, load_training, rollout_settings
+from zerosearch.api.settings import recipe_of
+from zerosearch.config.build import NOTHING, Device, Given, load_environment, load_training, rollout_settings
 from zerosearch.config.recipe import Recipe, require_same, to_toml
 from zerosearch.core.errors import BadInput, RunFailed, SearchFailed
-from zerosearch.core.interfaces import Environment, close
-from zerosearch.core.types import Episode
+from zerosearch.core.interfaces import Environment, Policy, Renderer, close
+from zerosearch.core.sync import outside_loop
+from zerosearch.core.types import Episode, Question
 from zerosearch.core.version import __version__
+from zerosearch.data.questions import write_questions
 from zerosearch.evaluation.evaluate import Evaluation, evaluate
 from zerosearch.models.local import LocalModel
 from zerosearch.models.sampler import Arbiter
+from zerosearch.rl.algorithms import Algorithm
+from zerosearch.rl.checkpoint import finished_checkpoints, resume_from_checkpoint
 from zerosearch.rl.learner import Learner, make_reference
-from zerosearch.rl.train import TrainingContext, resume_from_checkpoint, train
+from zerosearch.rl.train import TrainingContext, train as training_loop
 from zerosearch.rl.workers import Worker, Workers, worker_count
 from zerosearch.rollout.environment import SearchEnvironment
-from zerosearch.rollout.loop import RolloutSettings, begin
+from zerosearch.rollout.loop import begin
 from zerosearch.runs.cost import cost_of, load_prices, training_work
 from zerosearch.runs.directory import RunDirectory
 from zerosearch.runs.interrupts import StopRequest
 from zerosearch.runs.progress import Progress
 from zerosearch.runs.trackers import require_installed, tracked
 from zerosearch.viewer.report import write_report
+
+
+class Run:
+    """A finished run: `path`, `metrics` (a row a step, and one an evaluation), `summary`, and the `policy` that was trained."""
+
+    def __init__(self, path: Path, summary: dict[str, Any], policy: Policy | None = None) -> None:
+        self.path, self.summary = path, summary
+        self._policy = policy
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """The rows of metrics.jsonl: `{"kind": "train", "step": 1, "reward": …}`."""
+        return list(RunDirectory(self.path).read_metrics())
+
+    @cached_property
+    def policy(self) -> Policy:
+        """The trained policy, ready to be asked; of a run that was opened, its newest checkpoint."""
+        return self._policy or LocalModel.load(str(finished_checkpoints(RunDirectory(self.path))[-1]))
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+
+def train(
+    policy: Any = None,
+    questions: Any = None,
+    *,
+    engine: Any = None,
+    reward: Any = None,
+    algorithm: Any = None,
+    curriculum: Any = None,
+    environment: Any = None,
+    renderer: Any = None,
+    trackers: Any = None,
+    held_out: Any = None,
+    evaluation_engine: Any = None,
+    rl: Mapping[str, Any] | None = None,
+    rollout: Mapping[str, Any] | None = None,
+    guards: Mapping[str, Any] | None = None,
+    run: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    recipe: str | Path | Mapping[str, Any] | None = None,
+    resume: bool = False,
+    console: Console | None = None,
+    **unknown: Any,
+) -> Run:
+    """Train a policy by RL to search with `engine`; returns when the run is done.
+
+    `policy` is a checkpoint's folder, a hub id, or a run (its newest checkpoint, and its rollout settings). `questions` and `held_out` are a
+    file or a list: of `Question`, or of dicts with `question` and `golden_answers`. `engine` and `evaluation_engine` are a function
+    `(query, k) -> documents`, an engine, or a recipe's [engine] section as a dict; held-out questions are asked with the second, by default
+    the first.
+
+    `reward` is a function `Trajectory -> float`, `algorithm` a name or an `Algorithm`, `curriculum` a function of the step (and the mean
+    rewards so far) that gives the noise rate, `environment` an object with `reset` and `step` or what makes one, `renderer` likewise with
+    `prompt`, `observation` and `decode`, `trackers` objects or functions that get each row's figures. Each may be "module:name".
+
+    `rl`, `rollout`, `guards` and `run` are the sections of a recipe, with the same keys; `recipe` is a file (or its content as a dict) that
+    all of these are put on top of. A run that was stopped goes on with the same arguments and `resume=True`.
+
+    Raises BadInput, before anything is written, for whatever the caller can mend, and RunFailed when the run could not be finished.
+    """
+    given, settings = recipe_of(locals(), unknown)
+    return outside_loop(lambda: run_training(settings, console or Console(stderr=True), resume=resume, given=given))
 
 
 def run_training(
@@ -42,11 +112,12 @@ def run_training(
     earlier_phases: Mapping[str, float] | None = None,
     extra: Mapping[str, Any] | None = None,
     go_on: str = "",
-) -> dict[str, Any]:
-    """Train as the recipe says, or go on from the newest checkpoint in its run directory; returns the summary it also writes.
+    given: Given = NOTHING,
+) -> Run:
+    """Train as the recipe says, with what was given instead, or resume from the newest checkpoint in the run directory.
 
-    Everything the recipe names is loaded, and an endpoint asked once, before anything is written. `earlier_phases` (seconds by name)
-    and `extra` go into the summary; `go_on` is the command that resumes the run, by default `zerosearch train --resume`.
+    Everything is loaded, and an endpoint asked once, before anything is written. `earlier_phases` (seconds by name) and `extra` go into the
+    summary; `go_on` is the command that resumes the run, by default `zerosearch train --resume`.
     Raises BadInput for what the user can mend, RunFailed when the run was stopped or could not be finished.
     """
     run = RunDirectory(Path(recipe.run.out), go_on)
@@ -56,22 +127,25 @@ def run_training(
         run.require_new()
     run.require_writable()
     require_installed(recipe.run.tracker_names)
-    parts = load_training(recipe)
-    if recipe.engine.url:
-        asyncio.run(first_search(parts, recipe.engine.timeout_s))
+    context = load_training(recipe, given)
+    if recipe.engine.url and isinstance(context.environment, SearchEnvironment):
+        asyncio.run(first_search(context.environment, context.questions[0], recipe))
     if not resume:
         run.create(to_toml(recipe))
+        for name, asked in (("questions", given.questions), ("held_out", given.held_out)):
+            if asked is not None:
+                write_questions(run.path / f"{name}.jsonl", asked)
     try:
-        with tracked(run, recipe.run.tracker_names, recipe.model_dump(), console):
-            return _trained(recipe, parts, run, console, dict(earlier_phases or {}), extra or {})
+        trackers = [given.trackers.get(name, name) for name in recipe.run.tracker_names]
+        with tracked(run, trackers, recipe.model_dump(), console):
+            return _trained(recipe, context, given, run, console, dict(earlier_phases or {}), extra or {})
     except KeyboardInterrupt:
         raise RunFailed(f"stopped; finished steps are saved; go on with: {run.go_on}") from None
 
 
-async def first_search(parts: TrainingContext, timeout_s: float) -> None:
+async def first_search(environment: SearchEnvironment, question: Question, recipe: Recipe) -> None:
     """Ask the engine once before anything is written: one that is down, hangs or writes rubbish is bad input, not a failed run."""
-    question, environment = parts.questions[0], begin(parts.environment, Episode(parts.keep.seed))
-    assert isinstance(environment, SearchEnvironment)
+    environment, timeout_s = environment.begin(Episode(recipe.run.seed)), recipe.engine.timeout_s
     environment.reset(question)
     try:
         async with asyncio.timeout(timeout_s):
@@ -85,88 +159,107 @@ async def first_search(parts: TrainingContext, timeout_s: float) -> None:
 
 
 def _trained(
-    recipe: Recipe, parts: TrainingContext, run: RunDirectory, console: Console, phases: dict[str, float], extra: Mapping[str, Any]
-) -> dict[str, Any]:
+    recipe: Recipe,
+    context: TrainingContext,
+    given: Given,
+    run: RunDirectory,
+    console: Console,
+    phases: dict[str, float],
+    extra: Mapping[str, Any],
+) -> Run:
     summary: dict[str, Any] = {"seed": recipe.run.seed}
+    policy, evaluates = context.policy, context.evaluation_environment is not None and bool(context.held_out)
     base: dict[str, Any] = {}
-    if parts.evaluation_environment and parts.held_out:
-        base = _evaluation_at(run, recipe, parts, "base", console)
+    if evaluates:
+        base = _evaluation_at(run, context, "base", console)
         phases["base evaluation"] = base["wall_s"]
         summary["base"] = base["figures"]
-    reference = make_reference(parts.policy.model, recipe.rl, lora=recipe.policy.lora_rank > 0)
-    me = member(recipe, parts.policy, parts.environment, parts.settings, reference)
-    size = worker_count(recipe.run.workers, parts.policy.model.device.type)
+    reference = make_reference(policy.model, recipe.rl, lora=recipe.policy.lora_rank > 0)
+    me = make_worker(recipe, policy, context.environment, context.algorithm, context.renderer, reference)
+    size = worker_count(recipe.run.workers, policy.model.device.type)
+    elsewhere = replace(NOTHING, engine=given.engine, environment=given.environment)
+    start_worker = partial(worker_elsewhere, recipe, elsewhere, context.algorithm, context.renderer)
     start = resume_from_checkpoint(run, me.learner)
     if start == 0 and base:
         run.append_metrics({"kind": "evaluate", "step": 0, **base["greedy"]})
     if start < recipe.rl.steps:
         with (
-            Workers(me, recipe, start_worker, size) as workers,
+            Workers(me, start_worker, size) as workers,
             StopRequest(console) as stop,
             Progress("reinforcement learning", console) as progress,
         ):
-            stop.run(train(parts, workers, run, progress, stop, start))
+            stop.run(training_loop(context, workers, run, progress, stop, start))
     phases["reinforcement learning"] = round(sum(row["seconds"] for row in run.read_metrics() if row["kind"] == "train"), 1)
-    if parts.evaluation_environment and parts.held_out:
-        trained = _evaluation_at(run, recipe, parts, "trained", console)
+    if evaluates:
+        trained = _evaluation_at(run, context, "trained", console)
         phases["trained evaluation"] = trained["wall_s"]
         summary["trained"] = trained["figures"]
     rollouts = recipe.rl.questions_per_step * recipe.rl.group_size
-    work = training_work(run.read_metrics(), rollouts, recipe.engine.kind, parts.policy.model.device.type != "cpu", size)
+    work = training_work(run.read_metrics(), rollouts, recipe.engine.kind, policy.model.device.type != "cpu", size)
     summary["cost"] = cost_of(work, load_prices())
     summary |= {"wall_s": round(sum(phases.values()), 1), "phases": phases, "versions": versions(), **extra}
     run.write_summary(summary)
     write_report(run.path, run.go_on)
-    return summary
+    policy.recipe = recipe  # whoever asks it later asks it as it was trained
+    return Run(run.path, summary, policy)
 
 
-def member(
-    recipe: Recipe, policy: LocalModel, environment: Environment, settings: RolloutSettings, reference: Any, critic: Any = None
+def make_worker(
+    recipe: Recipe,
+    policy: LocalModel,
+    environment: Environment,
+    algorithm: Algorithm,
+    renderer: Renderer | None,
+    reference: Any,
+    critic: Any = None,
 ) -> Worker:
+    settings = rollout_settings(recipe.rollout)
     pad_id, budget = policy.tokenizer.pad_token_id or 0, min(settings.max_tokens, settings.max_turns * settings.max_turn_tokens)
-    learner = Learner(policy.model, reference, recipe.rl, recipe.rollout.temperature, pad_id, critic, budget)
+    learner = Learner(policy.model, reference, recipe.rl, settings.temperature, pad_id, critic, budget, algorithm)
     policy.sampler.critic = learner.critic
-    return Worker(policy, environment, settings, learner, recipe.rl.group_size, recipe.run.seed)
+    return Worker(policy, environment, settings, learner, recipe.rl.group_size, recipe.run.seed, renderer)
 
 
-def start_worker(recipe: Recipe, model: Any, tokenizer: Any, reference: Any, critic: Any) -> Worker:
-    """A member of the crew in a process of its own: the weights are shared, the engine is its own."""
+def worker_elsewhere(
+    recipe: Recipe, given: Given, algorithm: Algorithm, renderer: Renderer | None, model: Any, tokenizer: Any, reference: Any, critic: Any
+) -> Worker:
+    """A worker in a process of its own: the weights are shared, an engine of the recipe's is its own."""
     arbiter = Arbiter()
-    policy = LocalModel(model, tokenizer, arbiter)
-    environment = load_environment(recipe, recipe.engine, Device("cpu", recipe.policy.dtype, arbiter))
-    return member(recipe, policy, environment, rollout_settings(recipe.rollout), reference, critic)
+    device = Device("cpu", recipe.policy.dtype, arbiter)
+    environment = load_environment(recipe, recipe.engine, device, given.engine, given.environment)
+    return make_worker(recipe, LocalModel(model, tokenizer, arbiter), environment, algorithm, renderer, reference, critic)
 
 
-def _evaluation_at(run: RunDirectory, recipe: Recipe, parts: TrainingContext, when: str, console: Console) -> dict[str, Any]:
+def _evaluation_at(run: RunDirectory, context: TrainingContext, when: str, console: Console) -> dict[str, Any]:
     """Evaluate greedily and at temperature 1, once: the figures are kept in the run and read again on a resume."""
     kept = run.path / f"evaluation-{when}.json"
     if kept.exists():
         return json.loads(kept.read_text())
     started = time.perf_counter()
-    greedy = evaluate_with_progress(parts, 0.0, f"evaluating the {when} policy", console)
-    sampled = evaluate_with_progress(parts, 1.0, "the same, sampled at T = 1", console)
+    greedy = evaluate_with_progress(context, 0.0, f"evaluating the {when} policy", console)
+    sampled = evaluate_with_progress(context, 1.0, "the same, sampled at T = 1", console)
     figures = summary_figures(greedy, sampled)
     result = {"figures": figures, "greedy": greedy.as_dict(), "wall_s": round(time.perf_counter() - started, 1)}
     if when == "trained":
-        run.append_metrics({"kind": "evaluate", "step": recipe.rl.steps, **greedy.as_dict()})
-    run.write_evaluated(when, greedy.trajectories, recipe.rl.steps if when == "trained" else 0)
+        run.append_metrics({"kind": "evaluate", "step": context.rl.steps, **greedy.as_dict()})
+    run.write_evaluated(when, greedy.trajectories, context.rl.steps if when == "trained" else 0)
     run.write_json(kept, result)
     return result
 
 
-def evaluate_with_progress(parts: TrainingContext, temperature: float, phase: str, console: Console) -> Evaluation:
-    assert parts.evaluation_environment is not None
-    settings = replace(parts.settings, temperature=temperature)
+def evaluate_with_progress(context: TrainingContext, temperature: float, phase: str, console: Console) -> Evaluation:
+    assert context.evaluation_environment is not None
+    settings = replace(context.settings, temperature=temperature)
     with Progress(phase, console) as progress:
         done = 0
 
         def count(_: object) -> None:
             nonlocal done
             done += 1
-            progress.step(done, len(parts.held_out))
+            progress.step(done, len(context.held_out))
 
-        episode = Episode(parts.keep.seed)
-        return asyncio.run(evaluate(parts.policy, parts.evaluation_environment, parts.held_out, settings, episode, on_done=count))
+        episode = Episode(context.keep.seed)
+        return asyncio.run(evaluate(context.policy, context.evaluation_environment, context.held_out, settings, episode, context.renderer, on_done=count))
 
 
 def summary_figures(greedy: Evaluation, sampled: Evaluation) -> dict[str, Any]:

@@ -167,7 +167,7 @@ def _engine(source: dict[str, Any], demo: bool, k: int, seed: int, remember: int
     from zerosearch.lab.demo import DemoEngine, demo_corpus
 
     corpus, query = (Path(source["corpus"]), "who wrote Faust?") if "corpus" in source else demo_corpus(scratch)
-    engine = DemoEngine(BM25Engine.open(corpus, source.get("index_dir")))
+    engine = DemoEngine(BM25Engine(corpus, source.get("index_dir")))
     return RecordedEngine(
         engine, f"demo {corpus.name}", record=source.get("record", ""), replay=source.get("replay", ""), remember=remember
     ), query

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from pydantic import ValidationError
-
-from zerosearch.config.build import Device, load_engine, load_policy, rollout_settings
-from zerosearch.config.recipe import EngineConfig, PolicyConfig, Recipe, RolloutConfig, load_recipe
+from zerosearch.config.build import Device, load_engine, load_policy, make_environment, rollout_settings
+from zerosearch.config.recipe import PolicyConfig, Recipe, RolloutConfig, load_recipe, make_engine, make_rollout
 from zerosearch.core.errors import BadConfig, one_of
+from zerosearch.core.interfaces import Environment, Policy, Renderer, SearchEngine
+from zerosearch.core.registry import name_of, resolve
 from zerosearch.core.types import Episode
+from zerosearch.engines.function import as_engine
 from zerosearch.engines.registry import deciding
+from zerosearch.engines.settings import EngineConfig
 from zerosearch.evaluation.context import EvaluationContext
 from zerosearch.models.local import LocalModel, load_tokenizer
 from zerosearch.models.sampler import Arbiter
 from zerosearch.net.chat import PATHS
+from zerosearch.net.function_policy import FunctionPolicy
 from zerosearch.net.remote_policy import RemotePolicy
 from zerosearch.net.remote_token_policy import DIALECTS, RemoteTokenPolicy
 from zerosearch.rl.checkpoint import finished_checkpoints
@@ -30,12 +33,16 @@ from zerosearch.runs.directory import RunDirectory
 
 @dataclass(frozen=True, slots=True)
 class EvaluationSettings:
-    """What a user asked for. `policy` is a folder, a run directory, a hub id or an endpoint's URL; `engine` a recipe's [engine] section,
-    None: what the policy's run was evaluated with. Empty texts: the default of the agent or of the policy's run."""
+    """What a caller asked for. `policy` is a folder, a run directory, a hub id, an endpoint's URL, a Policy, or a function text -> text.
 
-    policy: str
-    agent: str = "zerosearch"
-    engine: Mapping[str, Any] | None = None
+    `engine` is a recipe's [engine] section, an engine or a function; None: what the policy's run was evaluated with. `agent` is a name, or
+    an Agent; an `environment` goes before both. `rollout` is a recipe's [rollout] section. Empty texts and None: the default of the agent or
+    of the policy's run.
+    """
+
+    policy: Any
+    agent: Any = "zerosearch"
+    engine: Any = None
     policy_style: str = "chat"
     policy_model: str = ""
     policy_tokenizer: str = ""
@@ -45,57 +52,98 @@ class EvaluationSettings:
     temperature: float = 0.0
     seed: int = 0
     noise_rate: float = 0.0
+    k: int | None = None
+    environment: Any = None
+    renderer: Any = None
+    rollout: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 def is_url(policy: str) -> bool:
     return policy.startswith(("http://", "https://"))
 
 
-def resolve_policy(policy: str) -> tuple[str, Recipe | None]:
-    """A run directory stands for its newest checkpoint, and brings its recipe along; anything else is what it is."""
+def recipe_of_policy(policy: str) -> tuple[str, Recipe] | None:
+    """The checkpoint that a name stands for, and the recipe it was trained with; None where nothing is known of it.
+
+    A run directory stands for its newest checkpoint; a checkpoint, or the model a run began with, belongs to the run it lies in.
+    """
     if is_url(policy):
-        return policy, None
-    run = RunDirectory(Path(policy))
-    if not run.config.exists():
-        return policy, None
-    recipe = load_recipe(run.config)
-    checkpoints = finished_checkpoints(run)
-    if not checkpoints:
-        raise BadConfig(f"the run in '{policy}' has no checkpoint yet; let it finish a step: zerosearch train --resume {policy}")
-    return str(checkpoints[-1]), recipe
+        return None
+    folder = Path(policy)
+    if RunDirectory(folder).config.exists():
+        checkpoints = finished_checkpoints(RunDirectory(folder))
+        if not checkpoints:
+            raise BadConfig(f"the run in '{policy}' has no checkpoint yet; let it finish a step: zerosearch train --resume {policy}")
+        return str(checkpoints[-1]), load_recipe(folder / "config.toml")
+    for parent in (folder.parent, folder.parent.parent) if folder.is_dir() else ():
+        if (parent / "config.toml").exists():
+            recipe = load_recipe(parent / "config.toml")
+            begun_with = Path(recipe.policy.model).exists() and Path(recipe.policy.model).samefile(folder)
+            return (policy, recipe) if begun_with or folder.parent == parent / "checkpoints" else None
+    return None
 
 
 def build_evaluation(wanted: EvaluationSettings) -> EvaluationContext:
     """Load what is wanted. Raises BadInput, one line, for anything that is not there; settings are checked before models are loaded."""
-    agent = AGENTS[one_of("agent", wanted.agent, AGENTS)]
-    model, recipe = resolve_policy(wanted.policy)
-    engine = _engine_config(wanted, agent, recipe)
-    budgets = _budgets(wanted, recipe)
-    prompt = _prompt(wanted, agent, recipe)
-    arbiter = Arbiter()
-    served = {}
-    if is_url(model):
-        policy = _remote_policy(model, wanted)
-        served = {"policy_style": wanted.policy_style, "policy_model": asyncio.run(_model_of(policy))}
-    else:
-        policy = load_policy(PolicyConfig(model=model), arbiter)
-    search = load_engine(engine, wanted.seed, Device(arbiter=arbiter)) if engine else None
-    k, settings = engine.k if engine else 1, rollout_settings(budgets)
-    config = {
-        "agent": wanted.agent,
-        "policy": model,
+    agent: Agent = resolve("agent", wanted.agent, AGENTS)
+    if not isinstance(agent, Agent):
+        raise BadConfig(f"{agent!r:.80} is not an agent; give a zerosearch Agent, or one of: {', '.join(AGENTS)}.")
+    policy, recipe = wanted.policy, cast(Recipe | None, getattr(wanted.policy, "recipe", None))
+    if isinstance(policy, str | Path):
+        policy = str(policy)
+        policy, recipe = recipe_of_policy(policy) or (policy, None)
+    own = wanted.environment is not None and not isinstance(wanted.environment, type) and not isinstance(wanted.environment, str)
+    engine = _engine_of(wanted, agent, recipe, needed=not own)
+    budgets, prompt = _budgets(wanted, recipe), _prompt(wanted, agent, recipe)
+    arbiter, config = Arbiter(), engine if isinstance(engine, EngineConfig) else None
+    loaded, served = _policy_of(policy, wanted, arbiter)
+    search = load_engine(config, wanted.seed, Device(arbiter=arbiter)) if config else cast(SearchEngine | None, engine)
+    k, settings = wanted.k or (config.k if config else 5 if search else 1), rollout_settings(budgets)
+    environment = _environment_of(wanted, agent, search, prompt, k, settings.max_turns)
+    renderer = resolve("renderer", wanted.renderer)
+    said = {
+        "agent": name_of(wanted.agent) if wanted.environment is None else name_of(wanted.environment),
+        "policy": name_of(policy),
         **served,
-        "engine": deciding(engine) if engine else None,
+        "engine": deciding(config) if config else {"kind": name_of(wanted.engine)} if search else None,
         **({"noise_rate": wanted.noise_rate} if wanted.noise_rate else {}),
         "prompt": blake2b(repr(prompt).encode(), digest_size=8).hexdigest(),
         **asdict(settings),
         "k": k,
         "seed": wanted.seed,
     }
-    on_gpu = isinstance(policy, LocalModel) and policy.model.device.type != "cpu"
-    environment = agent.environment(search, prompt, k, settings.max_turns)
+    on_gpu = isinstance(loaded, LocalModel) and loaded.model.device.type != "cpu"
     episode = Episode(wanted.seed, noise_rate=wanted.noise_rate)
-    return EvaluationContext(environment, policy, settings, search, episode, config=config, uses_gpu=on_gpu)
+    return EvaluationContext(environment, loaded, settings, search, episode, cast(Renderer | None, renderer), said, on_gpu)
+
+
+def _environment_of(
+    wanted: EvaluationSettings, agent: Agent, engine: SearchEngine | None, prompt: PolicyPrompt, k: int, max_turns: int
+) -> Environment:
+    if wanted.environment is not None:
+        return make_environment(wanted.environment, engine, prompt, k, max_turns)
+    return agent.environment(engine, prompt, k, max_turns)
+
+
+def _policy_of(policy: Any, wanted: EvaluationSettings, arbiter: Arbiter) -> tuple[Policy, dict[str, str]]:
+    """The policy, and what an endpoint's belongs to an evaluation's settings."""
+    policy = resolve("policy", policy) if isinstance(policy, str) and _is_module(policy) else policy
+    if isinstance(policy, str):
+        if policy.endswith(".gguf"):
+            raise BadConfig(f"the policy '{policy}' is a GGUF file, which cannot be read yet; serve it with llama.cpp and give its URL.")
+        if is_url(policy):
+            remote = _remote_policy(policy, wanted)
+            return remote, {"policy_style": wanted.policy_style, "policy_model": asyncio.run(_model_of(remote))}
+        return load_policy(PolicyConfig(model=policy), arbiter), {}
+    if isinstance(policy, Policy):
+        return policy, {}
+    if callable(policy):
+        return FunctionPolicy(policy), {}
+    raise BadConfig(f"{policy!r:.80} is not a policy; give a folder, a hub id, a URL, a function text -> text, or a zerosearch.Policy.")
+
+
+def _is_module(policy: str) -> bool:
+    return ":" in policy and not is_url(policy) and not Path(policy).exists()
 
 
 def _remote_policy(url: str, wanted: EvaluationSettings) -> RemotePolicy | RemoteTokenPolicy:
@@ -116,30 +164,32 @@ async def _model_of(policy: RemotePolicy | RemoteTokenPolicy) -> str:
         await policy.aclose()
 
 
-def _engine_config(wanted: EvaluationSettings, agent: Agent, recipe: Recipe | None) -> EngineConfig | None:
+def _engine_of(wanted: EvaluationSettings, agent: Agent, recipe: Recipe | None, needed: bool) -> EngineConfig | SearchEngine | None:
     if not agent.searches:
         return None
-    if wanted.engine is None and recipe is None:
-        raise BadConfig("say what to search: --engine bm25 --corpus FILE, or --engine simulated --simulator MODEL.")
-    if wanted.engine is None:
-        assert recipe is not None
-        return recipe.evaluation_engine or recipe.engine
-    try:
-        return EngineConfig.model_validate(wanted.engine)
-    except ValidationError as error:
-        raise BadConfig(f"the engine: {error.errors()[0]['msg'].removeprefix('Value error, ')}.") from error
+    given = wanted.engine
+    if given is None:
+        if recipe is None and needed:
+            raise BadConfig("say what to search: --engine bm25 --corpus FILE, or --engine simulated --simulator MODEL.")
+        return None if recipe is None or not needed else recipe.evaluation_engine or recipe.engine
+    if isinstance(given, str) and is_url(given):
+        return make_engine({"kind": "simulated", "url": given})
+    if isinstance(given, str | Mapping):
+        return make_engine({"kind": given} if isinstance(given, str) else cast(Mapping[str, Any], given))
+    return as_engine(given)
 
 
 def _budgets(wanted: EvaluationSettings, recipe: Recipe | None) -> RolloutConfig:
     budgets = recipe.rollout if recipe else RolloutConfig()
     said = {"temperature": wanted.temperature, **({"max_turns": wanted.max_turns} if wanted.max_turns is not None else {})}
-    return budgets.model_copy(update=said)
+    return make_rollout({**budgets.model_dump(), **said, **wanted.rollout})
 
 
 def _prompt(wanted: EvaluationSettings, agent: Agent, recipe: Recipe | None) -> PolicyPrompt:
     own = POLICY_PROMPTS[agent.prompt]
-    if wanted.prompt:
-        prompt = policy_prompt(wanted.prompt, own)
+    name = wanted.prompt or str(wanted.rollout.get("prompt", ""))
+    if name:
+        prompt = policy_prompt(name, own)
     else:  # the prompt that a policy was trained with is that of our own rollout
         prompt = policy_prompt(recipe.rollout.prompt) if recipe and wanted.agent == "zerosearch" else own
     return replace(prompt, distil=distil_prompt(wanted.distil_prompt)) if wanted.distil_prompt else prompt

@@ -45,9 +45,11 @@ class QuestionsConfig(Section):
 
 
 class RolloutConfig(Section):
-    """See `rollout.RolloutSettings` for what each budget means."""
+    """See `rollout.RolloutSettings` for what each budget means. `environment` and `renderer`: ours, or module:name of your own."""
 
     prompt: str = "search"
+    environment: Name = "search"
+    renderer: Name = "template"
     max_turns: Positive = 4
     max_turn_tokens: Positive = 500
     max_observation_tokens: Positive = 1000
@@ -57,7 +59,7 @@ class RolloutConfig(Section):
 
 
 class CurriculumConfig(Section):
-    """`base` is the paper's b; `target` (a mean reward) and `gain` are for the adaptive schedule."""
+    """`schedule` is a name, or module:name of your own `(step, rewards) -> noise rate`. `base` is the paper's b; `target` (a mean reward) and `gain` are for the adaptive schedule."""
 
     schedule: str = "paper"
     start: Rate = 0.0
@@ -104,7 +106,8 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _names_exist(self) -> Recipe:
-        one_of("curriculum", self.curriculum.schedule, SCHEDULES)
+        if ":" not in self.curriculum.schedule:  # else it is a function of the user's
+            one_of("curriculum", self.curriculum.schedule, SCHEDULES)
         policy_prompt(self.rollout.prompt)
         for engine in filter(None, (self.engine, self.evaluation_engine)):
             simulator_prompt(engine.template)
@@ -122,21 +125,27 @@ class Recipe(Section):
         return self
 
     def noise_curriculum(self) -> NoiseCurriculum:
+        """Raises BadConfig when the schedule is a function of the user's."""
         c = self.curriculum
         return NoiseCurriculum(c.schedule, c.start, c.end, self.rl.steps, c.base, c.target, c.gain, self.run.seed)
 
 
 def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     """Read a TOML recipe and put `section.key=value` overrides on top. Raises BadFile or BadConfig, each one helpful line."""
-    try:
-        table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadFile(f"cannot read the recipe '{path}' ({error.strerror}); `zerosearch train RECIPE.toml` takes a TOML file.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadFile(f"the recipe '{path}' is no valid TOML: {error}.") from error
+    table = read_table(path)
     for override in overrides:
         _apply(table, override)
     return make_recipe(table)
+
+
+def read_table(path: str | Path) -> dict[str, Any]:
+    """A recipe as it is written, not validated yet. Raises BadFile."""
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadFile(f"cannot read the recipe '{path}' ({error.strerror}); `zerosearch train RECIPE.toml` takes a TOML file.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadFile(f"the recipe '{path}' is not valid TOML: {error}.") from error
 
 
 def make_recipe(table: dict[str, Any]) -> Recipe:
@@ -152,6 +161,14 @@ def make_engine(table: Mapping[str, Any]) -> EngineConfig:
         return EngineConfig.model_validate(dict(table))
     except ValidationError as error:
         raise BadConfig(_explain(error, "engine")) from error
+
+
+def make_rollout(table: Mapping[str, Any]) -> RolloutConfig:
+    """The [rollout] section by itself. Raises BadConfig."""
+    try:
+        return RolloutConfig.model_validate(dict(table))
+    except ValidationError as error:
+        raise BadConfig(_explain(error, "rollout")) from error
 
 
 # whole overrides that say something shorter; `engine` is a section, so `engine=verl` could mean nothing else

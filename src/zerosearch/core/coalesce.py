@@ -6,7 +6,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -33,6 +33,9 @@ class Coalesced(Generic[K, V]):
         self._running: dict[K, _Running[V]] = {}
         self.calls = 0
         self.hits = 0  # calls answered from memory or by joining one under way
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_running": {}}  # calls under way belong to this process
 
     async def __call__(self, key: K) -> V:
         self.calls += 1

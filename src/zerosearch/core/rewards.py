@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from zerosearch.core.errors import BadConfig, one_of
+from zerosearch.core.registry import resolve
 from zerosearch.core.types import Trajectory
 
 MOST_SEARCHES = 10
@@ -77,3 +78,11 @@ def reward_weights(reward: str | Mapping[str, float]) -> dict[str, float]:
     if not any(weights.values()):
         raise BadConfig("rl.reward has no term with a weight other than 0; name one, for instance rl.reward=f1.")
     return weights
+
+
+def reward_function(reward: str | Mapping[str, float]) -> Callable[[Trajectory], float]:
+    """What a recipe's rl.reward means: the environment's own reward where it gives one, else the weighted terms, or a function's module:name."""
+    if isinstance(reward, str) and ":" in reward:
+        return resolve("reward", reward)
+    weights = reward_weights(reward)
+    return lambda trajectory: reward_of(trajectory, weights) if trajectory.reward is None else trajectory.reward

@@ -6,13 +6,14 @@ import gzip
 import json
 import random
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
 from zerosearch.core.errors import BadFile, BadInput, one_line
 from zerosearch.core.scoring import usable_golds
 from zerosearch.core.types import Question
+from zerosearch.data.files import write_atomically
 
 _GZIP_MAGIC = b"\x1f\x8b"
 
@@ -147,3 +148,9 @@ def _question(row: Mapping[str, Any], path: Path, line_number: int) -> Question:
         golden_answers=golds_field(row, path, line_number),
         metadata=rest,
     )
+
+
+def write_questions(path: Path, questions: Iterable[Question]) -> None:
+    """A question file that `load_questions` reads: id, question, golden_answers, metadata."""
+    rows = ({"id": q.id, "question": q.text, "golden_answers": list(q.golden_answers), "metadata": dict(q.metadata)} for q in questions)
+    write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows))

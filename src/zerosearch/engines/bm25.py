@@ -45,14 +45,47 @@ _BLOCK = 256
 
 
 class BM25Engine:
-    """The SearchEngine of a local corpus. `BM25Engine.open` finds or builds the index.
+    """The SearchEngine of a local corpus: `BM25Engine("corpus.jsonl.gz")`.
 
     score(q, d) = Σ_t∈q idf(t) · tf / (tf + k1 (1 - b + b |d| / mean |d|)), k1 = 1.5, b = 0.75 (Lucene's variant, bm25s'
     defaults), over lower-cased words of two letters or more, without English stop words, stemmed (Snowball English).
     """
 
-    def __init__(self, index_dir: Path) -> None:
-        """Open a finished index; nothing is read into memory but the vocabulary."""
+    def __init__(self, corpus: str | Path, index_dir: str | Path | None = None, progress: Progress | None = None) -> None:
+        """The engine of a JSONL or JSONL.gz corpus with `text` (and `id`, `title`), or `contents` as FlashRAG writes it.
+
+        The index is looked for in `index_dir`, else beside the corpus (`<corpus>.bm25/`), else in the user's cache; if it is
+        nowhere or stale it is built in the first of these that can be written; an index of another corpus is left as it is. `progress` gets
+        a line now and then; by default stderr does, when it takes long.
+
+        Raises BadFile, naming the file and the line, when the corpus is missing, empty or malformed.
+        """
+        corpus = existing(corpus)
+        manifest = _manifest_of(corpus)
+        places = index_places(corpus, "bm25", index_dir)
+        for place in places:
+            if read_manifest(place) == manifest:
+                with suppress(OSError, ValueError, EOFError):  # a damaged index is built anew
+                    self._load(place)
+                    return
+        reasons: list[str] = []
+        for place in places:
+            try:
+                self._load(_built(corpus, place, manifest, progress or _once_it_takes_long()))
+                return
+            except OSError as error:  # no right, a read-only or full disk: all mean the same
+                reasons.append(str(error))
+        raise BadFile(f"{corpus}: no place for its index: {'; '.join(reasons)}; name another index_dir.")
+
+    @classmethod
+    def load(cls, index_dir: Path) -> BM25Engine:
+        """A finished index, whatever corpus it is of."""
+        engine = cls.__new__(cls)
+        engine._load(index_dir)
+        return engine
+
+    def _load(self, index_dir: Path) -> None:
+        """Nothing is read into memory but the vocabulary."""
         index = _BM25.load(index_dir, mmap=True)
         # plain views of the mapped files: slicing np.memmap itself costs more
         self._scores: NDArray[np.float32] = np.asarray(index.scores["data"])
@@ -63,30 +96,8 @@ class BM25Engine:
         self._engine = real_engine(self._search)
         self.index_dir = index_dir
 
-    @classmethod
-    def open(cls, corpus_path: str | Path, index_dir: str | Path | None = None, progress: Progress | None = None) -> BM25Engine:
-        """The engine of a JSONL or JSONL.gz corpus with `text` (and `id`, `title`), or `contents` as FlashRAG writes it.
-
-        The index is looked for in `index_dir`, else beside the corpus (`<corpus>.bm25/`), else in the user's cache; if it is
-        nowhere or stale it is built in the first of these that can be written; an index of another corpus is left as it is. `progress` gets
-        a line now and then; by default stderr does, when it takes long.
-
-        Raises BadFile, naming the file and the line, when the corpus is missing, empty or malformed.
-        """
-        corpus = existing(corpus_path)
-        manifest = _manifest_of(corpus)
-        places = index_places(corpus, "bm25", index_dir)
-        for place in places:
-            if read_manifest(place) == manifest:
-                with suppress(OSError, ValueError, EOFError):  # a damaged index is built anew
-                    return cls(place)
-        reasons: list[str] = []
-        for place in places:
-            try:
-                return cls(_built(corpus, place, manifest, progress or _once_it_takes_long()))
-            except OSError as error:  # no right, a read-only or full disk: all mean the same
-                reasons.append(str(error))
-        raise BadFile(f"{corpus}: no place for its index: {'; '.join(reasons)}; name another index_dir.")
+    def __reduce__(self) -> tuple[Any, ...]:
+        return BM25Engine.load, (self.index_dir,)  # another process maps the same files
 
     def __len__(self) -> int:
         return len(self._passages)

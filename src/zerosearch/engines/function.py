@@ -1,25 +1,31 @@
-"""Search engines: a language model that plays one, local corpora, web APIs, MCP tools (`registry` names them all), and yours.
+"""A search engine of your own: one function `(query, k) -> documents`, plain or async.
 
-An engine of your own is one async function, `(query, k) -> documents`:
+    async def my_engine(query: str, k: int) -> list:
+        return [{"title": hit["name"], "text": hit["body"]} for hit in await my_index.find(query, limit=k)]
 
-    async def my_engine(query: str, k: int) -> list[Document]:
-        return [Document(hit["body"], title=hit["name"]) for hit in await my_index.find(query, limit=k)]
-
-    engine = real_engine(my_engine)        # in a recipe: engine.kind=my_module:my_engine
+In Python it is handed in as it is (`zerosearch.train(engine=my_engine, …)`), in a recipe by name: engine.kind = "my_module:my_engine".
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from inspect import isawaitable
+from typing import Any, cast
 
-from zerosearch.core.errors import SearchFailed, ZeroSearchError
+from zerosearch.core.errors import BadConfig, SearchFailed, ZeroSearchError
+from zerosearch.core.interfaces import SearchEngine
 from zerosearch.core.types import Document, SearchRequest, SearchResult
 
-Retrieve = Callable[[str, int], Awaitable[Sequence[Document]]]
+Found = Iterable[Document | str | Mapping[str, Any]]
+Retrieve = Callable[[str, int], Found | Awaitable[Found]]
 
 
-class RealEngine:
-    """A SearchEngine around a function that sees the query and k, and nothing else of the request."""
+class FunctionEngine:
+    """A SearchEngine around a function that sees the query and k, and nothing else of the request.
+
+    A document is a text, a mapping with `text` (and `title`, `id`), or a Document. A plain function is called in the event loop: one that
+    waits for a network should be async.
+    """
 
     def __init__(self, retrieve: Retrieve) -> None:
         self._retrieve = retrieve
@@ -27,18 +33,44 @@ class RealEngine:
     async def search(self, request: SearchRequest) -> SearchResult:
         """At most k documents; fewer, or none, is an answer too.
 
-        Raises SearchFailed whatever the function raised, with the cause kept.
+        Raises SearchFailed for whatever the function raised, with the cause kept, and for a reply that holds something else.
         """
         try:
             # question and gold answers stop here: this call is the only way from a request to a real engine
-            documents = await self._retrieve(request.query, request.k)
+            found = self._retrieve(request.query, request.k)
+            found = await found if isawaitable(found) else found
         except ZeroSearchError:
             raise
         except Exception as error:
             raise SearchFailed(f"the search engine raised {type(error).__name__}: {error}") from error
-        return SearchResult(tuple(documents[: request.k]))
+        if isinstance(found, str | Mapping) or not isinstance(found, Iterable):
+            raise SearchFailed(f"the search engine returned {found!r:.80}; it must return a list of documents, which may be empty.")
+        return SearchResult(tuple(_document(one) for one in found)[: request.k])
 
 
-def real_engine(retrieve: Retrieve) -> RealEngine:
-    """Lift an async `(query, k) -> documents` function into a SearchEngine that no gold answer can reach."""
-    return RealEngine(retrieve)
+def real_engine(retrieve: Retrieve) -> FunctionEngine:
+    """Lift a function `(query, k) -> documents` into a SearchEngine that no gold answer can reach."""
+    return FunctionEngine(retrieve)
+
+
+def as_engine(given: object) -> SearchEngine:
+    """An engine as it is, or a function lifted into one. Raises BadConfig for anything else."""
+    if isinstance(given, SearchEngine) and not isinstance(given, type):
+        return given
+    if callable(given) and not isinstance(given, type):
+        return FunctionEngine(cast(Retrieve, given))
+    raise BadConfig(
+        f"{given!r:.80} is not a search engine; give a function (query, k) -> documents, or an object with `async search(request)`."
+    )
+
+
+def _document(found: object) -> Document:
+    if isinstance(found, Document):
+        return found
+    if isinstance(found, str):
+        return Document(found)
+    if isinstance(found, Mapping):
+        table = cast(Mapping[str, Any], found)
+        if isinstance(text := table.get("text"), str):
+            return Document(text, str(table.get("title") or ""), str(table.get("id") or ""))
+    raise SearchFailed(f"the search engine returned the document {found!r:.80}; it must be a text, or have a text under 'text'.")

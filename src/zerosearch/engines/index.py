@@ -24,7 +24,7 @@ def build_indices(config: EngineConfig, device: str, say: Callable[[str], None],
 
 def _bm25(config: EngineConfig, device: str, say: Callable[[str], None], report: Report) -> dict[str, Any]:
     started = time.perf_counter()
-    engine = BM25Engine.open(config.corpus, config.index_dir or None, say)
+    engine = BM25Engine(config.corpus, config.index_dir or None, say)
     return _built(engine.index_dir, len(engine), started)
 
 

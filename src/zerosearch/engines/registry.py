@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
-import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from zerosearch.core.errors import BadConfig, BadFile, one_of
+from zerosearch.core.errors import BadFile
 from zerosearch.core.interfaces import Chat, SearchEngine
+from zerosearch.core.registry import resolve
 from zerosearch.core.types import Quality, Sampling
 from zerosearch.engines.bm25 import BM25Engine
-from zerosearch.engines.function import real_engine
+from zerosearch.engines.function import as_engine
 from zerosearch.engines.hybrid import HybridEngine
 from zerosearch.engines.prompts import Imitated, simulator_prompt
 from zerosearch.engines.replay import Budget, RecordedEngine
@@ -60,7 +58,7 @@ def _simulated(config: EngineConfig, around: EngineContext) -> SearchEngine:
 
 
 def _bm25(config: EngineConfig, around: EngineContext) -> SearchEngine:
-    return BM25Engine.open(config.corpus, config.index_dir or None)
+    return BM25Engine(config.corpus, config.index_dir or None)
 
 
 def _dense(config: EngineConfig, around: EngineContext) -> SearchEngine:
@@ -137,10 +135,11 @@ def halves(config: EngineConfig) -> tuple[EngineConfig, EngineConfig]:
 
 
 def builder_of(kind: str) -> Builder:
-    """Raises BadConfig with the nearest name, or what is wrong with a MODULE:NAME."""
+    """Raises BadConfig with the nearest name, or what is wrong with a module:name."""
     if ":" in kind:
-        return _yours(kind)
-    return ENGINES[one_of("engine", kind, ENGINES)]
+        engine = as_engine(resolve("engine", kind))
+        return lambda config, around: engine
+    return resolve("engine", kind, ENGINES)
 
 
 def build_engine(config: EngineConfig, around: EngineContext, remember: int = 0) -> SearchEngine:
@@ -184,15 +183,3 @@ def identity(config: EngineConfig) -> str:
     if "url" in settings:
         settings["url"] = ",".join(sorted(shown_url(url) for url in addresses(settings["url"])))
     return " ".join([config.kind, *(f"{name}={value}" for name, value in sorted(settings.items()))])
-
-
-def _yours(kind: str) -> Builder:
-    """An async function `(query, k) -> documents`, found as MODULE:NAME on the Python path or in the working directory."""
-    module_name, _, name = kind.partition(":")
-    if (here := os.getcwd()) not in sys.path:
-        sys.path.append(here)  # last: a file of yours hides nobody's module
-    try:
-        function: Any = getattr(importlib.import_module(module_name), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise BadConfig(f"cannot load the engine '{kind}' ({error}); MODULE:NAME is an async function (query, k) -> documents.") from error
-    return lambda config, around: real_engine(function)

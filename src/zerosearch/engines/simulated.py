@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from pathlib import Path
 
 from zerosearch.core.coalesce import Coalesced
 from zerosearch.core.errors import BadConfig, GenerationFailed, SearchFailed, one_line
@@ -13,9 +14,11 @@ from zerosearch.core.interfaces import Chat, close
 from zerosearch.core.scoring import documents_hold_answer, is_yes_no
 from zerosearch.core.types import Quality, Sampling, SearchRequest, SearchResult
 from zerosearch.engines.documents import ParsedReply, parse_documents
-from zerosearch.engines.prompts import WEB, Imitated, simulator_text
+from zerosearch.engines.prompts import WEB, Imitated, simulator_prompt, simulator_text
+from zerosearch.net.chat import FunctionChat, OpenAIChat
 
 _REQUIRED = ("query", "quality")
+SAMPLING = Sampling(600, 0.8, 0.95, stop=("</information>",))  # the paper's code has these figures
 
 
 def draw_quality(request: SearchRequest, *, share_coin_in_group: bool = False) -> Quality:
@@ -54,6 +57,12 @@ class Guard:
 class SimulatedEngine:
     """A SearchEngine whose documents are written by `chat`, useful or noisy as the coin falls.
 
+        engine = SimulatedEngine("http://127.0.0.1:8000/v1", noise=0.25)
+
+    `chat` is the address of an OpenAI-compatible endpoint, a model's folder or hub id, a function from prompt to reply (plain or async), or
+    a Chat. `noise` is the probability that a reply is noisy, whatever a search asks for; None: the search's own `noise_rate`, which a
+    curriculum sets while a policy trains. `template` is a text, a file or a built-in name; left out, it is what the model was tuned with.
+
     Like a real engine it answers the same query alike: within a step, the same query for the same question at the same
     quality gives the same documents, generated once. `template` holds {query} and {quality}, and may hold {question},
     {golden_answers} (all of them, joined by "; "), {k}, and {persona}, {domain}, {language}, {words}, which are `imitated`'s;
@@ -71,12 +80,13 @@ class SimulatedEngine:
 
     def __init__(
         self,
-        chat: Chat,
-        template: str,
+        chat: Chat | Callable[[str], str | Awaitable[str]] | str,
+        template: str = "",
         *,
+        noise: float | None = None,
         k: int | None = None,
-        sampling: Sampling,
-        seed: int,
+        sampling: Sampling = SAMPLING,
+        seed: int = 0,
         share_coin_in_group: bool = False,
         max_attempts: int = 3,
         max_remembered: int = 4096,
@@ -84,14 +94,18 @@ class SimulatedEngine:
         guard_redraws: int = 0,
         guarded: Collection[Quality] = tuple(Quality),
     ) -> None:
+        template = template if "{" in template else simulator_prompt(template or _template_of(chat))
         for name in _REQUIRED:
             if f"{{{name}}}" not in template:
                 raise BadConfig(f"the simulator's template has no {{{name}}}; add it where the {name} belongs.")
         for name, value in {"k": 1 if k is None else k, "max_attempts": max_attempts}.items():
             if value < 1:
                 raise BadConfig(f"{name} is {value}; it must be at least 1.")
-        self._chat = chat
+        if noise is not None and not 0 <= noise <= 1:
+            raise BadConfig(f"noise is {noise:g}; it is a probability, from 0 to 1.")
+        self._chat = chat_of(chat)
         self._template = template
+        self._noise = noise
         self._k = k
         self._sampling = sampling
         self._seed = seed
@@ -104,6 +118,8 @@ class SimulatedEngine:
 
     def draw_quality(self, request: SearchRequest) -> Quality:
         """What this engine will ask the simulator for."""
+        if self._noise is not None:
+            request = replace(request, noise_rate=self._noise)
         return draw_quality(request, share_coin_in_group=self._share_coin_in_group)
 
     def render_prompt(self, request: SearchRequest, quality: Quality) -> str:
@@ -181,3 +197,28 @@ def _breaks_keyword(reply: ParsedReply, draw: _Draw) -> bool:
 def _stable_hash(*parts: str | int) -> int:
     """64 bits, the same in every process (`hash` is not); JSON keeps ("a", "b") apart from ("ab",), and 1 from "1"."""
     return int.from_bytes(blake2b(json.dumps(parts).encode(), digest_size=8).digest(), "big")
+
+
+def chat_of(given: Chat | Callable[[str], str | Awaitable[str]] | str) -> Chat:
+    """What plays the engine, from an address, a folder or hub id, a function, or a Chat as it is."""
+    if isinstance(given, str):
+        if given.startswith(("http://", "https://")):
+            return OpenAIChat(given)
+        from zerosearch.models.local import LocalModel  # torch, for those who need it
+
+        return LocalModel.load(given)
+    if isinstance(given, Chat):
+        return given
+    if callable(given):
+        return FunctionChat(given)
+    raise BadConfig(
+        f"{given!r:.80} cannot play a search engine; give an endpoint's address, a model's folder, or a function prompt -> reply."
+    )
+
+
+def _template_of(chat: object) -> str:
+    """What a model in a folder was tuned with; for any other the prompt with a worked example in it."""
+    try:
+        return str(json.loads((Path(chat) / "tuning.json").read_text())["template"]) if isinstance(chat, str) else "web"
+    except (OSError, ValueError, KeyError):
+        return "web"

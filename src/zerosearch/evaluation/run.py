@@ -12,11 +12,8 @@ from typing import Any
 from uuid import uuid4
 
 from rich.console import Console
-from rich.text import Text
 
 from zerosearch.core.errors import RunFailed
-from zerosearch.core.interfaces import close
-from zerosearch.core.types import Author, Question, Trajectory
 from zerosearch.data.benchmarks import Benchmark
 from zerosearch.engines.replay import RecordedEngine
 from zerosearch.evaluation.context import EvaluationContext, evaluate_in
@@ -24,7 +21,6 @@ from zerosearch.evaluation.evaluate import Answered
 from zerosearch.evaluation.outcomes import Outcome, figures, row_of
 from zerosearch.evaluation.sim_vs_real import gap
 from zerosearch.evaluation.store import EvaluationDirectory, Row, Spent
-from zerosearch.rollout.loop import rollout
 from zerosearch.runs.cost import Prices, ResourceUse, cost_of, load_prices
 from zerosearch.runs.progress import Progress
 
@@ -54,8 +50,8 @@ def evaluate_benchmark(
     concurrency: int,
     console: Console,
     phase: str = "evaluating",
-) -> dict[str, Any]:
-    """Ask every question that has no row in `out` yet; returns the summary, with what it cost as `cost`.
+) -> tuple[dict[str, Any], list[Row]]:
+    """Ask every question that has no row in `out` yet; returns the summary, with what it cost as `cost`, and the rows.
 
     Rows are written as they come, the figures at the end, also when questions failed. Raises BadConfig when `out` was begun with another
     configuration, RunFailed when no question could be answered.
@@ -95,7 +91,7 @@ def evaluate_benchmark(
     if not summary["n"]:
         first = summary["failures"][0]
         raise RunFailed(f"none of {len(ordered)} questions could be scored; the first failed with {first['stop_reason']}: {first['cause']}")
-    return {**summary, "cost": cost}
+    return {**summary, "cost": cost}, ordered
 
 
 def evaluate_both(
@@ -107,8 +103,9 @@ def evaluate_both(
         failures: list[Mapping[str, str]] = []
         for side, context in build.items():
             directory = (out or Path(scratch)) / side
-            summary = evaluate_benchmark(benchmark, context(), load_prices(), directory, concurrency, console, f"{side} engine")
-            rows[side] = list(EvaluationDirectory(directory).rows())
+            summary, rows[side] = evaluate_benchmark(
+                benchmark, context(), load_prices(), directory, concurrency, console, f"{side} engine"
+            )
             failures += summary["failures"]
     about = {key: summary[key] for key in ("benchmark", "agent", "policy")}
     return {**about, **gap(rows["simulated"], rows["real"]), "failures": failures}
@@ -130,30 +127,3 @@ def _work(context: EvaluationContext, rows: Sequence[Row], spent: Spent) -> Reso
         **asdict(spent),
         model=context.config.get("policy_model"),
     )
-
-
-_COLOURS = {Author.PROMPT: "dim", Author.POLICY: "bright_cyan", Author.ENVIRONMENT: "yellow"}
-
-
-def ask_one(question: str, context: EvaluationContext, console: Console) -> dict[str, Any]:
-    """One question, printed by author; RunFailed when the engine or the policy failed."""
-    trajectory = asyncio.run(_ask(question, context))
-    for span in trajectory.spans:
-        console.print(Text(span.text.strip(), style=_COLOURS[span.author]), soft_wrap=True)
-    if trajectory.stop_reason.is_failure:
-        raise RunFailed(f"{trajectory.stop_reason}: {trajectory.cause}")
-    return {
-        "question": question,
-        "answer": trajectory.answer,
-        "stop_reason": trajectory.stop_reason,
-        "searches": [{"query": s.query, "documents": [d.as_json() for d in s.result.documents]} for s in trajectory.searches],
-    }
-
-
-async def _ask(question: str, context: EvaluationContext) -> Trajectory:
-    try:
-        asked = Question("ask", question, ())
-        return await rollout(asked, context.policy, context.environment, context.settings, context.episode, context.renderer)
-    finally:
-        await close(context.environment)
-        await close(context.policy)

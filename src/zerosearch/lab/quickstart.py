@@ -301,7 +301,7 @@ class Lab:
 
     def _retriever(self) -> Callable[[str, int], list[Document]]:
         """BM25 over the training world."""
-        engine = BM25Engine.open(self.out / "world" / "train_corpus.jsonl")
+        engine = BM25Engine(self.out / "world" / "train_corpus.jsonl")
         return lambda query, k: [document for document, _ in engine.retrieve(query, k)]
 
     def _fit(

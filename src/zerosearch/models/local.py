@@ -27,6 +27,7 @@ class LocalModel:
 
     def __init__(self, model: Any, tokenizer: Any, arbiter: Arbiter | None = None, max_rows: int = 512) -> None:
         self.tokenizer, self.renderer = tokenizer, TemplateRenderer(tokenizer)
+        self.recipe: Any = None  # of the run that trained it
         self.model = model
         self.sampler = Sampler(model, tokenizer, max_rows=max_rows, arbiter=arbiter)
         self._calls = count()

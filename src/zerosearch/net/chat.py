@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from inspect import isawaitable
 from typing import Any
 
-from zerosearch.core.errors import one_of
+from zerosearch.core.errors import GenerationFailed, ZeroSearchError, one_of
 from zerosearch.core.types import Sampling
 from zerosearch.net.endpoint import Endpoint
 from zerosearch.net.http import RetryableError
@@ -44,6 +46,26 @@ class OpenAIChat:
             **sampling_body(sampling),
         }
         return await self._endpoint.call("POST", PATHS[self._style], body, lambda reply: text_of(reply, self._endpoint))
+
+
+class FunctionChat:
+    """A Chat around a function from prompt to reply, plain or async."""
+
+    def __init__(self, write: Callable[[str], str | Awaitable[str]]) -> None:
+        self._write = write
+
+    async def complete(self, prompt: str, sampling: Sampling) -> str:
+        """What the function writes. Raises GenerationFailed for whatever it raised, and for a reply that is not a text."""
+        try:
+            reply = self._write(prompt)
+            reply = await reply if isawaitable(reply) else reply
+        except ZeroSearchError:
+            raise
+        except Exception as error:
+            raise GenerationFailed(f"the function that writes replies raised {type(error).__name__}: {error}") from error
+        if not isinstance(reply, str):
+            raise GenerationFailed(f"the function that writes replies returned {reply!r:.80}; it must return a text.")
+        return reply
 
 
 def sampling_body(sampling: Sampling) -> dict[str, Any]:

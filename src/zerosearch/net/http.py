@@ -108,6 +108,9 @@ class JsonClient:
         self._random = Random(seed)
         self._connection: _Connection | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_connection": None}  # another process opens its own
+
     async def aclose(self) -> None:
         """Close the connections; the next call opens new ones."""
         connection, self._connection = self._connection, None

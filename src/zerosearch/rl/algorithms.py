@@ -39,7 +39,8 @@ def fixed_length(lengths_B: Sequence[int], budget: int) -> tuple[list[float], fl
 
 @dataclass(frozen=True, slots=True)
 class Algorithm:
-    """`advantages` maps the rewards of a step, group by group, to advantages; `loss` names a function of `rl.losses`, one value a token.
+    """`advantages` maps the rewards of a step, group by group, to advantages; `loss` is a function as
+    those of `rl.losses`, or the name of one of them: one value per token.
 
     `needs_critic`: values are learned beside the policy, and advantages are GAE's, a token each, instead of `advantages`.
     `smallest_group`: what `advantages` needs to compare. `reusable`: the loss corrects for a policy that has moved since the rollouts.
@@ -47,7 +48,7 @@ class Algorithm:
     """
 
     advantages: Callable[[Sequence[Rewards]], list[Advantages]]
-    loss: str = "clipped_policy_loss"
+    loss: str | Callable[..., Any] = "clipped_policy_loss"
     aggregation: Aggregation = token_mean
     needs_critic: bool = False
     smallest_group: int = 1
@@ -80,6 +81,8 @@ ALGORITHMS: dict[str, Algorithm] = {
 
 
 def loss_function(algorithm: Algorithm) -> Callable[..., Any]:
+    if callable(algorithm.loss):
+        return algorithm.loss
     from zerosearch.rl import losses  # torch is loaded when a loss is needed, not when a recipe is read
 
     return getattr(losses, algorithm.loss)

@@ -53,9 +53,9 @@ def teaches(trajectory: Trajectory) -> bool:
     return trajectory.advantage is not None and abs(trajectory.advantage) > 1e-6 and trajectory.policy_token_count > 0
 
 
-def minibatches(lessons: Sequence[TrainingExample], count: int, seed: int) -> list[list[TrainingExample]]:
+def minibatches(examples: Sequence[TrainingExample], count: int, seed: int) -> list[list[TrainingExample]]:
     """`count` random parts of about equal size, the same for the same seed; empty ones are left out."""
-    shuffled = list(lessons)
+    shuffled = list(examples)
     random.Random(seed).shuffle(shuffled)
     return [part for i in range(count) if (part := shuffled[i::count])]
 

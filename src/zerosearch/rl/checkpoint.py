@@ -51,3 +51,19 @@ def load_trainer_state(checkpoint: Path) -> Mapping[str, Any]:
         raise RunFailed(
             f"cannot read {checkpoint / 'trainer.pt'} ({error}); delete that checkpoint to go on from the one before."
         ) from error
+
+
+def resume_from_checkpoint(run: RunDirectory, learner: Learner) -> int:
+    """Back to the newest checkpoint, if there is one; returns how many steps are done."""
+    if not (checkpoints := finished_checkpoints(run)):
+        run.cut_back({name: 0 for name in run.lengths()})
+        return 0
+    state = restore(checkpoints[-1], learner)
+    run.cut_back(state["lengths"])
+    return int(state["step"])
+
+
+def roll_back(run: RunDirectory, learner: Learner) -> None:
+    """Weights and optimiser as the newest checkpoint has them; the steps go on. Without a checkpoint yet nothing is lost by staying."""
+    if checkpoints := finished_checkpoints(run):
+        restore(checkpoints[-1], learner)

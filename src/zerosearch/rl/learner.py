@@ -1,30 +1,30 @@
-"""One step's learning: groups with rewards → lessons → a better policy, in `epochs` × `minibatches` optimiser updates."""
+"""The policy that learns: its loss and its optimiser, and nothing of where rollouts come from or who else works on a gradient."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 
-from zerosearch.core.types import Group, Trajectory
+from zerosearch.core.types import Trajectory
 from zerosearch.models.causal import predictions, token_logprobs, token_states, value_head
 from zerosearch.models.gradient_checkpointing import checkpointed
-from zerosearch.rl.algorithms import ALGORITHMS, loss_function
+from zerosearch.rl.algorithms import ALGORITHMS, Algorithm, loss_function
 from zerosearch.rl.batch import TrainingBatch, TrainingExample, make_batch, microbatches, minibatches
 from zerosearch.rl.losses import KL_ESTIMATORS, value_loss
 from zerosearch.rl.optimizers import Trained, make_optimizer, rate_factor
 from zerosearch.rl.settings import RLConfig
-from zerosearch.rl.training_examples import TokenEstimates, can_be_estimated, make_examples, sampled_values
+from zerosearch.rl.training_examples import TokenEstimates
 
 # M trained tokens of a microbatch
 
 
 @dataclass(frozen=True, slots=True)
 class LossContext:
-    """How to read the lessons of a minibatch. The loss is Σ weight · loss / `denominator`; `first`: nothing was learned from this step
+    """How to read the examples of a minibatch. The loss is Σ weight · loss / `denominator`; `first`: nothing was learned from this step
     yet; `critic_only`: the policy, and the trunk it shares with the critic, stay as they are."""
 
     denominator: float
@@ -56,13 +56,12 @@ class LossTotals:
         return {**means, "logprob_mismatch": self.mismatch, "trained_tokens": self.tokens}
 
 
-@runtime_checkable
-class Workers(Protocol):
-    """Who does a learner's sums: itself, or a crew that shares them out among processes."""
+@dataclass(frozen=True, slots=True)
+class Minibatch:
+    """What one optimiser step learns from."""
 
-    def appraise(self, trajectories: Sequence[Trajectory]) -> list[TokenEstimates]: ...
-
-    def accumulate(self, lessons: Sequence[TrainingExample], how: LossContext) -> LossTotals: ...
+    examples: tuple[TrainingExample, ...]
+    context: LossContext
 
 
 def make_reference(model: Any, rl: RLConfig, lora: bool) -> Any | None:
@@ -83,10 +82,18 @@ class Learner:
     """
 
     def __init__(
-        self, model: Any, reference: Any | None, config: RLConfig, temperature: float, pad_id: int, critic: Any = None, budget: int = 4096
+        self,
+        model: Any,
+        reference: Any | None,
+        config: RLConfig,
+        temperature: float,
+        pad_id: int,
+        critic: Any = None,
+        budget: int = 4096,
+        algorithm: Algorithm | None = None,
     ) -> None:
         self.model, self.reference, self.config, self.temperature, self.pad_id = model, reference, config, temperature, pad_id
-        self.algorithm, self.budget = ALGORITHMS[config.algorithm], budget
+        self.algorithm, self.budget = algorithm or ALGORITHMS[config.algorithm], budget
         self.loss, self.kl = loss_function(self.algorithm), KL_ESTIMATORS[config.kl_estimator]
         self.critic = (critic or value_head(model)) if self.algorithm.needs_critic else None
         critic_parameters = list(self.critic.parameters()) if self.critic else []
@@ -114,74 +121,46 @@ class Learner:
 
     # ---- learning
 
-    def learn(
-        self,
-        groups: Sequence[Group],
-        step: int,
-        seed: int,
-        workers: Workers | None = None,
-        allows: Callable[[Mapping[str, float]], bool] = lambda figures: True,
-    ) -> tuple[list[Group], dict[str, float]]:
-        """Learn from one step's groups, which have rewards; returns them with advantages, and figures. `allows`: see `update`."""
-        rollouts = [t for g in groups for t in g.trajectories]
-        appraised = iter(self._appraisals([t for t in rollouts if can_be_estimated(t)], workers or self))
-        pairs = [
-            [(t, next(appraised, TokenEstimates()) if can_be_estimated(t) else TokenEstimates()) for t in g.trajectories] for g in groups
-        ]
-        groups, lessons, figures = make_examples(pairs, self.config)
-        figures["used"] = len(lessons) / max(len(rollouts), 1)
-        learned = self.update(lessons, step, seed, workers, lambda update: allows({**update, **figures}))
-        return groups, {**learned, **figures}
-
-    def update(
-        self,
-        lessons: Sequence[TrainingExample],
-        step: int,
-        seed: int,
-        workers: Workers | None = None,
-        allows: Callable[[Mapping[str, float]], bool] = lambda figures: True,
-    ) -> dict[str, float]:
-        """Learn from one step's lessons. The loss is the same however a minibatch is cut into parts, or among workers.
-
-        `allows` sees the figures of each minibatch before the optimiser takes its step; False leaves that step out, which `skipped_updates`
-        counts, together with a batch without a trainable token. What is left out is not in the other figures.
-        """
-        rl = self.config
-        factor = rate_factor(rl.schedule, step, rl.steps, rl.warmup_steps)
+    def begin_step(self, step: int, examples: int) -> None:
+        """Set the learning rate of a step, counted from 0, and start its figures anew."""
+        factor = rate_factor(self.config.schedule, step, self.config.steps, self.config.warmup_steps)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
-        sums, norms, denominators, skipped = LossTotals(), list[float](), 0.0, int(not lessons)
-        for epoch in range(rl.epochs):
-            for i, minibatch in enumerate(minibatches(lessons, rl.minibatches, (seed * 1_000_003 + step) + epoch * 2_147_483_647)):
-                weights, denominator = self.algorithm.aggregation([len(one.advantages) for one in minibatch], self.budget)
-                weighted = [replace(one, weight=w) for one, w in zip(minibatch, weights, strict=True)]
-                how = LossContext(denominator, first=i == epoch == 0, critic_only=step < rl.critic_warmup_steps and self.critic is not None)
-                part = (workers or self).accumulate(weighted, how)
-                norm = float(torch.nn.utils.clip_grad_norm_(self.trained.tensors, rl.max_grad_norm))
-                if allows({**part.means(denominator), "grad_norm": norm}):
-                    self.optimizer.step()
-                    self.trained.publish()
-                    sums, denominators = sums + part, denominators + denominator
-                    norms.append(norm)
-                else:
-                    skipped += 1
-                self.optimizer.zero_grad()
-        figures = {**sums.means(denominators), "grad_norm": sum(norms) / max(len(norms), 1)}
-        critic = {"value_loss": sums.value_loss / max(sums.tokens, 1), "value_mismatch": sums.value_mismatch} if self.critic else {}
-        return {**figures, **critic, "skipped_updates": float(skipped)}
+        self._totals, self._norms, self._denominators, self._skipped = LossTotals(), list[float](), 0.0, int(not examples)
 
-    def _appraisals(self, trajectories: Sequence[Trajectory], workers: Workers) -> list[TokenEstimates]:
-        """What the algorithm asks for: nothing, the sampler's values where they are all of it, or what takes a pass of its own."""
-        if self._appraises_logprobs:
-            return workers.appraise(trajectories)
-        if self.critic is None:
-            return []
-        values = [sampled_values(t) for t in trajectories]
-        told = self.config.mask_observations and all(values)  # a document's tokens were sampled by nobody
-        return [TokenEstimates(values=v) for v in values] if told else workers.appraise(trajectories)
+    def minibatches(self, examples: Sequence[TrainingExample], step: int, seed: int) -> Iterator[Minibatch]:
+        """`epochs` times all examples of a step, in `minibatches` random parts, each with the weights of the algorithm's aggregation."""
+        rl = self.config
+        critic_only = step < rl.critic_warmup_steps and self.critic is not None
+        for epoch in range(rl.epochs):
+            for i, part in enumerate(minibatches(examples, rl.minibatches, (seed * 1_000_003 + step) + epoch * 2_147_483_647)):
+                weights, denominator = self.algorithm.aggregation([len(one.advantages) for one in part], self.budget)
+                weighted = tuple(replace(one, weight=w) for one, w in zip(part, weights, strict=True))
+                yield Minibatch(weighted, LossContext(denominator, first=i == epoch == 0, critic_only=critic_only))
+
+    def optimizer_step(self, minibatch: Minibatch, totals: LossTotals, allows: Callable[[Mapping[str, float]], bool]) -> None:
+        """Clip the gradient that lies on the trained tensors and follow it, unless `allows`, which sees its figures, says no."""
+        denominator = minibatch.context.denominator
+        norm = float(torch.nn.utils.clip_grad_norm_(self.trained.tensors, self.config.max_grad_norm))
+        if allows({**totals.means(denominator), "grad_norm": norm}):
+            self.optimizer.step()
+            self.trained.publish()
+            self._totals, self._denominators = self._totals + totals, self._denominators + denominator
+            self._norms.append(norm)
+        else:
+            self._skipped += 1
+        self.optimizer.zero_grad()
+
+    def figures(self) -> dict[str, float]:
+        """Of the optimiser steps since `begin_step`."""
+        totals = self._totals
+        figures = {**totals.means(self._denominators), "grad_norm": sum(self._norms) / max(len(self._norms), 1)}
+        critic = {"value_loss": totals.value_loss / max(totals.tokens, 1), "value_mismatch": totals.value_mismatch} if self.critic else {}
+        return {**figures, **critic, "skipped_updates": float(self._skipped)}
 
     @property
-    def _appraises_logprobs(self) -> bool:
+    def needs_logprobs(self) -> bool:
+        """Whether the log-probs of rollouts are computed anew before anything is learned from them."""
         return self._kl_in_reward or self.config.importance_cap > 0
 
     @property
@@ -189,16 +168,16 @@ class Learner:
         return self.config.kl_in == "reward" and self.reference is not None
 
     @torch.no_grad()
-    def appraise(self, trajectories: Sequence[Trajectory]) -> list[TokenEstimates]:
+    def estimates(self, trajectories: Sequence[Trajectory]) -> list[TokenEstimates]:
         """What policy, reference and critic say of each rollout now, as far as it is asked for, in the order of the rollouts.
 
         A critic alone needs no vocabulary, which keeps the pass cheap for rollouts that came without values.
         """
-        appraisals = [TokenEstimates()] * len(trajectories)
+        estimates = [TokenEstimates()] * len(trajectories)
         for part in microbatches(trajectories, self._most_tokens):
             batch = make_batch([trajectories[i] for i in part], self.pad_id, self.config.mask_observations).to(self.model.device)
             logprobs_M, reference_M, states_MD = None, None, None
-            if self._appraises_logprobs:
+            if self.needs_logprobs:
                 found = predictions(self.model, batch.ids_BT, batch.trained_BT, self.temperature, self.critic is not None)
                 logprobs_M, states_MD = found.logprobs_M, found.states_MD
                 reference_M = self._reference_logprobs(batch) if self._kl_in_reward else None
@@ -208,13 +187,14 @@ class Learner:
             counts = batch.trained_BT.sum(1).tolist()
             rows = [_split(x, counts) for x in (logprobs_M, reference_M, values_M)]
             for i, *row in zip(part, *rows, strict=True):
-                appraisals[i] = TokenEstimates(*row)
-        return appraisals
+                estimates[i] = TokenEstimates(*row)
+        return estimates
 
-    def accumulate(self, lessons: Sequence[TrainingExample], how: LossContext) -> LossTotals:
-        """Add the gradient of (Σ weight · loss) / `how.denominator` to the trained tensors'."""
-        parts = microbatches([one.trajectory for one in lessons], self._most_tokens)
-        return sum((self._accumulate([lessons[i] for i in part], how) for part in parts), LossTotals())
+    def gradients(self, minibatch: Minibatch) -> LossTotals:
+        """Add the gradient of (Σ weight · loss) / denominator to the trained tensors'; returns what was added up."""
+        examples = minibatch.examples
+        parts = microbatches([one.trajectory for one in examples], self._most_tokens)
+        return sum((self._accumulate([examples[i] for i in part], minibatch.context) for part in parts), LossTotals())
 
     @property
     def _most_tokens(self) -> int:

@@ -7,17 +7,18 @@ from typing import Annotated, Literal, cast
 
 from pydantic import Field, PlainValidator, model_validator
 
-from zerosearch.core.errors import one_of
+from zerosearch.core.registry import FROM_PYTHON, resolve
 from zerosearch.core.rewards import reward_weights
 from zerosearch.core.settings import Natural, Positive, Rate, Section
-from zerosearch.rl.algorithms import ALGORITHMS
+from zerosearch.rl.algorithms import ALGORITHMS, Algorithm
 
 
 def _weights_or_name(value: object) -> object:
-    """A term's name, or a table of weights by term. Raises BadConfig for a term nobody knows."""
+    """A term's name, a table of weights by term, or a function's module:name. Raises BadConfig for a term nobody knows."""
     table = cast(dict[str, object], value) if isinstance(value, dict) else {}
     if isinstance(value, str):
-        reward_weights(value)
+        if ":" not in value:  # else it is a function of the user's
+            reward_weights(value)
     elif table and all(type(w) in (int, float) and math.isfinite(cast(float, w)) for w in table.values()):
         reward_weights(cast(dict[str, float], table))
     else:
@@ -26,7 +27,8 @@ def _weights_or_name(value: object) -> object:
 
 
 class RLConfig(Section):
-    """One step is `questions_per_step` × `group_size` rollouts, then `epochs` passes over them in `minibatches` updates each.
+    """`algorithm` and `reward` are names, or module:name of your own (`reward`: also a table of weighted terms; an environment that gives a
+    reward itself goes before terms). One step is `questions_per_step` × `group_size` rollouts, then `epochs` passes over them in `minibatches` updates each.
 
     A step in which more than `max_failed_share` of the rollouts failed (a dead engine, not a bad policy) stops the run.
     `clip`, `clip_high`: unset, the algorithm's own. `kl_in`: a term of the loss, or a cost in the reward. `reference`: auto is the policy
@@ -65,29 +67,30 @@ class RLConfig(Section):
     mask_observations: bool = True
     max_failed_share: Rate = 0.5
 
-    @property
-    def reward_weights(self) -> dict[str, float]:
-        return reward_weights(self.reward)
-
     @model_validator(mode="after")
     def _fits_together(self) -> RLConfig:
-        one_of("algorithm", self.algorithm, ALGORITHMS)
-        algorithm, name = ALGORITHMS[self.algorithm], self.algorithm.upper()
-        if self.group_size < algorithm.smallest_group:
-            raise ValueError(f"group_size = {self.group_size} leaves {name} nothing to compare; choose at least {algorithm.smallest_group}")
-        if self.epochs > 1 and not algorithm.reusable:
-            raise ValueError(
-                f"epochs = {self.epochs}, but the loss of {name} does not correct for a policy that has moved; choose 1, or GRPO"
-            )
-        if algorithm.needs_critic and self.critic_coefficient == 0:
-            raise ValueError(f"critic_coefficient = 0 leaves {name} without a critic; choose more than 0, or an algorithm that needs none")
-        if self.critic_warmup_steps and not algorithm.needs_critic:
-            raise ValueError(f"critic_warmup_steps = {self.critic_warmup_steps}, but {name} has no critic to warm up; choose 0, or PPO")
+        if not self.algorithm.startswith(FROM_PYTHON):
+            require_fit(self, resolve("algorithm", self.algorithm, ALGORITHMS))
         if self.critic_warmup_steps >= self.steps:
             raise ValueError(f"critic_warmup_steps = {self.critic_warmup_steps} of {self.steps} steps leave the policy none; choose fewer")
         if self.reference == "none" and self.kl_coefficient > 0:
             raise ValueError(f"kl_coefficient = {self.kl_coefficient} needs a reference; choose kl_coefficient = 0, or reference = 'auto'")
         return self
+
+
+def require_fit(rl: RLConfig, algorithm: Algorithm) -> None:
+    """Raises ValueError where the settings ask of an algorithm what it cannot do."""
+    name = rl.algorithm.upper()
+    if not isinstance(algorithm, Algorithm):
+        raise ValueError(f"algorithm = {algorithm!r:.80} is not an Algorithm; see zerosearch.Algorithm")
+    if rl.group_size < algorithm.smallest_group:
+        raise ValueError(f"group_size = {rl.group_size} leaves {name} nothing to compare; choose at least {algorithm.smallest_group}")
+    if rl.epochs > 1 and not algorithm.reusable:
+        raise ValueError(f"epochs = {rl.epochs}, but the loss of {name} does not correct for a policy that has moved; choose 1, or GRPO")
+    if algorithm.needs_critic and rl.critic_coefficient == 0:
+        raise ValueError(f"critic_coefficient = 0 leaves {name} without a critic; choose more than 0, or an algorithm that needs none")
+    if rl.critic_warmup_steps and not algorithm.needs_critic:
+        raise ValueError(f"critic_warmup_steps = {rl.critic_warmup_steps}, but {name} has no critic to warm up; choose 0, or PPO")
 
 
 Action = Literal["warn", "skip", "rollback", "stop"]

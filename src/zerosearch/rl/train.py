@@ -6,20 +6,21 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
+from typing import Protocol
 
-from zerosearch.core.curriculum import NoiseCurriculum
-from zerosearch.core.errors import RunFailed
-from zerosearch.core.interfaces import Environment
-from zerosearch.core.rewards import reward_of
-from zerosearch.core.scoring import documents_hold_answer, is_yes_no, score
-from zerosearch.core.types import Episode, Group, Quality, Question, StopReason, Trajectory
+from zerosearch.core.errors import BadConfig, RunFailed
+from zerosearch.core.interfaces import Environment, Renderer
+from zerosearch.core.types import Episode, Group, Question, Trajectory
 from zerosearch.evaluation.evaluate import evaluate
 from zerosearch.models.local import LocalModel
-from zerosearch.rl.checkpoint import finished_checkpoints, restore, save_checkpoint
+from zerosearch.rl.algorithms import Algorithm
+from zerosearch.rl.batch import TrainingExample
+from zerosearch.rl.checkpoint import roll_back, save_checkpoint
 from zerosearch.rl.guards import Guards
-from zerosearch.rl.learner import Learner
+from zerosearch.rl.learner import Learner, LossTotals, Minibatch
+from zerosearch.rl.rollouts import Reward, rollout_metrics, stop_if_too_many_failed, with_rewards
 from zerosearch.rl.settings import GuardsConfig, RLConfig
+from zerosearch.rl.training_examples import TokenEstimates, can_be_estimated, make_examples, sampled_values
 from zerosearch.rl.workers import Workers
 from zerosearch.rollout.loop import RolloutSettings
 from zerosearch.runs.directory import RunDirectory
@@ -27,10 +28,15 @@ from zerosearch.runs.interrupts import StopRequest
 from zerosearch.runs.progress import Progress
 from zerosearch.runs.settings import RunConfig
 
+Curriculum = Callable[[int, Sequence[float]], float]
+
 
 @dataclass(frozen=True, slots=True)
 class TrainingContext:
-    """What a run works with, loaded. `evaluation_environment` None: nothing is evaluated while training."""
+    """What a run works with, loaded. `evaluation_environment` None: nothing is evaluated while training.
+
+    `curriculum(step, rewards)` gives the noise rate of a step, counted from 0, after steps with these mean rewards.
+    """
 
     policy: LocalModel
     environment: Environment
@@ -39,7 +45,10 @@ class TrainingContext:
     rl: RLConfig
     keep: RunConfig
     guards: GuardsConfig
-    curriculum: NoiseCurriculum
+    curriculum: Curriculum
+    reward: Reward
+    algorithm: Algorithm
+    renderer: Renderer | None = None
     held_out: Sequence[Question] = ()
     evaluation_environment: Environment | None = None
 
@@ -51,20 +60,21 @@ async def train(
 
     Raises RunFailed when `stop` was requested (the finished step is saved first), or when too many rollouts of a step failed.
     """
-    rl, keep, curriculum = context.rl, context.keep, context.curriculum
-    learner, done = workers.me.learner, start
-    guards, rewards = Guards(context.guards, run.read_metrics()), [row["reward"] for row in run.read_metrics() if row["kind"] == "train"]
+    rl, keep, learner = context.rl, context.keep, workers.me.learner
+    before = [row for row in run.read_metrics() if row["kind"] == "train"]
+    guards, rewards = Guards(context.guards, before), [row["reward"] for row in before]
+    order, done = QuestionOrder(context.questions, keep.seed), start
     for step in range(start, rl.steps):
-        started, noise_rate = time.perf_counter(), curriculum.noise_rate(step, rewards)
-        questions = questions_of_step(context.questions, step, rl.questions_per_step, keep.seed)
-        groups = await workers.roll_out(questions, step, noise_rate)
-        groups = [with_rewards(group, rl.reward_weights) for group in groups]
+        started = time.perf_counter()
+        noise_rate = context.curriculum(step, rewards)
+        groups = await workers.rollout(order.of_step(step, rl.questions_per_step), step, noise_rate)
+        groups = [with_rewards(group, context.reward, step) for group in groups]
         stop_if_too_many_failed(groups, rl.max_failed_share, run)
         seen = rollout_metrics([t for g in groups for t in g.trajectories])
         guards.allows(seen)
         rolled_out = time.perf_counter()
 
-        groups, learned = learner.learn(groups, step, keep.seed, workers, guards.allows)
+        groups, learned = learn(groups, step, keep.seed, learner, workers, guards.allows)
 
         done, last = step + 1, step + 1 == rl.steps
         metrics = {"kind": "train", "step": done, "noise_rate": noise_rate, **seen, **learned, **guards.verdict()}
@@ -75,7 +85,7 @@ async def train(
             roll_back(run, learner)
         if last or done % keep.save_trajectories_every == 0:
             run.append_trajectories(groups, done, "train")
-        if not last and keep.evaluate_every and done % keep.evaluate_every == 0 and context.evaluation_environment and context.held_out:
+        if not last and keep.evaluate_every and done % keep.evaluate_every == 0:
             await evaluate_now(context, run, done)
         stopping = stop.requested  # read once: it may change at any moment
         if last or stopping or done % keep.checkpoint_every == 0:
@@ -87,105 +97,97 @@ async def train(
         raise RunFailed(f"stopped after step {done} of {rl.steps}, which is saved; go on with: {run.go_on}")
 
 
+class Sums(Protocol):
+    """Whoever does the sums over rollouts: a learner for itself, or workers among them."""
+
+    def estimates(self, trajectories: Sequence[Trajectory]) -> list[TokenEstimates]: ...
+
+    def gradients(self, minibatch: Minibatch) -> LossTotals: ...
+
+
+def learn(
+    groups: Sequence[Group],
+    step: int,
+    seed: int,
+    learner: Learner,
+    workers: Sums | None = None,
+    allows: Callable[[Mapping[str, float]], bool] = lambda figures: True,
+) -> tuple[list[Group], dict[str, float]]:
+    """Learn from one step's groups, which have rewards; returns them with advantages, and figures.
+
+    `allows` sees the figures of each minibatch before the optimiser takes its step; False leaves that step out.
+    """
+    rollouts = [t for g in groups for t in g.trajectories]
+    estimated = iter(estimate([t for t in rollouts if can_be_estimated(t)], learner, workers or learner))
+    pairs = [[(t, next(estimated) if can_be_estimated(t) else TokenEstimates()) for t in g.trajectories] for g in groups]
+    groups, examples, figures = make_examples(pairs, learner.config, learner.algorithm)
+    figures["used"] = len(examples) / max(len(rollouts), 1)
+    return groups, {**update(examples, step, seed, learner, workers, lambda seen: allows({**seen, **figures})), **figures}
+
+
+def update(
+    examples: Sequence[TrainingExample],
+    step: int,
+    seed: int,
+    learner: Learner,
+    workers: Sums | None = None,
+    allows: Callable[[Mapping[str, float]], bool] = lambda figures: True,
+) -> dict[str, float]:
+    """One optimiser step for each minibatch of each epoch. The loss is the same however a minibatch is cut into parts, or among workers.
+
+    What `allows` leaves out is not in the figures; `skipped_updates` counts it, together with a batch without a trainable token.
+    """
+    learner.begin_step(step, len(examples))
+    for minibatch in learner.minibatches(examples, step, seed):
+        totals = (workers or learner).gradients(minibatch)
+        learner.optimizer_step(minibatch, totals, allows)
+    return learner.figures()
+
+
+def estimate(trajectories: Sequence[Trajectory], learner: Learner, workers: Sums) -> list[TokenEstimates]:
+    """What the algorithm asks for: nothing, the sampler's values where they are all of it, or what takes a pass of its own."""
+    if learner.needs_logprobs:
+        return workers.estimates(trajectories)
+    if learner.critic is None:
+        return [TokenEstimates()] * len(trajectories)
+    values = [sampled_values(t) for t in trajectories]
+    told = learner.config.mask_observations and all(values)  # a document's tokens were sampled by nobody
+    return [TokenEstimates(values=v) for v in values] if told else workers.estimates(trajectories)
+
+
+class QuestionOrder:
+    """The questions of each step: epoch after epoch, each in an order of its own. A pure function of the seed: a resume needs no cursor."""
+
+    def __init__(self, questions: Sequence[Question], seed: int) -> None:
+        if not questions:
+            raise BadConfig("there is no question to train on; give at least one.")
+        self._questions, self._seed = questions, seed
+        self._orders: dict[int, list[int]] = {}  # of the epochs that the last step touched
+
+    def of_step(self, step: int, count: int) -> list[Question]:
+        places = [divmod(position, len(self._questions)) for position in range(step * count, (step + 1) * count)]
+        self._orders = {epoch: self._orders.get(epoch) or self._order(epoch) for epoch, _ in places}
+        return [self._questions[self._orders[epoch][index]] for epoch, index in places]
+
+    def _order(self, epoch: int) -> list[int]:
+        order = list(range(len(self._questions)))
+        random.Random(f"{self._seed}/{epoch}").shuffle(order)
+        return order
+
+
 def times(groups: Sequence[Group], started: float, rolled_out: float) -> dict[str, float]:
     seconds = time.perf_counter() - started
     tokens = sum(len(t.token_ids) for g in groups for t in g.trajectories)
     return {"tokens_per_s": tokens / seconds, "rollout_s": rolled_out - started, "seconds": seconds}
 
 
-def resume_from_checkpoint(run: RunDirectory, learner: Learner) -> int:
-    """Go back to the newest checkpoint, if there is one; returns how many steps are done."""
-    if not (checkpoints := finished_checkpoints(run)):
-        run.cut_back({name: 0 for name in run.lengths()})
-        return 0
-    state = restore(checkpoints[-1], learner)
-    run.cut_back(state["lengths"])
-    return int(state["step"])
-
-
-def roll_back(run: RunDirectory, learner: Learner) -> None:
-    """Weights and optimiser as the newest checkpoint has them; the steps go on. Without a checkpoint yet nothing is lost by staying."""
-    if checkpoints := finished_checkpoints(run):
-        restore(checkpoints[-1], learner)
-
-
-def questions_of_step(questions: Sequence[Question], step: int, count: int, seed: int) -> list[Question]:
-    """The questions of a step: epoch after epoch, each in an order of its own; a pure function, so a resume needs no cursor."""
-    chosen: list[Question] = []
-    for position in range(step * count, (step + 1) * count):
-        epoch, index = divmod(position, len(questions))
-        order = list(range(len(questions)))
-        random.Random(f"{seed}/{epoch}").shuffle(order)
-        chosen.append(questions[order[index]])
-    return chosen
-
-
-def with_rewards(group: Group, weights: Mapping[str, float]) -> Group:
-    """Score what the policy answered. Failures stay unscored: they are no evidence about the policy."""
-
-    def scored(t: Trajectory) -> Trajectory:
-        if t.stop_reason.is_failure:
-            return t
-        t = replace(t, scores=score(t.answer, t.question.golden_answers))
-        return replace(t, reward=reward_of(t, weights))
-
-    return replace(group, trajectories=tuple(scored(t) for t in group.trajectories))
-
-
-def stop_if_too_many_failed(groups: Sequence[Group], max_share: float, run: RunDirectory) -> None:
-    trajectories = [t for g in groups for t in g.trajectories]
-    failed = [t for t in trajectories if t.stop_reason.is_failure]
-    if failed and (len(failed) > max_share * len(trajectories) or len(failed) == len(trajectories)):
-        raise RunFailed(
-            f"{len(failed)} of {len(trajectories)} rollouts of a step failed, the first with {failed[0].stop_reason}: {failed[0].cause}; "
-            f"mend that, then go on with: {run.go_on}"
-        )
-
-
-def rollout_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
-    """What one step's rollouts look like, over those that did not fail; failures are counted beside them."""
-    sound = [t for t in trajectories if t.scores is not None]
-    drawn = [s.result.quality for t in sound for s in t.searches if s.result.quality is not None]
-
-    def mean(value: Callable[[Trajectory], float]) -> float:
-        return fmean(map(value, sound))
-
-    return {
-        "reward": mean(lambda t: t.reward or 0.0),
-        "em": mean(lambda t: t.scores.em if t.scores else 0.0),
-        "f1": mean(lambda t: t.scores.f1 if t.scores else 0.0),
-        "searches": mean(lambda t: len(t.searches)),
-        "answered": mean(lambda t: t.answer is not None),
-        "malformed_share": mean(lambda t: t.malformed_turns > 0),
-        "policy_tokens": mean(lambda t: t.policy_token_count),
-        "tokens": mean(lambda t: len(t.token_ids)),
-        "failed": len(trajectories) - len(sound),
-        "failed_searches": sum(t.stop_reason is StopReason.SEARCH_FAILED for t in trajectories),
-        **({"noise_drawn": fmean(q is Quality.NOISY for q in drawn)} if drawn else {}),
-        **answers_in_documents(sound),
-    }
-
-
-def answers_in_documents(trajectories: Sequence[Trajectory]) -> dict[str, float]:
-    """How often a reply held a golden answer: `answer_leak` when noisy was drawn, `answer_given` when useful was. Not for yes and no."""
-    figures: dict[str, float] = {}
-    for name, quality in (("answer_leak", Quality.NOISY), ("answer_given", Quality.USEFUL)):
-        held = [
-            documents_hold_answer(s.result.documents, t.question.golden_answers)
-            for t in trajectories
-            if not is_yes_no(t.question.golden_answers)
-            for s in t.searches
-            if s.result.quality is quality
-        ]
-        figures |= {name: fmean(held)} if held else {}
-    return figures
-
-
 async def evaluate_now(context: TrainingContext, run: RunDirectory, step: int) -> None:
-    assert context.evaluation_environment is not None
+    """Held-out questions, greedily, in the midst of training; nothing where the run has none."""
+    if context.evaluation_environment is None or not context.held_out:
+        return
     settings, questions = replace(context.settings, temperature=0.0), context.held_out[: context.keep.evaluate_questions]
     episode = Episode(context.keep.seed)
-    evaluation = await evaluate(context.policy, context.evaluation_environment, questions, settings, episode)
+    evaluation = await evaluate(context.policy, context.evaluation_environment, questions, settings, episode, context.renderer)
     context.policy.sampler.forget()  # a run resumed here begins with nothing cached: so does this one
     run.append_metrics({"kind": "evaluate", "step": step, **evaluation.as_dict()})
     run.append_trajectories([Group(t.question, (t,)) for t in evaluation.trajectories[:50]], step, "evaluate")

@@ -1,4 +1,4 @@
-"""Groups with rewards → advantages → lessons. KL in the reward, GAE and whitening happen here, over the tokens the policy wrote."""
+"""Groups with rewards → advantages → training examples. KL in the reward, GAE and whitening happen here, over the tokens the policy wrote."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from statistics import fmean
 
 import torch
 
+from zerosearch.core.errors import BadConfig
 from zerosearch.core.types import Group, Trajectory
 from zerosearch.rl.advantages import explained_variance, gae, whitened
-from zerosearch.rl.algorithms import ALGORITHMS
+from zerosearch.rl.algorithms import Algorithm
 from zerosearch.rl.batch import TrainingExample, teaches, trained_token_count
 from zerosearch.rl.losses import KL_ESTIMATORS
 from zerosearch.rl.settings import RLConfig
@@ -39,11 +40,11 @@ def sampled_values(trajectory: Trajectory) -> tuple[float, ...]:
 
 
 def make_examples(
-    groups: Sequence[Sequence[tuple[Trajectory, TokenEstimates]]], rl: RLConfig
+    groups: Sequence[Sequence[tuple[Trajectory, TokenEstimates]]], rl: RLConfig, algorithm: Algorithm
 ) -> tuple[list[Group], list[TrainingExample], dict[str, float]]:
-    """The groups with their advantages, the lessons in them, and figures for the metrics; each rollout comes with its appraisal.
+    """The groups with their advantages, the examples in them, and figures for the metrics; each rollout comes with its estimates.
 
-    A rollout that failed has no reward and gives no lesson. With a critic the advantage of a rollout is the mean of its tokens' (before
+    A rollout that failed has no reward and gives none. With a critic the advantage of a rollout is the mean of its tokens' (before
     whitening), which is what is stored; each token is trained with its own.
     """
     pairs = [pair for group in groups for pair in group]
@@ -51,18 +52,18 @@ def make_examples(
     figures = {"equal_groups": float(sum(_is_equal([t.reward for t, _ in group]) for group in groups))}
     if rl.kl_in == "reward" and (tokens := [kl for rollout in kls for kl in rollout]):
         figures["kl"] = fmean(tokens)
-    if ALGORITHMS[rl.algorithm].needs_critic:
-        taught, lessons = _with_critic(pairs, kls, rl)
-        flat = [(r, v) for lesson in lessons for r, v in zip(lesson.returns, lesson.values, strict=True)]
+    if algorithm.needs_critic:
+        taught, examples = _with_critic(pairs, kls, rl)
+        flat = [(r, v) for one in examples for r, v in zip(one.returns, one.values, strict=True)]
         figures["explained_variance"] = explained_variance([r for r, _ in flat], [v for _, v in flat])
         figures["value"] = fmean(v for _, v in flat) if flat else 0.0
     else:
-        taught, lessons = _without_critic(groups, kls, rl)
+        taught, examples = _without_critic(groups, kls, rl, algorithm)
     remaining = iter(taught)
-    return [Group(group[0][0].question, tuple(next(remaining) for _ in group)) for group in groups if group], lessons, figures
+    return [Group(group[0][0].question, tuple(next(remaining) for _ in group)) for group in groups if group], examples, figures
 
 
-def lesson(trajectory: Trajectory, advantages: Sequence[float], appraisal: TokenEstimates, rl: RLConfig) -> TrainingExample:
+def example_of(trajectory: Trajectory, advantages: Sequence[float], estimates: TokenEstimates, rl: RLConfig) -> TrainingExample:
     """With `rl.importance_cap` c: π_old is the trainer's, and each token counts min(π_trainer / π_sampler, c).
 
     Truncated importance sampling against a sampler that computes a little otherwise than the trainer (Yao et al., 2025, "Your efficient RL
@@ -70,62 +71,64 @@ def lesson(trajectory: Trajectory, advantages: Sequence[float], appraisal: Token
     """
     if not rl.importance_cap:
         return TrainingExample(trajectory, tuple(advantages))
-    sampled = _sampled_logprobs(trajectory, appraisal, rl)
-    ratio_M = (torch.tensor(appraisal.logprobs) - torch.tensor(sampled)).exp().clamp(max=rl.importance_cap)
-    return TrainingExample(trajectory, tuple(advantages), appraisal.logprobs, tuple(ratio_M.tolist()))
+    sampled = _sampled_logprobs(trajectory, estimates, rl)
+    ratio_M = (torch.tensor(estimates.logprobs) - torch.tensor(sampled)).exp().clamp(max=rl.importance_cap)
+    return TrainingExample(trajectory, tuple(advantages), estimates.logprobs, tuple(ratio_M.tolist()))
 
 
 def _without_critic(
-    groups: Sequence[Sequence[tuple[Trajectory, TokenEstimates]]], kls: Sequence[tuple[float, ...]], rl: RLConfig
+    groups: Sequence[Sequence[tuple[Trajectory, TokenEstimates]]], kls: Sequence[tuple[float, ...]], rl: RLConfig, algorithm: Algorithm
 ) -> tuple[list[Trajectory], list[TrainingExample]]:
     """One advantage a rollout. KL in the reward: r - β Σ_t kl_t (arXiv 2402.14740, equation 1), before rollouts are compared."""
     costs = iter(kls)
     rewards = [[_minus(t.reward, rl.kl_coefficient * sum(next(costs))) for t, _ in group] for group in groups]
-    advantages = [a for row in ALGORITHMS[rl.algorithm].advantages(rewards) for a in row]
+    advantages = [a for row in algorithm.advantages(rewards) for a in row]
+    if len(advantages) != sum(map(len, rewards)):
+        raise BadConfig(f"the algorithm gave {len(advantages)} advantages for {sum(map(len, rewards))} rewards; it must give one for each.")
     pairs = [pair for group in groups for pair in group]
     taught = [replace(t, advantage=a) for (t, _), a in zip(pairs, advantages, strict=True)]
-    lessons = [
-        lesson(t, [t.advantage or 0.0] * trained_token_count(t, rl.mask_observations), appraisal, rl)
-        for t, (_, appraisal) in zip(taught, pairs, strict=True)
+    examples = [
+        example_of(t, [t.advantage or 0.0] * trained_token_count(t, rl.mask_observations), estimates, rl)
+        for t, (_, estimates) in zip(taught, pairs, strict=True)
         if teaches(t)
     ]
-    return taught, lessons
+    return taught, examples
 
 
 def _with_critic(
     pairs: Sequence[tuple[Trajectory, TokenEstimates]], kls: Sequence[tuple[float, ...]], rl: RLConfig
 ) -> tuple[list[Trajectory], list[TrainingExample]]:
     """GAE over the trained tokens: r_t = -β kl_t, and the reward on top at the last one; then whitened over all of the step's."""
-    taught, lessons = list[Trajectory](), list[TrainingExample]()
-    for (t, appraisal), kl in zip(pairs, kls, strict=True):
+    taught, examples = list[Trajectory](), list[TrainingExample]()
+    for (t, estimates), kl in zip(pairs, kls, strict=True):
         if not can_be_estimated(t):
             taught.append(replace(t, advantage=None))
             continue
-        rewards = [-rl.kl_coefficient * k for k in kl] or [0.0] * len(appraisal.values)
+        rewards = [-rl.kl_coefficient * k for k in kl] or [0.0] * len(estimates.values)
         rewards[-1] += t.reward or 0.0
-        advantages, returns = gae(rewards, appraisal.values, rl.discount, rl.gae_lambda)
+        advantages, returns = gae(rewards, estimates.values, rl.discount, rl.gae_lambda)
         taught.append(replace(t, advantage=fmean(advantages)))
-        lessons.append(replace(lesson(taught[-1], advantages, appraisal, rl), values=appraisal.values, returns=tuple(returns)))
-    white = iter(whitened([a for one in lessons for a in one.advantages]))
-    lessons = [replace(one, advantages=tuple(next(white) for _ in one.advantages)) for one in lessons]
-    each = iter(lessons)
-    # what is stored of a rollout, for whoever reads it later; a lesson has its own
-    return [t if t.advantage is None else replace(t, token_advantages=next(each).advantages) for t in taught], lessons
+        examples.append(replace(example_of(taught[-1], advantages, estimates, rl), values=estimates.values, returns=tuple(returns)))
+    white = iter(whitened([a for one in examples for a in one.advantages]))
+    examples = [replace(one, advantages=tuple(next(white) for _ in one.advantages)) for one in examples]
+    each = iter(examples)
+    # what is stored of a rollout, for whoever reads it later; an example has its own
+    return [t if t.advantage is None else replace(t, token_advantages=next(each).advantages) for t in taught], examples
 
 
-def _kls(appraisal: TokenEstimates, rl: RLConfig) -> tuple[float, ...]:
-    if rl.kl_in != "reward" or not appraisal.reference:
+def _kls(estimates: TokenEstimates, rl: RLConfig) -> tuple[float, ...]:
+    if rl.kl_in != "reward" or not estimates.reference:
         return ()
-    return tuple(KL_ESTIMATORS[rl.kl_estimator](torch.tensor(appraisal.logprobs), torch.tensor(appraisal.reference)).tolist())
+    return tuple(KL_ESTIMATORS[rl.kl_estimator](torch.tensor(estimates.logprobs), torch.tensor(estimates.reference)).tolist())
 
 
-def _sampled_logprobs(trajectory: Trajectory, appraisal: TokenEstimates, rl: RLConfig) -> list[float]:
+def _sampled_logprobs(trajectory: Trajectory, estimates: TokenEstimates, rl: RLConfig) -> list[float]:
     """The sampler's log-prob of each trained token; a document's token (masking off) was sampled by nobody: its ratio is 1."""
     trained = [s for s in trajectory.spans if trained_token_count(replace(trajectory, spans=(s,)), rl.mask_observations)]
     sampled, position = list[float](), 0
     for span in trained:
         end = position + len(span.token_ids)
-        sampled += span.logprobs or appraisal.logprobs[position:end]
+        sampled += span.logprobs or estimates.logprobs[position:end]
         position = end
     return sampled
 

@@ -1,7 +1,10 @@
 """Several processes, one policy: each core rolls out its share of the questions and works out its share of the gradient.
 
 The weights lie in shared memory, so nothing is sent but questions, rollouts and gradients. Shares are dealt by position, never by who
-is faster, so the result depends on the number of processes alone. On a GPU the crew is this process and nobody else.
+is faster, so the result depends on the number of processes alone. On a GPU there is this process and no other.
+
+What a run was given (an environment, an engine, a loss) reaches the other processes by cloudpickle: functions and classes of `__main__`, a
+notebook included, travel by value, those of a module by name.
 """
 
 from __future__ import annotations
@@ -10,20 +13,20 @@ import asyncio
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import torch
 import torch.multiprocessing as multiprocessing
 
-from zerosearch.core.errors import RunFailed, ZeroSearchError
-from zerosearch.core.interfaces import Environment, close
+from zerosearch.core.errors import BadConfig, RunFailed, ZeroSearchError
+from zerosearch.core.interfaces import Environment, Renderer, close
 from zerosearch.core.types import Episode, Group, Question, Trajectory
 from zerosearch.models.local import LocalModel, quiet_transformers
-from zerosearch.rl.batch import TrainingExample
-from zerosearch.rl.learner import Learner, LossContext, LossTotals
+from zerosearch.rl.learner import Learner, LossTotals, Minibatch
 from zerosearch.rl.training_examples import TokenEstimates
 from zerosearch.rollout.loop import RolloutSettings, rollout_group
 from zerosearch.runs.interrupts import end_with_parent, start_quietly
@@ -41,7 +44,7 @@ def worker_count(wanted: int, device: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """What one process of the crew works with."""
+    """What one process works with."""
 
     policy: LocalModel
     environment: Environment
@@ -49,28 +52,31 @@ class Worker:
     learner: Learner
     group_size: int
     seed: int = 0
+    renderer: Renderer | None = None
 
-    async def roll_out(self, questions: Sequence[Question], step: int, noise_rate: float) -> list[Group]:
+    async def rollout(self, questions: Sequence[Question], step: int, noise_rate: float) -> list[Group]:
+        """One group a question, all at once."""
         episode = Episode(self.seed, step, noise_rate=noise_rate)
-        rollouts = (rollout_group(q, self.group_size, self.policy, self.environment, self.settings, episode) for q in questions)
-        groups = await asyncio.gather(*rollouts)
+        given = (self.group_size, self.policy, self.environment, self.settings, episode, self.renderer)
+        groups = await asyncio.gather(*(rollout_group(question, *given) for question in questions))
         await close(self.environment)
         self.policy.sampler.forget()  # the weights are about to change: what is cached belongs to the old ones
         return list(groups)
 
 
-StartWorker = Callable[[Any, Any, Any, Any, Any], Worker]
+StartWorker = Callable[[Any, Any, Any, Any], Worker]  # (model, tokenizer, reference, critic), the weights being shared ones
 
 
 class Workers:
-    """`with Workers(me, recipe, start_worker, size) as workers`: this process and `size - 1` others, started here; they end with the block.
+    """`with Workers(me, start, size) as workers`: this process and `size - 1` others, started here; they end with the block.
 
-    `start_worker(recipe, model, tokenizer, reference, critic)` makes a Worker in another process around the shared weights.
+    `start(model, tokenizer, reference, critic)` makes a Worker in another process around the shared weights.
+    Raises BadConfig, before anything is started, when `start` cannot travel there.
     """
 
-    def __init__(self, me: Worker, recipe: Any, start_worker: StartWorker, size: int) -> None:
+    def __init__(self, me: Worker, start: StartWorker, size: int) -> None:
         self.me, self.size = me, size
-        self._recipe, self._start_worker = recipe, start_worker
+        self._start = pickled(start) if size > 1 else b""
         self._others: list[Any] = []
 
     def __enter__(self) -> Workers:
@@ -81,7 +87,7 @@ class Workers:
             for _ in range(self.size - 1):
                 mine, theirs = context.Pipe()
                 learner, tokenizer = self.me.learner, self.me.policy.tokenizer
-                arguments = (theirs, self._recipe, self._start_worker, learner.model, tokenizer, learner.reference, learner.critic)
+                arguments = (theirs, self._start, learner.model, tokenizer, learner.reference, learner.critic)
                 start_quietly(context.Process(target=_serve, args=arguments, daemon=True))
                 theirs.close()
                 self._others.append(mine)
@@ -91,33 +97,34 @@ class Workers:
         for other in self._others:
             other.close()  # whoever serves at its other end reads the end of the file and leaves
 
-    async def roll_out(self, questions: Sequence[Question], step: int, noise_rate: float) -> list[Group]:
+    async def rollout(self, questions: Sequence[Question], step: int, noise_rate: float) -> list[Group]:
         """One group a question, in the order of the questions."""
-        self._tell("roll_out", [(questions[i :: self.size], step, noise_rate) for i in range(1, self.size)])
-        shares = [await self.me.roll_out(questions[:: self.size], step, noise_rate), *self._hear()]
+        self._tell("rollout", [(questions[i :: self.size], step, noise_rate) for i in range(1, self.size)])
+        shares = [await self.me.rollout(questions[:: self.size], step, noise_rate), *self._hear()]
         return [shares[i % self.size][i // self.size] for i in range(len(questions))]
 
-    def appraise(self, trajectories: Sequence[Trajectory]) -> list[TokenEstimates]:
-        """One appraisal a rollout, in the order of the rollouts; the same as `Learner.appraise` does alone."""
+    def estimates(self, trajectories: Sequence[Trajectory]) -> list[TokenEstimates]:
+        """One a rollout, in the order of the rollouts; the same as `Learner.estimates` gives alone."""
         order = sorted(range(len(trajectories)), key=lambda i: len(trajectories[i].token_ids))
         shares = [order[i :: self.size] for i in range(self.size)]
-        self._tell("appraise", [([trajectories[i] for i in share],) for share in shares[1:]])
-        answers = [self.me.learner.appraise([trajectories[i] for i in shares[0]]), *self._hear()]
+        self._tell("estimates", [([trajectories[i] for i in share],) for share in shares[1:]])
+        answers = [self.me.learner.estimates([trajectories[i] for i in shares[0]]), *self._hear()]
         found = {i: a for share, answer in zip(shares, answers, strict=True) for i, a in zip(share, answer, strict=True)}
         return [found[i] for i in range(len(trajectories))]
 
-    def accumulate(self, lessons: Sequence[TrainingExample], how: LossContext) -> LossTotals:
-        """Add the gradient of the loss of `lessons` to the trained tensors'; the same as `Learner.accumulate` does alone."""
-        ordered = sorted(lessons, key=lambda one: len(one.trajectory.token_ids))  # shares of like lengths take like times
-        self._tell("accumulate", [(ordered[i :: self.size], how) for i in range(1, self.size)])
-        sums = self.me.learner.accumulate(ordered[:: self.size], how)
+    def gradients(self, minibatch: Minibatch) -> LossTotals:
+        """Add the gradient of the minibatch's loss to the trained tensors'; the same as `Learner.gradients` does alone."""
+        ordered = sorted(minibatch.examples, key=lambda one: len(one.trajectory.token_ids))  # shares of like lengths take like times
+        shares = [replace(minibatch, examples=tuple(ordered[i :: self.size])) for i in range(self.size)]
+        self._tell("gradients", [(share,) for share in shares[1:]])
+        totals = self.me.learner.gradients(shares[0])
         for theirs, gradients in self._hear():
-            sums = sums + theirs
+            totals = totals + theirs
             for tensor, gradient in zip(self.me.learner.trained.tensors, gradients, strict=True):
                 if gradient is not None:
                     gradient = torch.from_numpy(gradient)
                     tensor.grad = gradient if tensor.grad is None else tensor.grad + gradient
-        return sums
+        return totals
 
     def _tell(self, command: str, arguments: Sequence[tuple[Any, ...]]) -> None:
         for other, argument in zip(self._others, arguments, strict=True):
@@ -139,17 +146,29 @@ class Workers:
         return answers
 
 
-def _serve(pipe: Any, recipe: Any, start_worker: StartWorker, model: Any, tokenizer: Any, reference: Any, critic: Any) -> None:
+def pickled(start: StartWorker) -> bytes:
+    """Raises BadConfig with the pickler's own words when something in it cannot be sent to another process."""
+    try:
+        return cloudpickle.dumps(start)
+    except Exception as error:  # picklers raise what the object at hand raises
+        why = " ".join(f"{error}".split()) or type(error).__name__
+        raise BadConfig(
+            f"what this run was given cannot be sent to a worker process ({why[:300]}); give what makes it, as a function or as "
+            '"module:name", or run in one process: run.workers=1.'
+        ) from error
+
+
+def _serve(pipe: Any, start: bytes, model: Any, tokenizer: Any, reference: Any, critic: Any) -> None:
     end_with_parent()
     quiet_transformers()
     torch.set_num_threads(1)
-    failed, member = _outcome(lambda: start_worker(recipe, model, tokenizer, reference, critic))
+    failed, worker = _outcome(lambda: cloudpickle.loads(start)(model, tokenizer, reference, critic))
     with suppress(EOFError, OSError):  # the first process has closed its end: there is nothing left to do
         if failed:
-            pipe.send((failed, member))
+            pipe.send((failed, worker))
         while not failed:
             command, argument = pipe.recv()
-            pipe.send(_outcome(lambda: _COMMANDS[command](member, *argument)))  # noqa: B023 (it is called at once)
+            pipe.send(_outcome(lambda: _COMMANDS[command](worker, *argument)))  # noqa: B023 (it is called at once)
 
 
 def _outcome(work: Callable[[], Any]) -> tuple[bool, Any]:
@@ -162,19 +181,19 @@ def _outcome(work: Callable[[], Any]) -> tuple[bool, Any]:
         return True, RunFailed(f"a worker process failed: {type(error).__name__}: {error}")
 
 
-def _roll_out(member: Worker, questions: Sequence[Question], step: int, noise_rate: float) -> list[Group]:
-    return asyncio.run(member.roll_out(questions, step, noise_rate))
+def _rollout(worker: Worker, questions: Sequence[Question], step: int, noise_rate: float) -> list[Group]:
+    return asyncio.run(worker.rollout(questions, step, noise_rate))
 
 
-def _appraisals(member: Worker, trajectories: Sequence[Trajectory]) -> list[TokenEstimates]:
-    return member.learner.appraise(trajectories)
+def _estimates(worker: Worker, trajectories: Sequence[Trajectory]) -> list[TokenEstimates]:
+    return worker.learner.estimates(trajectories)
 
 
-def _gradients(member: Worker, lessons: Sequence[TrainingExample], how: LossContext) -> tuple[LossTotals, list[np.ndarray | None]]:
-    learner = member.learner
+def _gradients(worker: Worker, minibatch: Minibatch) -> tuple[LossTotals, list[np.ndarray | None]]:
+    learner = worker.learner
     learner.trained.zero_grad()
-    sums = learner.accumulate(lessons, how)
-    return sums, [None if tensor.grad is None else tensor.grad.numpy() for tensor in learner.trained.tensors]
+    totals = learner.gradients(minibatch)
+    return totals, [None if tensor.grad is None else tensor.grad.numpy() for tensor in learner.trained.tensors]
 
 
-_COMMANDS: dict[str, Callable[..., Any]] = {"roll_out": _roll_out, "appraise": _appraisals, "accumulate": _gradients}
+_COMMANDS: dict[str, Callable[..., Any]] = {"rollout": _rollout, "estimates": _estimates, "gradients": _gradients}

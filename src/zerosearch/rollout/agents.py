@@ -21,9 +21,10 @@ from functools import partial
 from typing import Any
 
 from zerosearch.core.interfaces import Environment, SearchEngine
+from zerosearch.core.sync import run_sync
 from zerosearch.core.templates import fill
 from zerosearch.core.types import Count, Document, Question, Step
-from zerosearch.rollout.environment import SearchEnvironment, fit_documents, run_sync
+from zerosearch.rollout.environment import SearchEnvironment, fit_documents
 from zerosearch.rollout.grammar import STOP_TAGS, Read, render_information
 from zerosearch.rollout.prompts import PolicyPrompt
 

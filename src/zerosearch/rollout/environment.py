@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from zerosearch.core.errors import BadConfig
 from zerosearch.core.interfaces import SearchEngine, close
+from zerosearch.core.sync import run_sync
 from zerosearch.core.templates import fill
 from zerosearch.core.types import Count, Document, Episode, Question, SearchRecord, SearchRequest, Step
 from zerosearch.rollout.grammar import STOP_TAGS, Answer, Malformed, Search, parse_turn, render_information
 from zerosearch.rollout.prompts import SEARCH, PolicyPrompt
-
-T = TypeVar("T")
 
 
 class SearchEnvironment:
@@ -99,16 +95,6 @@ class SearchEnvironment:
             return await self.astep(text)
         finally:
             await self.aclose()  # connections belong to the event loop that ends here
-
-
-def run_sync(work: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine, for callers that do not await: also inside a running event loop (a notebook), on a thread of its own."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, work).result()
 
 
 def fit_documents(documents: tuple[Document, ...], count: Count, max_tokens: int) -> str | None:

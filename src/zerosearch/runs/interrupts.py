@@ -11,9 +11,10 @@ import multiprocessing
 import os
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Coroutine, Sequence
-from types import FrameType, TracebackType
+from types import FrameType, ModuleType, TracebackType
 from typing import Any
 
 from rich.console import Console
@@ -85,16 +86,21 @@ def ignore_interrupts() -> None:
 
 
 def start_quietly(process: Any) -> None:
-    """Start a multiprocessing process that Ctrl-C does not reach, not even while it still imports."""
+    """Start a multiprocessing process that Ctrl-C does not reach, not even while it still imports.
+
+    It does not import the user's `__main__` either: a script without `if __name__ == "__main__"` would run once more in there.
+    """
+    main, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
     try:
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited, unlike a handler
     except ValueError:  # not the main thread
-        process.start()
-        return
+        before = None
     try:
         process.start()
     finally:
-        signal.signal(signal.SIGINT, before)
+        sys.modules["__main__"] = main
+        if before is not None:
+            signal.signal(signal.SIGINT, before)
 
 
 def end_with_parent() -> None:

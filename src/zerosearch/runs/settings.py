@@ -39,5 +39,6 @@ class RunConfig(Section):
     @model_validator(mode="after")
     def _trackers_exist(self) -> RunConfig:
         for name in self.tracker_names:
-            one_of("tracker", name, TRACKER_NAMES)
+            if ":" not in name:  # else it is one of the user's
+                one_of("tracker", name, TRACKER_NAMES)
         return self

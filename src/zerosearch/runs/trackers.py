@@ -18,9 +18,11 @@ from typing import Any, Protocol
 from rich.console import Console
 
 from zerosearch.core.errors import BadConfig, one_line
+from zerosearch.core.registry import name_of, resolve
 from zerosearch.runs.directory import RunDirectory
 
 Row = Mapping[str, Any]
+LogFunction = Callable[[Mapping[str, float], int], None]
 
 
 class Tracker(Protocol):
@@ -101,8 +103,25 @@ TRACKERS: dict[str, Callable[[Path, Mapping[str, Any]], Tracker]] = {"tensorboar
 def require_installed(names: Iterable[str]) -> None:
     """Raises BadConfig for a tracker whose package is not there."""
     for name in names:
-        if find_spec(name) is None:
+        if ":" not in name and find_spec(name) is None:
             raise BadConfig(f"run.trackers names {name}, which is not installed; pip install 'zerosearch[track]', or leave it out.")
+
+
+class FunctionTracker:
+    """A tracker around a function `(figures, step)`."""
+
+    def __init__(self, log: LogFunction) -> None:
+        self.log = log
+
+    def close(self) -> None: ...
+
+
+def _opened(given: str | Tracker | LogFunction, run: Path, config: Mapping[str, Any], trackers: Mapping[str, Any]) -> Tracker:
+    """A tracker by name is made for the run; an object or a function of the user's is taken as it is."""
+    if isinstance(given, str) and ":" not in given:
+        return trackers[given](run, config)
+    found = resolve("tracker", given)
+    return found if hasattr(found, "log") else FunctionTracker(found)
 
 
 @contextmanager
@@ -131,8 +150,9 @@ def tracked(
         for name, tracker in list(live.items()):
             attempt(name, "cannot be reached any more", lambda tracker=tracker: tracker.log(figures, int(row["step"])))
 
-    for name in names:
-        if tracker := attempt(name, "cannot be reached", lambda name=name: trackers[name](run.path, config)):
+    for given in names:
+        name = name_of(given)
+        if tracker := attempt(name, "cannot be reached", lambda given=given: _opened(given, run.path, config, trackers)):
             live[name] = tracker
     run.followers.append(follow)
     try:
