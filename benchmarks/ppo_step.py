@@ -5,7 +5,7 @@
 `ratio` is PPO ÷ GRPO of a whole step (rollouts and learning), in CPU seconds; `learning_ratio` that of the learning alone. The rollouts
 are sampled by our sampler, with a critic and without; both learners get the same ones. GRPO and PPO take turns; medians after a warm-up.
 Both have the KL term that every recipe has by default; `…_without_kl` is without, where GRPO has no pass of the reference to pay for, and
-`…_appraised` is PPO (without KL) on rollouts that came without values, for which the critic makes a pass of its own.
+`…_estimated` is PPO (without KL) on rollouts that came without values, for which the critic makes a pass of its own.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from zerosearch.models.causal import value_head
 from zerosearch.models.sampler import Sampler
 from zerosearch.rl.learner import Learner
 from zerosearch.rl.settings import RLConfig
+from zerosearch.rl.train import learn
 
 
 def main() -> None:
@@ -59,7 +60,7 @@ def main() -> None:
         "ppo with KL": ("ppo", 0.001, groups),
         "grpo": ("grpo", 0.0, groups),
         "ppo": ("ppo", 0.0, groups),
-        "ppo appraised": ("ppo", 0.0, bare),
+        "ppo estimated": ("ppo", 0.0, bare),
     }
     learners = {
         case: Learner(copy.deepcopy(model), copy.deepcopy(model) if kl else None, RLConfig(algorithm=name, kl_coefficient=kl), 1.0, 0)
@@ -69,7 +70,7 @@ def main() -> None:
     for repeat in range(options.repeats + 1):
         for case, learner in learners.items():
             started = time.process_time()
-            learner.learn(cases[case][2], repeat, 0)
+            learn(cases[case][2], repeat, 0, learner)
             learning[case].append(time.process_time() - started)
     learning_s = {case: median(times[1:]) for case, times in learning.items()}
 
@@ -79,10 +80,10 @@ def main() -> None:
     result = {
         "ratio": ratio("ppo with KL", "grpo with KL"),
         "ratio_without_kl": ratio("ppo", "grpo"),
-        "ratio_appraised": ratio("ppo appraised", "grpo", "grpo"),
+        "ratio_estimated": ratio("ppo estimated", "grpo", "grpo"),
         "learning_ratio": learning_s["ppo with KL"] / learning_s["grpo with KL"],
         "learning_ratio_without_kl": learning_s["ppo"] / learning_s["grpo"],
-        "learning_ratio_appraised": learning_s["ppo appraised"] / learning_s["grpo"],
+        "learning_ratio_estimated": learning_s["ppo estimated"] / learning_s["grpo"],
         "learning_cpu_s": learning_s,
         "rollout_cpu_s": rollout_s,
         "rollouts": options.rollouts,

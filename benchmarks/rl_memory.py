@@ -62,6 +62,7 @@ def measure(batch: int, length: int, budget: int, checkpointed: bool) -> float:
 
     from zerosearch.rl.learner import Learner
     from zerosearch.rl.settings import RLConfig
+    from zerosearch.rl.train import learn
 
     class Uncut(Learner):
         """Without the bound that serves a CPU's caches, so that "whole" is whole."""
@@ -74,10 +75,10 @@ def measure(batch: int, length: int, budget: int, checkpointed: bool) -> float:
     model = random_model()
     rl = RLConfig(kl_coefficient=0.0, microbatch_tokens=budget, gradient_checkpointing=checkpointed)
     learner = Uncut(model, None, rl, 1.0, 0)
-    learner.learn(rollouts(2, 64, 2, 2048), 0, 0)  # the optimiser's state is there, and libraries are loaded
+    learn(rollouts(2, 64, 2, 2048), 0, 0, learner)  # the optimiser's state is there, and libraries are loaded
     groups = rollouts(batch, length, 4, 2048)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    learner.learn(groups, 1, 0)
+    learn(groups, 1, 0, learner)
     return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
 
 

@@ -20,8 +20,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from zerosearch.core.renderers import TemplateRenderer
+from zerosearch.core.rewards import reward_function
 from zerosearch.core.types import Document, Episode, Finish, Generation, Group, Question, Sampling, SearchResult
-from zerosearch.rl.train import with_rewards
+from zerosearch.rl.rollouts import with_rewards
 from zerosearch.rollout.environment import SearchEnvironment
 from zerosearch.rollout.loop import RolloutSettings, rollout
 from zerosearch.testing import ScriptedEngine
@@ -64,7 +65,7 @@ async def measure(policy: Scripted, rollouts: int) -> tuple[float, int]:
     started = time.process_time()
     for _ in range(rollouts // 64):
         batch = await asyncio.gather(*(rollout(question, policy, environment, settings, Episode(sample=i)) for i in range(64)))
-        scored = with_rewards(Group(question, tuple(batch)), {"f1": 1.0})
+        scored = with_rewards(Group(question, tuple(batch)), reward_function("f1"))
         assert all(t.reward == 1.0 and len(t.searches) == 2 for t in scored.trajectories)
         tokens += sum(len(t.token_ids) for t in batch)
     return time.process_time() - started, tokens

@@ -196,6 +196,7 @@ def ours(folder: Path, work: Work, steps: int, gate: Any) -> dict[str, Any]:
     from zerosearch.core.types import Episode, Group, Question, SearchResult
     from zerosearch.rl.learner import Learner
     from zerosearch.rl.settings import RLConfig
+    from zerosearch.rl.train import learn
     from zerosearch.rollout.environment import SearchEnvironment
     from zerosearch.rollout.loop import RolloutSettings, rollout_group
     from zerosearch.rollout.prompts import PolicyPrompt
@@ -229,7 +230,7 @@ def ours(folder: Path, work: Work, steps: int, gate: Any) -> dict[str, Any]:
         gate.begin()
         with gate.part("rollout"):
             groups = [rewarded(group) for group in asyncio.run(roll_out(step))]
-        groups, learned = learner.learn(groups, step, seed=0)
+        groups, learned = learn(groups, step, 0, learner)
         policy.sampler.forget()
         gate.end()
     lengths = {len(t.token_ids) for g in groups for t in g.trajectories}

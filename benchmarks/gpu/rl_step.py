@@ -54,6 +54,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     from zerosearch.rl.batch import make_batch, microbatches
     from zerosearch.rl.learner import Learner
     from zerosearch.rl.settings import RLConfig
+    from zerosearch.rl.train import learn
 
     torch.manual_seed(0)
     config = Qwen2Config(vocab_size=151936, max_position_embeddings=32768, tie_word_embeddings=True, **SHAPES[options.shape])
@@ -97,7 +98,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "parameters": parameters,
         "rollout": part(lambda: sample(model, trajectories), written, 2),
         "log-probs": part(logprobs, tokens, 2),
-        "update": part(lambda: learner.learn(groups, 0, 0), tokens, 6),
+        "update": part(lambda: learn(groups, 0, 0, learner), tokens, 6),
         "torch": torch.__version__,
     }
 

@@ -15,6 +15,7 @@ from zerosearch.rl.algorithms import ALGORITHMS, fixed_length, sequence_mean, to
 from zerosearch.rl.batch import make_batch
 from zerosearch.rl.learner import Learner
 from zerosearch.rl.settings import RLConfig
+from zerosearch.rl.train import learn
 from zerosearch.rl.training_examples import TokenEstimates, make_examples
 
 VOCABULARY = 40
@@ -68,7 +69,7 @@ def gradient(model: Any, algorithm: str, groups: Sequence[Group], reference: Any
         kept.append(torch.cat([torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in learner.trained.tensors]))
         return True
 
-    _, figures = learner.learn(groups, 0, 0, None, keep)
+    _, figures = learn(groups, 0, 0, learner, None, keep)
     return kept[0], figures
 
 
@@ -116,15 +117,15 @@ def test_what_stands_behind_the_last_word_changes_nothing(model: Any, name: str)
 def test_the_critic_sees_policy_tokens_only(model: Any) -> None:
     learner, rows, groups = learner_of(model, "ppo"), list[int](), rollouts(model)
     learner.critic.register_forward_hook(lambda module, inputs, output: rows.append(output.shape[0]))  # type: ignore[union-attr]
-    learner.learn(groups, 0, 0)
-    assert rows == [sum(t.policy_token_count for g in groups for t in g.trajectories)] * 2  # appraised, then trained
+    learn(groups, 0, 0, learner)
+    assert rows == [sum(t.policy_token_count for g in groups for t in g.trajectories)] * 2  # estimated, then trained
 
 
 def with_values(groups: Sequence[Group], learner: Learner) -> list[Group]:
     """As a sampler with the learner's critic would have given them."""
 
     def judged(t: Trajectory) -> Trajectory:
-        values = iter(learner.appraise([t])[0].values)
+        values = iter(learner.estimates([t])[0].values)
         return replace(t, spans=tuple(replace(s, values=(next(values),)) if s.author is POLICY else s for s in t.spans))
 
     return [replace(g, trajectories=tuple(map(judged, g.trajectories))) for g in groups]
@@ -146,7 +147,7 @@ def without_the_last(groups: Sequence[Group]) -> list[Group]:
     ],
 )
 def test_values_of_the_sampler_save_a_pass(model: Any, settings: dict[str, Any], change: Any, passes: int) -> None:
-    """The update is the same as with an appraisal, which is still made where the sampler has not said all that is asked for."""
+    """The update is the same as with the trainer's estimates, still made where the sampler has not said all that is asked for."""
     reference, groups = build_model(VOCABULARY, seed=2, context=64).eval(), rollouts(model)
     judged = change(with_values(groups, learner_of(model, "ppo")))
     one, figures = gradient(model, "ppo", judged, reference, **settings)
@@ -154,15 +155,15 @@ def test_values_of_the_sampler_save_a_pass(model: Any, settings: dict[str, Any],
     assert distance(one, other) < 1e-5 and figures == pytest.approx(same, rel=1e-4, abs=1e-6)
     learner, rows = learner_of(model, "ppo", reference, **settings), list[int]()
     learner.critic.register_forward_hook(lambda module, inputs, output: rows.append(output.shape[0]))  # type: ignore[union-attr]
-    learner.learn(judged, 0, 0)
+    learn(judged, 0, 0, learner)
     assert len(rows) == passes
 
 
 def test_a_sampler_with_another_critic_shows(model: Any) -> None:
     learner = learner_of(model, "ppo")
     groups = with_values(rollouts(model), learner)
-    assert learner.learn(groups, 0, 0)[1]["value_mismatch"] < 1e-5
-    assert learner.learn(groups, 1, 0)[1]["value_mismatch"] > 1e-3  # the critic has moved since
+    assert learn(groups, 0, 0, learner)[1]["value_mismatch"] < 1e-5
+    assert learn(groups, 1, 0, learner)[1]["value_mismatch"] > 1e-3  # the critic has moved since
 
 
 def test_gae_steps_over_a_document_as_if_it_were_not_there() -> None:
@@ -175,11 +176,11 @@ def test_gae_steps_over_a_document_as_if_it_were_not_there() -> None:
     )
     t = Trajectory(QUESTION, 0, spans, (), StopReason.ANSWERED, reward=1.0)
     rl = RLConfig(algorithm="ppo", discount=0.5, gae_lambda=0.5)
-    groups, lessons, figures = make_examples([[(t, TokenEstimates((-1.0,) * 3, (), (0.4, 0.2, 0.6)))]], rl)
-    assert groups[0].trajectories[0].token_advantages == lessons[0].advantages  # what is stored is what was trained with
-    assert lessons[0].returns == pytest.approx((0.15, 0.4, 1.0))
+    groups, examples, figures = make_examples([[(t, TokenEstimates((-1.0,) * 3, (), (0.4, 0.2, 0.6)))]], rl, ALGORITHMS["ppo"])
+    assert groups[0].trajectories[0].token_advantages == examples[0].advantages  # what is stored is what was trained with
+    assert examples[0].returns == pytest.approx((0.15, 0.4, 1.0))
     assert groups[0].trajectories[0].advantage == pytest.approx((-0.25 + 0.2 + 0.4) / 3)
-    assert sum(lessons[0].advantages) == pytest.approx(0) and figures["value"] == pytest.approx(0.4)
+    assert sum(examples[0].advantages) == pytest.approx(0) and figures["value"] == pytest.approx(0.4)
 
 
 @pytest.mark.parametrize("kind", [{}, {"importance_cap": 2.0}, {"kl_in": "reward", "kl_coefficient": 0.1}])
@@ -205,7 +206,7 @@ def test_a_few_steps(model: Any, name: str) -> None:
 
     before = likelihoods()
     for step in range(3):
-        _, figures = learner.learn(groups, step, 0)
+        _, figures = learn(groups, step, 0, learner)
         assert all(torch.isfinite(torch.tensor(list(figures.values()))))
     after = likelihoods()
     assert after[0] > before[0] and after[1] < before[1]
@@ -215,8 +216,8 @@ def test_epochs_go_on_from_the_log_probs_of_the_rollout(model: Any) -> None:
     """The second pass meets ratios that are not 1; the first is the same as without it."""
     once, twice = learner_of(model, "grpo"), learner_of(model, "grpo", epochs=2)
     seen = list[dict]()
-    once.learn(rollouts(model), 0, 0, None, lambda f: not seen.append(dict(f)))
-    twice.learn(rollouts(model), 0, 0, None, lambda f: not seen.append(dict(f)))
+    learn(rollouts(model), 0, 0, once, None, lambda f: not seen.append(dict(f)))
+    learn(rollouts(model), 0, 0, twice, None, lambda f: not seen.append(dict(f)))
     assert len(seen) == 3 and seen[0] == seen[1]
     assert seen[2]["loss"] < seen[1]["loss"] and seen[2]["logprob_mismatch"] == 0
 
@@ -225,15 +226,15 @@ def test_critic_warm_up_moves_the_critic_alone(model: Any) -> None:
     learner = learner_of(model, "ppo", critic_warmup_steps=2)
     assert learner.critic is not None
     before, critic = [p.detach().clone() for p in learner.model.parameters()], learner.critic.weight.detach().clone()
-    learner.learn(rollouts(model), 0, 0)
+    learn(rollouts(model), 0, 0, learner)
     assert all(map(torch.equal, before, learner.model.parameters())) and not torch.equal(critic, learner.critic.weight)
-    learner.learn(rollouts(model), 2, 0)
+    learn(rollouts(model), 2, 0, learner)
     assert not all(map(torch.equal, before, learner.model.parameters()))
 
 
 def test_a_critic_learns_what_rollouts_are_worth(model: Any) -> None:
     learner, groups = learner_of(model, "ppo", warmup_steps=0, value_clip=0.0), rollouts(model)
-    found = [learner.learn(groups, step, 0)[1]["explained_variance"] for step in range(25)]
+    found = [learn(groups, step, 0, learner)[1]["explained_variance"] for step in range(25)]
     assert found[-1] > 0.5 > found[0]
 
 
@@ -243,7 +244,7 @@ def test_kl_in_the_reward_costs_the_sum_over_the_rollout(model: Any) -> None:
     t = Trajectory(QUESTION, 0, spans, (), StopReason.ANSWERED, reward=1.0)
     rl = RLConfig(algorithm="reinforce", kl_in="reward", kl_estimator="k1", kl_coefficient=0.1)
     near, far = TokenEstimates((-1.0, -1.0), (-1.0, -1.0)), TokenEstimates((-1.0, -1.0), (-1.5, -1.5))
-    groups, _, figures = make_examples([[(t, far), (replace(t, reward=0.0), near)]], rl)
+    groups, _, figures = make_examples([[(t, far), (replace(t, reward=0.0), near)]], rl, ALGORITHMS["reinforce"])
     assert [t.advantage for t in groups[0].trajectories] == pytest.approx([0.45, -0.45])
     assert [t.reward for t in groups[0].trajectories] == [1.0, 0.0] and figures["kl"] == pytest.approx(0.25)
 
@@ -253,8 +254,8 @@ def test_importance_correction_is_cut_at_the_cap(model: Any) -> None:
     spans = (Span(Author.PROMPT, (1,), ""), Span(POLICY, (2, 3), "", (-1.0, -1.0)))
     t = Trajectory(QUESTION, 0, spans, (), StopReason.ANSWERED, reward=1.0)
     trainer = TokenEstimates((-1.0 + 0.4054651, 0.0))
-    _, lessons, _ = make_examples([[(t, trainer), (replace(t, reward=0.0), trainer)]], RLConfig(importance_cap=2.0))
-    assert lessons[0].importance == pytest.approx((1.5, 2.0)) and lessons[0].old_logprobs == trainer.logprobs
+    _, examples, _ = make_examples([[(t, trainer), (replace(t, reward=0.0), trainer)]], RLConfig(importance_cap=2.0), ALGORITHMS["grpo"])
+    assert examples[0].importance == pytest.approx((1.5, 2.0)) and examples[0].old_logprobs == trainer.logprobs
 
 
 def test_equal_groups_are_counted_and_teach_nothing(model: Any) -> None:
@@ -263,7 +264,7 @@ def test_equal_groups_are_counted_and_teach_nothing(model: Any) -> None:
     for name in ("grpo", "dapo", "rloo", "dr_grpo", "gspo", "cispo"):
         learner = learner_of(model, name)
         before = [p.detach().clone() for p in learner.model.parameters()]
-        _, figures = learner.learn([equal], 0, 0)
+        _, figures = learn([equal], 0, 0, learner)
         assert figures["equal_groups"] == 1 and figures["used"] == 0 and figures["skipped_updates"] == 1
         assert all(map(torch.equal, before, learner.model.parameters()))
 
@@ -275,7 +276,7 @@ def test_a_batch_without_a_trainable_token(model: Any, name: str) -> None:
     failed = replace(silent[0], stop_reason=StopReason.SEARCH_FAILED, reward=None)
     learner = learner_of(model, name)
     before = [p.detach().clone() for p in learner.model.parameters()]
-    _, figures = learner.learn([Group(QUESTION, (failed, *silent[1:]))], 0, 0)
+    _, figures = learn([Group(QUESTION, (failed, *silent[1:]))], 0, 0, learner)
     assert figures["trained_tokens"] == figures["loss"] == figures["used"] == 0 and figures["skipped_updates"] == 1
     assert all(map(torch.equal, before, learner.model.parameters()))
 
@@ -290,6 +291,6 @@ def test_aggregations_by_hand() -> None:
 def test_a_refused_update_changes_nothing(model: Any) -> None:
     learner = learner_of(model, "grpo", minibatches=2)
     before = [p.detach().clone() for p in learner.model.parameters()]
-    _, figures = learner.learn(rollouts(model), 0, 0, None, lambda figures: False)
+    _, figures = learn(rollouts(model), 0, 0, learner, None, lambda figures: False)
     assert all(map(torch.equal, before, learner.model.parameters()))
     assert figures["skipped_updates"] == 2 and figures["trained_tokens"] == 0

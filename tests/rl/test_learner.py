@@ -19,6 +19,7 @@ from zerosearch.rl.batch import TrainingExample, teaches, trained_token_count
 from zerosearch.rl.learner import Learner
 from zerosearch.rl.losses import clipped_policy_loss, kl_k3
 from zerosearch.rl.settings import RLConfig
+from zerosearch.rl.train import learn, update
 from zerosearch.rl.training_examples import sampled_values
 from zerosearch.rollout.environment import SearchEnvironment
 from zerosearch.rollout.loop import RolloutSettings, rollout_group
@@ -65,7 +66,7 @@ def some(model: Any, temperature: float = 1.0) -> list[Trajectory]:
     return [rolled_out(model, lengths, advantage, seed, temperature) for seed, (lengths, advantage) in enumerate(shapes)]
 
 
-def lessons(*trajectories: Trajectory, masked: bool = True) -> list[TrainingExample]:
+def examples_of(*trajectories: Trajectory, masked: bool = True) -> list[TrainingExample]:
     """One advantage for all of a rollout's trained tokens, as every algorithm without a critic has it."""
     return [TrainingExample(t, (t.advantage or 0.0,) * trained_token_count(t, masked)) for t in trajectories if teaches(t)]
 
@@ -86,7 +87,7 @@ def gradient(
 ) -> tuple[torch.Tensor, dict[str, float]]:
     learner = Learner(model, reference, RLConfig(max_grad_norm=1e9, **settings), temperature=1.0, pad_id=0)
     learner.optimizer = keeper = KeepsGradients(model)  # type: ignore[assignment]
-    metrics = learner.update(lessons(*trajectories, masked=learner.config.mask_observations), step=0, seed=0)
+    metrics = update(examples_of(*trajectories, masked=learner.config.mask_observations), 0, 0, learner)
     assert len(keeper.gradients) == 1
     return keeper.gradients[0], metrics
 
@@ -187,7 +188,7 @@ def weights(model: Any) -> list[torch.Tensor]:
 
 def test_nothing_to_learn_changes_nothing(model: Any) -> None:
     before, learner = weights(model), learner_of(model)
-    metrics = learner.update(lessons(rolled_out(model, [(POLICY, 5)], 0.0, seed=0)), step=0, seed=0)
+    metrics = update(examples_of(rolled_out(model, [(POLICY, 5)], 0.0, seed=0)), 0, 0, learner)
     assert all(map(torch.equal, before, weights(model)))
     assert metrics["trained_tokens"] == metrics["grad_norm"] == 0 and metrics["skipped_updates"] == 1
 
@@ -202,7 +203,7 @@ def test_updates_push_the_right_way(model: Any, sign: float) -> None:
             return float(logprobs_of(model, trajectory.token_ids)[list(trajectory.policy_mask[1:])].sum())
 
     before = likelihood()
-    losses = [learner.update(lessons(trajectory), step, seed=0)["loss"] for step in range(6)]
+    losses = [update(examples_of(trajectory), step, 0, learner)["loss"] for step in range(6)]
     assert losses[0] == pytest.approx(-sign, abs=1e-5) and losses == sorted(losses, reverse=True) and losses[-1] < losses[0] - 0.05
     assert (likelihood() - before) * sign > 0.5
 
@@ -211,7 +212,7 @@ def test_kl_pulls_towards_the_reference(model: Any) -> None:
     learner = learner_of(model, kl_coefficient=1.0, learning_rate=1e-4)
     learner.reference = build_model(VOCABULARY, seed=2, context=64).eval()
     hardly_an_advantage = rolled_out(model, [(POLICY, 12)], 2e-6, seed=0)
-    kls = [learner.update(lessons(hardly_an_advantage), step, seed=0)["kl"] for step in range(5)]
+    kls = [update(examples_of(hardly_an_advantage), step, 0, learner)["kl"] for step in range(5)]
     assert 0 < kls[-1] < kls[0] / 4
 
 
@@ -226,8 +227,8 @@ def test_a_reference_that_is_the_policy_costs_nothing(model: Any) -> None:
 def test_the_mismatch_shows_whether_trainer_and_sampler_agree(model: Any, temperature: float) -> None:
     trajectories = some(model, temperature)
     config = RLConfig(learning_rate=1e-3)
-    assert Learner(copy.deepcopy(model), None, config, temperature, 0).update(lessons(*trajectories), 0, 0)["logprob_mismatch"] < 1e-5
-    assert Learner(copy.deepcopy(model), None, config, 0.5, 0).update(lessons(*trajectories), 0, 0)["logprob_mismatch"] > 0.01
+    assert update(examples_of(*trajectories), 0, 0, Learner(copy.deepcopy(model), None, config, temperature, 0))["logprob_mismatch"] < 1e-5
+    assert update(examples_of(*trajectories), 0, 0, Learner(copy.deepcopy(model), None, config, 0.5, 0))["logprob_mismatch"] > 0.01
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -242,19 +243,19 @@ def test_the_samplers_values_are_the_trainers(dtype: torch.dtype) -> None:
     group = asyncio.run(rollout_group(QUESTION, 4, policy, environment, settings))
     assert all([s.author for s in t.spans].count(ENVIRONMENT) == 2 for t in group.trajectories)
     limit = 1e-5 if dtype is torch.float32 else 0.1  # of values around 1
-    for t, appraisal in zip(group.trajectories, learner.appraise(group.trajectories), strict=True):
-        assert len(appraisal.values) == t.policy_token_count and sampled_values(t) == pytest.approx(appraisal.values, rel=0, abs=limit)
+    for t, estimated in zip(group.trajectories, learner.estimates(group.trajectories), strict=True):
+        assert len(estimated.values) == t.policy_token_count and sampled_values(t) == pytest.approx(estimated.values, rel=0, abs=limit)
     group = replace(group, trajectories=tuple(replace(t, reward=float(i)) for i, t in enumerate(group.trajectories)))
-    assert 0 < learner.learn([group], 0, 0)[1]["value_mismatch"] < limit
+    assert 0 < learn([group], 0, 0, learner)[1]["value_mismatch"] < limit
 
 
 def test_warm_up_and_minibatches(model: Any) -> None:
     learner = learner_of(model, warmup_steps=4, minibatches=3)
     trajectories = some(model)
-    learner.update(lessons(*trajectories), step=1, seed=0)
+    update(examples_of(*trajectories), 1, 0, learner)
     assert learner.optimizer.param_groups[0]["lr"] == pytest.approx(1e-3 * 2 / 4)
     assert {int(state["step"]) for state in learner.optimizer.state.values()} == {3}  # three updates
-    learner.update(lessons(*trajectories), step=7, seed=0)
+    update(examples_of(*trajectories), 7, 0, learner)
     assert learner.optimizer.param_groups[0]["lr"] == pytest.approx(1e-3)
 
 
@@ -262,7 +263,7 @@ def test_the_same_seed_gives_the_same_weights(model: Any) -> None:
     def trained(seed: int) -> list[torch.Tensor]:
         learner = learner_of(copy.deepcopy(model), minibatches=2, microbatch_tokens=60)
         for step in range(2):
-            learner.update(lessons(*some(model)), step, seed)
+            update(examples_of(*some(model)), step, seed, learner)
         return weights(learner.model)
 
     once, again, otherwise = trained(0), trained(0), trained(3)

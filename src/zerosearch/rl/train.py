@@ -6,7 +6,6 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from zerosearch.core.errors import BadConfig, RunFailed
 from zerosearch.core.interfaces import Environment, Renderer
@@ -17,7 +16,7 @@ from zerosearch.rl.algorithms import Algorithm
 from zerosearch.rl.batch import TrainingExample
 from zerosearch.rl.checkpoint import roll_back, save_checkpoint
 from zerosearch.rl.guards import Guards
-from zerosearch.rl.learner import Learner, LossTotals, Minibatch
+from zerosearch.rl.learner import Learner
 from zerosearch.rl.rollouts import Reward, rollout_metrics, stop_if_too_many_failed, with_rewards
 from zerosearch.rl.settings import GuardsConfig, RLConfig
 from zerosearch.rl.training_examples import TokenEstimates, can_be_estimated, make_examples, sampled_values
@@ -97,20 +96,12 @@ async def train(
         raise RunFailed(f"stopped after step {done} of {rl.steps}, which is saved; go on with: {run.go_on}")
 
 
-class Sums(Protocol):
-    """Whoever does the sums over rollouts: a learner for itself, or workers among them."""
-
-    def estimates(self, trajectories: Sequence[Trajectory]) -> list[TokenEstimates]: ...
-
-    def gradients(self, minibatch: Minibatch) -> LossTotals: ...
-
-
 def learn(
     groups: Sequence[Group],
     step: int,
     seed: int,
     learner: Learner,
-    workers: Sums | None = None,
+    workers: Workers | None = None,
     allows: Callable[[Mapping[str, float]], bool] = lambda figures: True,
 ) -> tuple[list[Group], dict[str, float]]:
     """Learn from one step's groups, which have rewards; returns them with advantages, and figures.
@@ -130,7 +121,7 @@ def update(
     step: int,
     seed: int,
     learner: Learner,
-    workers: Sums | None = None,
+    workers: Workers | None = None,
     allows: Callable[[Mapping[str, float]], bool] = lambda figures: True,
 ) -> dict[str, float]:
     """One optimiser step for each minibatch of each epoch. The loss is the same however a minibatch is cut into parts, or among workers.
@@ -144,7 +135,7 @@ def update(
     return learner.figures()
 
 
-def estimate(trajectories: Sequence[Trajectory], learner: Learner, workers: Sums) -> list[TokenEstimates]:
+def estimate(trajectories: Sequence[Trajectory], learner: Learner, workers: Learner | Workers) -> list[TokenEstimates]:
     """What the algorithm asks for: nothing, the sampler's values where they are all of it, or what takes a pass of its own."""
     if learner.needs_logprobs:
         return workers.estimates(trajectories)
@@ -166,7 +157,7 @@ class QuestionOrder:
 
     def of_step(self, step: int, count: int) -> list[Question]:
         places = [divmod(position, len(self._questions)) for position in range(step * count, (step + 1) * count)]
-        self._orders = {epoch: self._orders.get(epoch) or self._order(epoch) for epoch, _ in places}
+        self._orders = {epoch: self._orders.get(epoch) or self._order(epoch) for epoch in {epoch for epoch, _ in places}}
         return [self._questions[self._orders[epoch][index]] for epoch, index in places]
 
     def _order(self, epoch: int) -> list[int]:

@@ -13,7 +13,7 @@ from contextlib import contextmanager, redirect_stdout
 from hashlib import blake2b
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from rich.console import Console
 
@@ -25,6 +25,7 @@ Row = Mapping[str, Any]
 LogFunction = Callable[[Mapping[str, float], int], None]
 
 
+@runtime_checkable
 class Tracker(Protocol):
     def log(self, figures: Mapping[str, float], step: int) -> None: ...
 
