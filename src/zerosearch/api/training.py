@@ -6,9 +6,9 @@ import asyncio
 import json
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,10 @@ from zerosearch.models.sampler import Arbiter
 from zerosearch.rl.algorithms import Algorithm
 from zerosearch.rl.checkpoint import finished_checkpoints, resume_from_checkpoint
 from zerosearch.rl.learner import Learner, make_reference
-from zerosearch.rl.train import TrainingContext, train as training_loop
-from zerosearch.rl.workers import Worker, Workers, worker_count
+from zerosearch.rl.train import TrainingContext
+from zerosearch.rl.train import train as training_loop
+from zerosearch.rl.workers import Worker, Workers, pickled, worker_count
 from zerosearch.rollout.environment import SearchEnvironment
-from zerosearch.rollout.loop import begin
 from zerosearch.runs.cost import cost_of, load_prices, training_work
 from zerosearch.runs.directory import RunDirectory
 from zerosearch.runs.interrupts import StopRequest
@@ -128,6 +128,9 @@ def run_training(
     run.require_writable()
     require_installed(recipe.run.tracker_names)
     context = load_training(recipe, given)
+    size = worker_count(recipe.run.workers, context.policy.model.device.type)
+    parts = {"engine": given.engine, "environment": given.environment, "algorithm": context.algorithm, "renderer": context.renderer}
+    start_worker = pickled(worker_elsewhere, recipe=recipe, **parts) if size > 1 else b""
     if recipe.engine.url and isinstance(context.environment, SearchEnvironment):
         asyncio.run(first_search(context.environment, context.questions[0], recipe))
     if not resume:
@@ -138,7 +141,7 @@ def run_training(
     try:
         trackers = [given.trackers.get(name, name) for name in recipe.run.tracker_names]
         with tracked(run, trackers, recipe.model_dump(), console):
-            return _trained(recipe, context, given, run, console, dict(earlier_phases or {}), extra or {})
+            return _trained(recipe, context, (start_worker, size), run, console, dict(earlier_phases or {}), extra or {})
     except KeyboardInterrupt:
         raise RunFailed(f"stopped; finished steps are saved; go on with: {run.go_on}") from None
 
@@ -161,7 +164,7 @@ async def first_search(environment: SearchEnvironment, question: Question, recip
 def _trained(
     recipe: Recipe,
     context: TrainingContext,
-    given: Given,
+    processes: tuple[bytes, int],
     run: RunDirectory,
     console: Console,
     phases: dict[str, float],
@@ -176,15 +179,12 @@ def _trained(
         summary["base"] = base["figures"]
     reference = make_reference(policy.model, recipe.rl, lora=recipe.policy.lora_rank > 0)
     me = make_worker(recipe, policy, context.environment, context.algorithm, context.renderer, reference)
-    size = worker_count(recipe.run.workers, policy.model.device.type)
-    elsewhere = replace(NOTHING, engine=given.engine, environment=given.environment)
-    start_worker = partial(worker_elsewhere, recipe, elsewhere, context.algorithm, context.renderer)
     start = resume_from_checkpoint(run, me.learner)
     if start == 0 and base:
         run.append_metrics({"kind": "evaluate", "step": 0, **base["greedy"]})
     if start < recipe.rl.steps:
         with (
-            Workers(me, start_worker, size) as workers,
+            Workers(me, *processes) as workers,
             StopRequest(console) as stop,
             Progress("reinforcement learning", console) as progress,
         ):
@@ -195,7 +195,7 @@ def _trained(
         phases["trained evaluation"] = trained["wall_s"]
         summary["trained"] = trained["figures"]
     rollouts = recipe.rl.questions_per_step * recipe.rl.group_size
-    work = training_work(run.read_metrics(), rollouts, recipe.engine.kind, policy.model.device.type != "cpu", size)
+    work = training_work(run.read_metrics(), rollouts, recipe.engine.kind, policy.model.device.type != "cpu", processes[1])
     summary["cost"] = cost_of(work, load_prices())
     summary |= {"wall_s": round(sum(phases.values()), 1), "phases": phases, "versions": versions(), **extra}
     run.write_summary(summary)
@@ -221,12 +221,21 @@ def make_worker(
 
 
 def worker_elsewhere(
-    recipe: Recipe, given: Given, algorithm: Algorithm, renderer: Renderer | None, model: Any, tokenizer: Any, reference: Any, critic: Any
+    model: Any,
+    tokenizer: Any,
+    reference: Any,
+    critic: Any,
+    *,
+    recipe: Recipe,
+    engine: Any,
+    environment: Any,
+    algorithm: Algorithm,
+    renderer: Renderer | None,
 ) -> Worker:
     """A worker in a process of its own: the weights are shared, an engine of the recipe's is its own."""
     arbiter = Arbiter()
     device = Device("cpu", recipe.policy.dtype, arbiter)
-    environment = load_environment(recipe, recipe.engine, device, given.engine, given.environment)
+    environment = load_environment(recipe, recipe.engine, device, engine, environment)
     return make_worker(recipe, LocalModel(model, tokenizer, arbiter), environment, algorithm, renderer, reference, critic)
 
 
@@ -259,7 +268,9 @@ def evaluate_with_progress(context: TrainingContext, temperature: float, phase: 
             progress.step(done, len(context.held_out))
 
         episode = Episode(context.keep.seed)
-        return asyncio.run(evaluate(context.policy, context.evaluation_environment, context.held_out, settings, episode, context.renderer, on_done=count))
+        return asyncio.run(
+            evaluate(context.policy, context.evaluation_environment, context.held_out, settings, episode, context.renderer, on_done=count)
+        )
 
 
 def summary_figures(greedy: Evaluation, sampled: Evaluation) -> dict[str, Any]:

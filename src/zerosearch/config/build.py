@@ -11,7 +11,7 @@ from typing import Any
 
 from zerosearch.config.recipe import PolicyConfig, Recipe, RolloutConfig
 from zerosearch.core.curriculum import NoiseCurriculum
-from zerosearch.core.errors import BadConfig
+from zerosearch.core.errors import BadConfig, called
 from zerosearch.core.interfaces import Chat, Environment, Renderer, SearchEngine
 from zerosearch.core.registry import resolve
 from zerosearch.core.rewards import reward_function
@@ -25,7 +25,7 @@ from zerosearch.models.lora import attach
 from zerosearch.models.sampler import Arbiter
 from zerosearch.net.chat import OpenAIChat
 from zerosearch.net.pool import EndpointPool, addresses
-from zerosearch.rl.algorithms import ALGORITHMS, Algorithm
+from zerosearch.rl.algorithms import ALGORITHMS, Algorithm, loss_function
 from zerosearch.rl.settings import require_fit
 from zerosearch.rl.train import Curriculum, TrainingContext
 from zerosearch.rollout.environment import SearchEnvironment
@@ -136,6 +136,7 @@ def load_algorithm(recipe: Recipe, given: Any) -> Algorithm:
     algorithm = resolve("algorithm", given if given is not None else recipe.rl.algorithm, ALGORITHMS)
     try:
         require_fit(recipe.rl, algorithm)
+        loss_function(algorithm)  # a name that nobody knows is said before models are loaded
     except ValueError as error:
         raise BadConfig(f"rl.{error}.") from None
     return algorithm
@@ -154,7 +155,7 @@ def load_curriculum(recipe: Recipe, given: Any) -> Curriculum:
     alone = sum(p.kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD) for p in takes) == 1
 
     def noise_rate(step: int, rewards: Sequence[float]) -> float:
-        rate = found(step) if alone else found(step, rewards)
+        rate = called(f"curriculum at step {step}", found, step, *([] if alone else [rewards]))
         if not isinstance(rate, int | float) or not math.isfinite(rate) or not 0 <= rate <= 1:
             raise BadConfig(f"the curriculum returned {rate!r:.80} for step {step}; a noise rate is a probability, from 0 to 1.")
         return float(rate)

@@ -13,9 +13,9 @@ ZeroSearchError
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import SequenceMatcher, get_close_matches
-from typing import cast
+from typing import Any, cast
 
 
 class ZeroSearchError(Exception):
@@ -66,6 +66,20 @@ def first_error(error: BaseException) -> BaseException:
 def one_line(what: BaseException | str, limit: int = 200) -> str:
     """A text in one line, cut to `limit` characters; an exception by its message, or by its kind where it says nothing."""
     return " ".join(str(what).split())[:limit] or (type(what).__name__ if isinstance(what, BaseException) else "")
+
+
+def called(what: str, function: Callable[..., Any], *arguments: Any, where: str = "") -> Any:
+    """What a function that may be a user's returns. Raises BadConfig, one line with `what` it is, when it raises; our own errors pass."""
+    try:
+        return function(*arguments)
+    except ZeroSearchError:
+        raise
+    except Exception as error:
+        raise BadConfig(f"the {what} raised {type(error).__name__}: {one_line(error)}{where}.") from error
+
+
+def quoted_name(function: object) -> str:
+    return f"'{getattr(function, '__name__', type(function).__name__)}'"
 
 
 def one_of(what: str, value: str, allowed: Iterable[str], error: type[BadInput] = BadConfig) -> str:

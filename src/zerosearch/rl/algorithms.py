@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from zerosearch.core.errors import BadConfig, called, one_line, one_of
 from zerosearch.rl.advantages import (
     Advantages,
     Rewards,
@@ -57,6 +59,36 @@ class Algorithm:
     clip_high: float | None = None
 
 
+def compare(algorithm: Algorithm, rewards: Sequence[Rewards]) -> list[Advantages]:
+    """The algorithm's advantages of a step's rewards: finite, one for each, group by group, None for the None of a rollout that failed.
+
+    Raises BadConfig, one line, for anything else: an advantage out of place would train the wrong rollout.
+    """
+
+    def numbers() -> list[Advantages]:
+        return [[None if a is None else float(a) for a in row] for row in algorithm.advantages(rewards)]
+
+    given = called("algorithm's advantages function", numbers)
+    came, wanted = [len(row) for row in given], [len(row) for row in rewards]
+    if came != wanted:
+        raise BadConfig(f"the algorithm gave advantages in groups of {came} for rewards in groups of {wanted}; give one for each reward.")
+    for a, r in ((a, r) for pair in zip(given, rewards, strict=True) for a, r in zip(*pair, strict=True)):
+        if a is not None and (r is None or not math.isfinite(a)):
+            raise BadConfig(
+                f"the algorithm gave the advantage {a} for the reward {r}; give a finite number, and None for None (it failed)."
+            )
+    return given
+
+
+def weigh(algorithm: Algorithm, lengths_B: Sequence[int], budget: int) -> tuple[list[float], float]:
+    """The weights of the algorithm's aggregation and what to divide by. Raises BadConfig unless there is one weight for each rollout."""
+    found = called("algorithm's aggregation function", algorithm.aggregation, lengths_B, budget)
+    if not (isinstance(found, tuple) and len(found) == 2 and len(found[0]) == len(lengths_B)):
+        returned = one_line(repr(found), 80)
+        raise BadConfig(f"the algorithm's aggregation returned {returned} for {len(lengths_B)} rollouts; give (weights, divisor).")
+    return found
+
+
 ALGORITHMS: dict[str, Algorithm] = {
     # the paper's default: -A log π with the batch mean as baseline
     "reinforce": Algorithm(batch_centred, "policy_gradient_loss", reusable=False),
@@ -85,4 +117,5 @@ def loss_function(algorithm: Algorithm) -> Callable[..., Any]:
         return algorithm.loss
     from zerosearch.rl import losses  # torch is loaded when a loss is needed, not when a recipe is read
 
-    return getattr(losses, algorithm.loss)
+    names = [name for name in vars(losses) if name.endswith("_loss") and name != "value_loss"]
+    return getattr(losses, one_of("loss", algorithm.loss, names))

@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 
+from zerosearch.core.errors import BadConfig, called, one_line
 from zerosearch.core.types import Trajectory
 from zerosearch.models.causal import predictions, token_logprobs, token_states, value_head
 from zerosearch.models.gradient_checkpointing import checkpointed
-from zerosearch.rl.algorithms import ALGORITHMS, Algorithm, loss_function
+from zerosearch.rl.algorithms import ALGORITHMS, Algorithm, loss_function, weigh
 from zerosearch.rl.batch import TrainingBatch, TrainingExample, make_batch, microbatches, minibatches
 from zerosearch.rl.losses import KL_ESTIMATORS, value_loss
 from zerosearch.rl.optimizers import Trained, make_optimizer, rate_factor
@@ -134,7 +135,7 @@ class Learner:
         critic_only = step < rl.critic_warmup_steps and self.critic is not None
         for epoch in range(rl.epochs):
             for i, part in enumerate(minibatches(examples, rl.minibatches, (seed * 1_000_003 + step) + epoch * 2_147_483_647)):
-                weights, denominator = self.algorithm.aggregation([len(one.advantages) for one in part], self.budget)
+                weights, denominator = weigh(self.algorithm, [len(one.advantages) for one in part], self.budget)
                 weighted = tuple(replace(one, weight=w) for one, w in zip(part, weights, strict=True))
                 yield Minibatch(weighted, LossContext(denominator, first=i == epoch == 0, critic_only=critic_only))
 
@@ -212,7 +213,12 @@ class Learner:
         old_M = self._of(part, "old_logprobs") if part[0].old_logprobs else sampled_M
         rows_M = batch.trained_BT.nonzero()[:, 0]
         weights_M = torch.tensor([one.weight for one in part], device=rows_M.device)[rows_M]
-        loss_M, kl = self.loss(logprobs_M, old_M, self._of(part, "advantages"), *self._clip, rows_M), 0.0
+        loss_M, kl = called("loss function", self.loss, logprobs_M, old_M, self._of(part, "advantages"), *self._clip, rows_M), 0.0
+        if not isinstance(loss_M, torch.Tensor) or loss_M.shape != logprobs_M.shape or loss_M.requires_grad != logprobs_M.requires_grad:
+            given = f"shape {tuple(loss_M.shape)}" if isinstance(loss_M, torch.Tensor) else one_line(repr(loss_M), 80)
+            raise BadConfig(
+                f"the loss function gave {given} for {len(logprobs_M)} tokens; give a tensor made of logprobs_M, one value per token."
+            )
         if part[0].importance:
             loss_M = loss_M * self._of(part, "importance")
         if self.reference is not None and self.config.kl_in == "loss":

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from inspect import iscoroutine
 from statistics import fmean
 
-from zerosearch.core.errors import BadConfig, RunFailed
+from zerosearch.core.errors import BadConfig, RunFailed, called, one_line, quoted_name
 from zerosearch.core.scoring import documents_hold_answer, is_yes_no, score
 from zerosearch.core.types import Group, Quality, StopReason, Trajectory
 from zerosearch.runs.directory import RunDirectory
@@ -32,23 +34,19 @@ def with_rewards(group: Group, reward: Reward, step: int = 0) -> Group:
 
 
 def _reward_of(t: Trajectory, reward: Reward, step: int) -> float:
-    where = f"question '{t.question.id}', sample {t.sample}, step {step + 1}"
-    name = getattr(reward, "__name__", type(reward).__name__)
-    try:
-        value = reward(t)
-    except BadConfig:
-        raise
-    except Exception as error:
-        raise BadConfig(f"the reward function '{name}' raised {type(error).__name__}: {error} ({where}).") from error
-    if isinstance(value, bool | int | float) and math.isfinite(value):
-        return float(value)
-    try:
-        number = float(value.item())  # a number of numpy's or torch's
-    except (AttributeError, TypeError, ValueError, RuntimeError):
-        number = math.nan
-    if math.isfinite(number):
-        return number
-    raise BadConfig(f"the reward function '{name}' returned {value!r:.80} ({where}); it must return a finite number.")
+    where = f" (question '{t.question.id}', sample {t.sample}, step {step + 1})"
+    what = f"reward function {quoted_name(reward)}"
+    value = called(what, reward, t, where=where)
+    number = value
+    with suppress(AttributeError, TypeError, ValueError, RuntimeError):
+        number = value.item()  # a number of numpy's or torch's
+    if isinstance(number, int | float) and math.isfinite(number):
+        return float(number)
+    if iscoroutine(value):
+        value.close()  # else Python warns, later and elsewhere, that nobody awaited it
+        raise BadConfig(f"the {what} is async; give a plain function.")
+    source = "environment's Step.reward was" if t.reward is not None and value is t.reward else f"{what} returned"
+    raise BadConfig(f"the {source} {one_line(repr(value), 80)}{where}; it must be a finite number.")
 
 
 def stop_if_too_many_failed(groups: Sequence[Group], max_share: float, run: RunDirectory) -> None:

@@ -8,10 +8,9 @@ from statistics import fmean
 
 import torch
 
-from zerosearch.core.errors import BadConfig
 from zerosearch.core.types import Group, Trajectory
 from zerosearch.rl.advantages import explained_variance, gae, whitened
-from zerosearch.rl.algorithms import Algorithm
+from zerosearch.rl.algorithms import Algorithm, compare
 from zerosearch.rl.batch import TrainingExample, teaches, trained_token_count
 from zerosearch.rl.losses import KL_ESTIMATORS
 from zerosearch.rl.settings import RLConfig
@@ -82,9 +81,7 @@ def _without_critic(
     """One advantage a rollout. KL in the reward: r - β Σ_t kl_t (arXiv 2402.14740, equation 1), before rollouts are compared."""
     costs = iter(kls)
     rewards = [[_minus(t.reward, rl.kl_coefficient * sum(next(costs))) for t, _ in group] for group in groups]
-    advantages = [a for row in algorithm.advantages(rewards) for a in row]
-    if len(advantages) != sum(map(len, rewards)):
-        raise BadConfig(f"the algorithm gave {len(advantages)} advantages for {sum(map(len, rewards))} rewards; it must give one for each.")
+    advantages = [a for row in compare(algorithm, rewards) for a in row]
     pairs = [pair for group in groups for pair in group]
     taught = [replace(t, advantage=a) for (t, _), a in zip(pairs, advantages, strict=True)]
     examples = [

@@ -14,6 +14,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -22,7 +23,7 @@ import numpy as np
 import torch
 import torch.multiprocessing as multiprocessing
 
-from zerosearch.core.errors import BadConfig, RunFailed, ZeroSearchError
+from zerosearch.core.errors import BadConfig, RunFailed, ZeroSearchError, one_line
 from zerosearch.core.interfaces import Environment, Renderer, close
 from zerosearch.core.types import Episode, Group, Question, Trajectory
 from zerosearch.models.local import LocalModel, quiet_transformers
@@ -64,19 +65,17 @@ class Worker:
         return list(groups)
 
 
-StartWorker = Callable[[Any, Any, Any, Any], Worker]  # (model, tokenizer, reference, critic), the weights being shared ones
+StartWorker = Callable[..., Worker]  # (model, tokenizer, reference, critic), the weights being shared ones, with its parts by name
 
 
 class Workers:
     """`with Workers(me, start, size) as workers`: this process and `size - 1` others, started here; they end with the block.
 
-    `start(model, tokenizer, reference, critic)` makes a Worker in another process around the shared weights.
-    Raises BadConfig, before anything is started, when `start` cannot travel there.
+    `start` is a StartWorker, `pickled`, which makes a Worker in another process around the shared weights; alone, nobody reads it.
     """
 
-    def __init__(self, me: Worker, start: StartWorker, size: int) -> None:
-        self.me, self.size = me, size
-        self._start = pickled(start) if size > 1 else b""
+    def __init__(self, me: Worker, start: bytes, size: int) -> None:
+        self.me, self._start, self.size = me, start, size
         self._others: list[Any] = []
 
     def __enter__(self) -> Workers:
@@ -146,15 +145,26 @@ class Workers:
         return answers
 
 
-def pickled(start: StartWorker) -> bytes:
-    """Raises BadConfig with the pickler's own words when something in it cannot be sent to another process."""
+def pickled(start: StartWorker, /, **parts: object) -> bytes:
+    """`start(**parts)`, still without the shared weights, ready to be sent to another process: functions of `__main__` go by value.
+
+    Raises BadConfig, with the pickler's own words, for the first part that cannot travel.
+    """
     try:
-        return cloudpickle.dumps(start)
+        return cloudpickle.dumps(partial(start, **parts))
+    except Exception:
+        for name, part in parts.items():
+            _require_travels(name, part)
+        raise
+
+
+def _require_travels(name: str, part: object) -> None:
+    try:
+        cloudpickle.dumps(part)
     except Exception as error:  # picklers raise what the object at hand raises
-        why = " ".join(f"{error}".split()) or type(error).__name__
         raise BadConfig(
-            f"what this run was given cannot be sent to a worker process ({why[:300]}); give what makes it, as a function or as "
-            '"module:name", or run in one process: run.workers=1.'
+            f"the {name} {one_line(repr(part), 60)} cannot be sent to a worker process ({one_line(error)}); "
+            "give a function that makes it, or \"module:name\", or use one process: run={'workers': 1}."
         ) from error
 
 
