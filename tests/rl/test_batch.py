@@ -84,12 +84,12 @@ def test_what_teaches_nothing() -> None:
 
 
 def test_minibatches() -> None:
-    lessons = [TrainingExample(replace(ONE_TURN, sample=i), (1.0,) * 3) for i in range(10)]
-    parts = minibatches(lessons, 3, seed=5)
+    examples = [TrainingExample(replace(ONE_TURN, sample=i), (1.0,) * 3) for i in range(10)]
+    parts = minibatches(examples, 3, seed=5)
     assert sorted(map(len, parts)) == [3, 3, 4]
     assert sorted(one.trajectory.sample for part in parts for one in part) == list(range(10))
-    assert parts == minibatches(lessons, 3, seed=5) != minibatches(lessons, 3, seed=6)
-    assert [len(part) for part in minibatches(lessons[:2], 3, seed=0)] == [1, 1]
+    assert parts == minibatches(examples, 3, seed=5) != minibatches(examples, 3, seed=6)
+    assert [len(part) for part in minibatches(examples[:2], 3, seed=0)] == [1, 1]
     assert minibatches([], 3, seed=0) == []
 
 

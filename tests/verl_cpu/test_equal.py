@@ -20,12 +20,14 @@ from models.tiny import byte_level
 from zerosearch.config.recipe import load_recipe
 from zerosearch.core.errors import GenerationFailed
 from zerosearch.core.renderers import TemplateRenderer
+from zerosearch.core.rewards import reward_function
 from zerosearch.core.types import Episode, Finish, Generation, Group, Sampling, Trajectory
 from zerosearch.data.questions import load_questions
 from zerosearch.integrations.verl.files import prepare
+from zerosearch.rl.algorithms import ALGORITHMS
 from zerosearch.rl.batch import make_batch
+from zerosearch.rl.rollouts import with_rewards
 from zerosearch.rl.settings import RLConfig
-from zerosearch.rl.train import with_rewards
 from zerosearch.rl.training_examples import TokenEstimates, make_examples
 from zerosearch.rollout.loop import rollout
 from zerosearch.runs.directory import RunDirectory
@@ -106,7 +108,7 @@ def ours(run: Path) -> list[Group]:
         episodes = [Episode(recipe.run.seed, STEP - 1, i) for i in range(SAMPLES)]
         return [Group(q, tuple([await rollout(q, policy, environment, settings, e) for e in episodes])) for q in questions]
 
-    return [with_rewards(group, recipe.rl.reward_weights) for group in asyncio.run(all_of_them())]
+    return [with_rewards(group, reward_function(recipe.rl.reward)) for group in asyncio.run(all_of_them())]
 
 
 @pytest.fixture(scope="module")
@@ -200,7 +202,7 @@ def verl_advantages(theirs: list[Any], estimator: str, values: Sequence[Sequence
 @pytest.mark.parametrize("algorithm", ["reinforce", "grpo", "rloo", "reinforce++", "dr_grpo"])
 def test_the_same_advantages(ours: list[Group], theirs: list[Any], algorithm: str) -> None:
     pairs = [[(t, TokenEstimates()) for t in group.trajectories] for group in ours]
-    taught, _, _ = make_examples(pairs, RLConfig(algorithm=algorithm))
+    taught, _, _ = make_examples(pairs, RLConfig(algorithm=algorithm), ALGORITHMS[algorithm])
     found = verl_advantages(theirs, f"zerosearch_{algorithm}")
     for trajectory, advantages in zip(flat(taught), found, strict=True):
         assert advantages == pytest.approx([trajectory.advantage or 0.0] * len(advantages), abs=1e-6)
@@ -212,8 +214,8 @@ def test_the_same_advantages_of_ppo(ours: list[Group], theirs: list[Any]) -> Non
     values = [[] if t.stop_reason.is_failure else [rng.random() for _ in range(t.policy_token_count)] for t in flat(ours)]
     told = iter(values)
     pairs = [[(t, TokenEstimates(values=tuple(next(told)))) for t in group.trajectories] for group in ours]
-    _, lessons, _ = make_examples(pairs, RLConfig(algorithm="ppo", discount=0.9, gae_lambda=0.8))
-    expected = iter(lessons)
+    _, examples, _ = make_examples(pairs, RLConfig(algorithm="ppo", discount=0.9, gae_lambda=0.8), ALGORITHMS["ppo"])
+    expected = iter(examples)
     for trajectory, advantages in zip(flat(ours), verl_advantages(theirs, "gae", values), strict=True):
         wanted = () if trajectory.stop_reason.is_failure else next(expected).advantages
         assert advantages == pytest.approx(wanted, abs=1e-6)

@@ -87,8 +87,8 @@ def train(
 ) -> Run:
     """Train a policy by RL to search with `engine`; returns when the run is done.
 
-    `policy` is a checkpoint's folder, a hub id, or a run (its newest checkpoint, and its rollout settings). `questions` and `held_out` are a
-    file or a list: of `Question`, or of dicts with `question` and `golden_answers`. `engine` and `evaluation_engine` are a function
+    `policy` is a checkpoint's folder, a hub id, or a run (its newest checkpoint, and its rollout settings). `questions` and `held_out` are
+    a file or a list: of `Question`, or of dicts with `question` and `golden_answers`. `engine` and `evaluation_engine` are a function
     `(query, k) -> documents`, an engine, or a recipe's [engine] section as a dict; held-out questions are asked with the second, by default
     the first.
 

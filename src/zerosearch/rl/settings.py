@@ -28,7 +28,8 @@ def _weights_or_name(value: object) -> object:
 
 class RLConfig(Section):
     """`algorithm` and `reward` are names, or module:name of your own (`reward`: also a table of weighted terms; an environment that gives a
-    reward itself goes before terms). One step is `questions_per_step` × `group_size` rollouts, then `epochs` passes over them in `minibatches` updates each.
+    reward itself goes before terms). One step is `questions_per_step` × `group_size` rollouts, then `epochs` passes over them in
+    `minibatches` updates each.
 
     A step in which more than `max_failed_share` of the rollouts failed (a dead engine, not a bad policy) stops the run.
     `clip`, `clip_high`: unset, the algorithm's own. `kl_in`: a term of the loss, or a cost in the reward. `reference`: auto is the policy

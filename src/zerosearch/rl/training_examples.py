@@ -1,4 +1,4 @@
-"""Groups with rewards → advantages → training examples. KL in the reward, GAE and whitening happen here, over the tokens the policy wrote."""
+"""Groups with rewards → advantages → training examples. KL in the reward, GAE and whitening happen here, over the policy's tokens."""
 
 from __future__ import annotations
 
