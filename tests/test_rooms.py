@@ -31,7 +31,7 @@ ROOMS: dict[str, str] = {
     "integrations": "core data net rollout models runs engines evaluation rl config api",
     "lab": "core data net rollout models runs engines evaluation rl simulator config api",
     "cli": "core data net rollout models runs engines evaluation rl simulator viewer server config api integrations lab",
-    "zerosearch": "core data net rollout engines api",  # the face: each name is fetched when it is asked for
+    "zerosearch": "core data net rollout engines rl api",  # the face: each name is fetched when it is asked for
     "__main__": "cli",
 }
 FLOORS_AT_MOST = 10
