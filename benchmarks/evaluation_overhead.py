@@ -103,7 +103,7 @@ def main() -> None:
         started, cpu = time.perf_counter(), time.process_time()
         benchmark = Benchmark("made up", "", questions, ())
         quiet = Console(stderr=True, quiet=True)
-        summary = evaluate_benchmark(benchmark, parts, load_prices(), Path(folder) / "out", options.concurrency, quiet)
+        summary, _ = evaluate_benchmark(benchmark, parts, load_prices(), Path(folder) / "out", options.concurrency, quiet)
         wall_s, cpu_s = time.perf_counter() - started, time.process_time() - cpu
     result = {
         "questions": options.questions,

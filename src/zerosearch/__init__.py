@@ -11,7 +11,7 @@ Each name is fetched when it is used, so `import zerosearch` loads no torch, and
 import sys
 from types import ModuleType
 
-import zerosearch.rollout
+import zerosearch.rollout  # noqa: F401 (its name is a function's, too: see below)
 from zerosearch.core.version import __version__ as __version__
 
 TYPE_CHECKING = False  # as `typing` has it, without its import

@@ -110,9 +110,9 @@ def test_a_budget_of_several_workers_is_counted_in_one_place(file: Path, setting
 
 def test_a_reward_of_several_terms(file: Path, tmp_path: Path) -> None:
     recipe = load_recipe(file, ["rl.reward={f1=1.0, format=0.1, searches=-0.05}"])
-    assert recipe.rl.reward_weights == {"f1": 1.0, "format": 0.1, "searches": -0.05}
-    assert read_back(recipe, tmp_path) == recipe and load_recipe(file).rl.reward_weights == {"f1": 1.0}
-    assert load_recipe(file, ["rl.reward.f1=1", "rl.reward.length=-0.2"]).rl.reward_weights == {"f1": 1, "length": -0.2}
+    assert recipe.rl.reward == {"f1": 1.0, "format": 0.1, "searches": -0.05}
+    assert read_back(recipe, tmp_path) == recipe and load_recipe(file).rl.reward == "f1"
+    assert load_recipe(file, ["rl.reward.f1=1", "rl.reward.length=-0.2"]).rl.reward == {"f1": 1, "length": -0.2}
 
 
 def test_every_algorithm_can_be_named(file: Path) -> None:
@@ -232,7 +232,7 @@ def test_no_toml(file: Path, content: bytes) -> None:
     file.write_bytes(content)
     with pytest.raises(BadFile) as caught:
         load_recipe(file)
-    assert str(caught.value).startswith(f"the recipe '{file}' is no valid TOML: ") and "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"the recipe '{file}' is not valid TOML: ") and "\n" not in str(caught.value)
 
 
 def test_no_file(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ run = {{out = "{folder}/run", seed = 5, trainer = "verl"}}
 def ours(run: Path) -> list[Group]:
     from zerosearch.integrations.verl.loop import workplace
 
-    (recipe, settings, environment, _), policy = workplace(str(run)), Script(byte_level())
+    (recipe, settings, environment, *_), policy = workplace(str(run)), Script(byte_level())
     questions = load_questions(recipe.questions.train)
 
     async def all_of_them() -> list[Group]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,8 @@ _SETTINGS = tuple(EvaluationSettings.__dataclass_fields__)
 
 async def arollout(question: str | Question, policy: Any, *, engine: Any = None, **settings: Any) -> Trajectory:
     """`rollout`, awaited."""
-    context = build_evaluation(_settings("rollout", policy, engine, settings))
+    # in a thread: loading takes a while, and an endpoint is asked for its model in a loop of its own
+    context = await asyncio.to_thread(build_evaluation, _settings("rollout", policy, engine, settings))
     asked = question if isinstance(question, Question) else Question("ask", question, ())
     try:
         return await rollout_loop(asked, context.policy, context.environment, context.settings, context.episode, context.renderer)
@@ -37,8 +39,8 @@ async def arollout(question: str | Question, policy: Any, *, engine: Any = None,
 def rollout(question: str | Question, policy: Any, *, engine: Any = None, **settings: Any) -> Trajectory:
     """Let a policy work on one question; returns what was said, searched and answered.
 
-    `policy` is a checkpoint's folder, a run directory, a hub id, an endpoint's URL, a Policy, or a function from the text so far to the next
-    turn. `engine` is a function `(query, k) -> documents`, an engine, or a recipe's [engine] section as a dict; None: what the policy's run
+    `policy` is a checkpoint's folder, a run directory, a hub id, an endpoint's URL, a Policy, or a function from the text so
+    far to the next turn. `engine` is a function `(query, k) -> documents`, an engine, or a recipe's [engine] section as a dict; None: what the policy's run
     was evaluated with. `settings` are those of `config.evaluation.EvaluationSettings`: `agent`, `environment`, `renderer`, `rollout` (a
     recipe's [rollout] section as a dict), `k`, `seed`, `noise_rate`, `temperature`, `max_turns`, `prompt`, `policy_style`, ….
 

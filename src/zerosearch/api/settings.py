@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
 
-from zerosearch.config.build import Given
+from zerosearch.config.build import Given, wants_engine
 from zerosearch.config.evaluation import recipe_of_policy
 from zerosearch.config.recipe import Recipe, make_recipe, read_table
 from zerosearch.core.errors import BadConfig
@@ -37,7 +37,7 @@ def recipe_of(arguments: Mapping[str, Any], unknown: Mapping[str, Any]) -> tuple
     for section in _SECTIONS:
         table[section] = {**table.get(section, {}), **a.get(section, {})}
     out = str(a.get("out") or table["run"].get("out") or "runs/run")
-    asked, held_out = (_questions(a.get(name), f"{out}/{file}.jsonl") for name, file in (("questions", "questions"), ("held_out", "held_out")))
+    asked, held_out = (_questions(a.get(name), f"{out}/{name}.jsonl") for name in ("questions", "held_out"))
 
     def say(section: str, key: str, value: Any, argument: str) -> None:
         """Put a setting where the recipe has it, unless it is there already and says something else."""
@@ -45,7 +45,7 @@ def recipe_of(arguments: Mapping[str, Any], unknown: Mapping[str, Any]) -> tuple
             return
         there = a.get(section, {}).get(key) if section in _SECTIONS else None
         if there is not None and there != value:
-            raise BadConfig(f"{argument} = {value!r:.60} and {section} = {{'{key}': {there!r:.60}}} contradict each other; give one of them.")
+            raise BadConfig(f"{argument} = {value!r:.60} contradicts {section} = {{'{key}': {there!r:.60}}}; give one of them.")
         table.setdefault(section, {})[key] = value
 
     say("policy", "model", None if policy is None else name_of(str(policy) if isinstance(policy, Path) else policy), "policy")
@@ -65,7 +65,7 @@ def recipe_of(arguments: Mapping[str, Any], unknown: Mapping[str, Any]) -> tuple
     trackers = _trackers(a.get("trackers"))
     say("run", "trackers", ",".join(trackers) if trackers else None, "trackers")
     engine, evaluation_engine = a.get("engine"), a.get("evaluation_engine")
-    if engine is None and "engine" not in table and "environment" in a:
+    if engine is None and "engine" not in table and "environment" in a and not wants_engine(a["environment"]):
         engine = a["environment"]  # it has one of its own, or needs none
     if evaluation_engine is None and "held_out" in a and "evaluation_engine" not in table:
         evaluation_engine = engine

@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 
 from zerosearch.api.settings import recipe_of
-from zerosearch.config.build import NOTHING, Device, Given, load_environment, load_training, rollout_settings
+from zerosearch.config.build import NOTHING, Device, Given, load_environment, load_training, resolved, rollout_settings
 from zerosearch.config.recipe import Recipe, require_same, to_toml
 from zerosearch.core.errors import BadInput, RunFailed, SearchFailed
 from zerosearch.core.interfaces import Environment, Policy, Renderer, close
@@ -127,11 +127,12 @@ def run_training(
         run.require_new()
     run.require_writable()
     require_installed(recipe.run.tracker_names)
+    given = resolved(recipe, given)
     context = load_training(recipe, given)
     size = worker_count(recipe.run.workers, context.policy.model.device.type)
     parts = {"engine": given.engine, "environment": given.environment, "algorithm": context.algorithm, "renderer": context.renderer}
     start_worker = pickled(worker_elsewhere, recipe=recipe, **parts) if size > 1 else b""
-    if recipe.engine.url and isinstance(context.environment, SearchEnvironment):
+    if (recipe.engine.url or given.engine is not None) and isinstance(context.environment, SearchEnvironment):
         asyncio.run(first_search(context.environment, context.questions[0], recipe))
     if not resume:
         run.create(to_toml(recipe))
@@ -154,7 +155,7 @@ async def first_search(environment: SearchEnvironment, question: Question, recip
         async with asyncio.timeout(timeout_s):
             await environment.found(question.text)
     except TimeoutError:
-        raise BadInput(f"the simulator did not answer a first search within engine.timeout_s = {timeout_s:g} s; look at its log.") from None
+        raise BadInput(f"a first search took longer than engine.timeout_s = {timeout_s:g} s; see its log.") from None
     except SearchFailed as error:
         raise BadInput(f"a first search failed: {error}") from error
     finally:

@@ -45,6 +45,7 @@ DistilOption = Annotated[str, typer.Option("--distil-prompt", help="search-o1: a
 TemperatureOption = Annotated[float, typer.Option("--temperature", min=0.0, help="0 is greedy.")]
 ConcurrencyOption = Annotated[int, typer.Option("--concurrency", min=1, help="Questions in the air at a time.")]
 PricesOption = Annotated[str, typer.Option("--prices", help="A price table (TOML) instead of the package's.", metavar="FILE")]
+_COLOURS = {"prompt": "dim", "policy": "bright_cyan", "environment": "yellow"}
 OutOption = Annotated[Path | None, to_folder("--out", help="Keep everything in this directory; started again, it goes on there.")]
 
 
@@ -70,27 +71,14 @@ def evaluate(
     json_file: JsonOption = None,
 ) -> None:
     """Answer every question of a benchmark with a policy, an agent and an engine; exact match with an interval, and what it cost."""
-    from zerosearch.config.evaluation import EvaluationSettings, build_evaluation
-    from zerosearch.data.benchmarks import load_benchmark
-    from zerosearch.evaluation.run import evaluate_benchmark
-    from zerosearch.runs.cost import load_prices
+    from zerosearch.api.asking import evaluate
 
-    wanted = EvaluationSettings(
-        policy,
-        agent,
-        source or None,
-        policy_style,
-        policy_model,
-        policy_tokenizer,
-        prompt,
-        distil,
-        max_turns,
-        temperature,
-        seed,
-    )
-    questions, table = load_benchmark(benchmark, benchmarks, limit or None, seed), load_prices(prices)
     with _interruptible(out):
-        result = evaluate_benchmark(questions, build_evaluation(wanted), table, out, concurrency, console)
+        result = evaluate(
+            policy, benchmark, engine=source or None, agent=agent, limit=limit, out=out, concurrency=concurrency, benchmarks=benchmarks,
+            prices=prices, console=console, policy_style=policy_style, policy_model=policy_model, policy_tokenizer=policy_tokenizer,
+            prompt=prompt, distil_prompt=distil, max_turns=max_turns, temperature=temperature, seed=seed,
+        ).summary  # fmt: skip
     if result["excluded"]:
         console.print(f"{len(result['excluded'])} questions excluded: no golden answer is left after normalisation", soft_wrap=True)
     if json_file is None:
@@ -119,14 +107,22 @@ def ask(
     json_file: JsonOption = None,
 ) -> None:
     """Ask one question and watch the policy think, search, read and answer; by default with the engine its run was evaluated with."""
-    from zerosearch.config.evaluation import EvaluationSettings, build_evaluation
-    from zerosearch.evaluation.run import ask_one
+    from rich.text import Text
 
-    wanted = EvaluationSettings(policy, agent, source or None, policy_style, policy_model, policy_tokenizer, prompt, distil, max_turns)
-    result = ask_one(question, build_evaluation(wanted), console)
+    from zerosearch.api.asking import rollout
+
+    trajectory = rollout(
+        question, policy, engine=source or None, agent=agent, policy_style=policy_style, policy_model=policy_model,
+        policy_tokenizer=policy_tokenizer, prompt=prompt, distil_prompt=distil, max_turns=max_turns,
+    )  # fmt: skip
+    for span in trajectory.spans:
+        console.print(Text(span.text.strip(), style=_COLOURS[span.author]), soft_wrap=True)
+    if trajectory.stop_reason.is_failure:
+        raise RunFailed(f"{trajectory.stop_reason}: {trajectory.cause}")
     if json_file is None:
-        print(result["answer"] if result["answer"] is not None else "(no answer)")
-    write_json(result, json_file)
+        print(trajectory.answer if trajectory.answer is not None else "(no answer)")
+    searches = [{"query": s.query, "documents": [d.as_json() for d in s.result.documents]} for s in trajectory.searches]
+    write_json({"question": question, "answer": trajectory.answer, "stop_reason": trajectory.stop_reason, "searches": searches}, json_file)
 
 
 def rescore(

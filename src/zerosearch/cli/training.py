@@ -94,9 +94,9 @@ def train(
 
     from zerosearch.api.training import run_training
 
-    summary = run_training(loaded, console, resume=bool(resume))
-    console.print(f"report: {Path(loaded.run.out) / 'report.html'}", soft_wrap=True)
-    write_json(summary, json_file)
+    run = run_training(loaded, console, resume=bool(resume))
+    console.print(f"report: {run.path / 'report.html'}", soft_wrap=True)
+    write_json(run.summary, json_file)
 
 
 def _on_verl(recipe: Recipe, resume: bool, dry_run: bool) -> dict[str, Any]:

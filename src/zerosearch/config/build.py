@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from inspect import Parameter, signature
-from typing import Any
+from typing import Any, cast
 
 from zerosearch.config.recipe import PolicyConfig, Recipe, RolloutConfig
 from zerosearch.core.curriculum import NoiseCurriculum
@@ -26,6 +26,7 @@ from zerosearch.models.sampler import Arbiter
 from zerosearch.net.chat import OpenAIChat
 from zerosearch.net.pool import EndpointPool, addresses
 from zerosearch.rl.algorithms import ALGORITHMS, Algorithm, loss_function
+from zerosearch.rl.rollouts import Reward
 from zerosearch.rl.settings import require_fit
 from zerosearch.rl.train import Curriculum, TrainingContext
 from zerosearch.rollout.environment import SearchEnvironment
@@ -62,6 +63,20 @@ class Given:
 NOTHING = Given()
 
 
+def resolved(recipe: Recipe, given: Given) -> Given:
+    """With the environment and the engines that the recipe names by module:name: what was found here is what reaches the workers."""
+
+    def found(kind: str, given: Any, name: str) -> Any:
+        return resolve(kind, name) if given is None and ":" in name else given
+
+    environment = found("environment", given.environment, recipe.rollout.environment)
+    if environment is not None and not wants_engine(environment):
+        return replace(given, environment=environment)
+    evaluated = recipe.evaluation_engine.kind if recipe.evaluation_engine else ""
+    engine = found("engine", given.engine, recipe.engine.kind)
+    return replace(given, environment=environment, engine=engine, evaluation_engine=found("engine", given.evaluation_engine, evaluated))
+
+
 def load_engine(config: EngineConfig, seed: int, device: Device) -> SearchEngine:
     """The engine of a recipe's [engine] section. Raises BadInput."""
     return build_engine(config, EngineContext(lambda config: load_chat(config, device), device.name, seed))
@@ -89,7 +104,7 @@ def rollout_settings(config: RolloutConfig) -> RolloutSettings:
 def load_environment(recipe: Recipe, config: EngineConfig, device: Device, engine: Any = None, environment: Any = None) -> Environment:
     """What the policy acts in: our own tags over the engine of an [engine] section, or what was handed in of the two."""
     given = environment if environment is not None else recipe.rollout.environment
-    if engine is None and (given == "search" or isinstance(given, str) or _wants_engine(given)):
+    if engine is None and (given == "search" or isinstance(given, str) or wants_engine(given)):
         engine = load_engine(config, recipe.run.seed, device)
     found = as_engine(engine) if engine is not None else None
     return make_environment(given, found, policy_prompt(recipe.rollout.prompt), config.k, recipe.rollout.max_turns)
@@ -102,17 +117,17 @@ def make_environment(given: Any, engine: SearchEngine | None, prompt: PolicyProm
         return SearchEnvironment(engine, prompt, k, max_turns)
     found = resolve("environment", given, {"search": None})
     if callable(found) and (isinstance(found, type) or not _is_environment(found)):
-        found = found(engine=engine) if _wants_engine(found) else found()
+        found = found(engine=engine) if wants_engine(found) else found()
     if not _is_environment(found):
         raise BadConfig(f"{found!r:.80} is not an environment; it needs reset(question) -> str and step(text) -> zerosearch.Step.")
-    return found
+    return cast(Environment, found)
 
 
 def _is_environment(given: Any) -> bool:
     return callable(getattr(given, "reset", None)) and callable(getattr(given, "step", None))
 
 
-def _wants_engine(given: Any) -> bool:
+def wants_engine(given: Any) -> bool:
     if not callable(given) or (_is_environment(given) and not isinstance(given, type)):
         return False
     try:
@@ -192,7 +207,7 @@ def load_training(recipe: Recipe, given: Given = NOTHING) -> TrainingContext:
         keep=recipe.run,
         guards=recipe.guards,
         curriculum=curriculum,
-        reward=reward,
+        reward=cast(Reward, reward),
         algorithm=algorithm,
         renderer=load_renderer(recipe, given.renderer, policy),
         held_out=held_out[: recipe.questions.held_out_limit or None],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -36,8 +36,8 @@ class EvaluationSettings:
     """What a caller asked for. `policy` is a folder, a run directory, a hub id, an endpoint's URL, a Policy, or a function text -> text.
 
     `engine` is a recipe's [engine] section, an engine or a function; None: what the policy's run was evaluated with. `agent` is a name, or
-    an Agent; an `environment` goes before both. `rollout` is a recipe's [rollout] section. Empty texts and None: the default of the agent or
-    of the policy's run.
+    an Agent; an `environment` goes before both. `rollout` is a recipe's [rollout] section. Empty texts and None: the default of the
+    agent or of the policy's run.
     """
 
     policy: Any
@@ -138,7 +138,7 @@ def _policy_of(policy: Any, wanted: EvaluationSettings, arbiter: Arbiter) -> tup
     if isinstance(policy, Policy):
         return policy, {}
     if callable(policy):
-        return FunctionPolicy(policy), {}
+        return FunctionPolicy(cast(Callable[[str], str], policy)), {}
     raise BadConfig(f"{policy!r:.80} is not a policy; give a folder, a hub id, a URL, a function text -> text, or a zerosearch.Policy.")
 
 

@@ -59,7 +59,9 @@ class RolloutConfig(Section):
 
 
 class CurriculumConfig(Section):
-    """`schedule` is a name, or module:name of your own `(step, rewards) -> noise rate`. `base` is the paper's b; `target` (a mean reward) and `gain` are for the adaptive schedule."""
+    """`schedule` is a name, or module:name of your own `(step, rewards) -> noise rate`.
+
+    `base` is the paper's b; `target` (a mean reward) and `gain` are for the adaptive schedule."""
 
     schedule: str = "paper"
     start: Rate = 0.0

@@ -81,7 +81,7 @@ def reward_weights(reward: str | Mapping[str, float]) -> dict[str, float]:
 
 
 def reward_function(reward: str | Mapping[str, float]) -> Callable[[Trajectory], float]:
-    """What a recipe's rl.reward means: the environment's own reward where it gives one, else the weighted terms, or a function's module:name."""
+    """What a recipe's rl.reward means: a function of yours by module:name, or weighted terms (an environment's own reward goes before)."""
     if isinstance(reward, str) and ":" in reward:
         return resolve("reward", reward)
     weights = reward_weights(reward)

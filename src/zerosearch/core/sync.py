@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
 def outside_loop(work: Callable[[], T]) -> T:
-    """`work()`, which may start an event loop of its own; where one is running already, on a thread that has none."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    """`work()`, which may start an event loop of its own. One that is running already, a notebook's, stands still meanwhile.
+
+    The work stays on this thread: only on the main one does Ctrl-C (a notebook's "interrupt") reach it.
+    """
+    outer = asyncio._get_running_loop()  # pyright: ignore
+    if outer is None:
         return work()
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(work).result()
+    task = asyncio.current_task(outer)
+    if task:
+        asyncio._leave_task(outer, task)  # pyright: ignore
+    asyncio._set_running_loop(None)  # pyright: ignore
+    try:
+        return work()
+    finally:
+        asyncio.set_event_loop(outer)
+        asyncio._set_running_loop(outer)  # pyright: ignore
+        if task:
+            asyncio._enter_task(outer, task)  # pyright: ignore
 
 
 def run_sync(work: Coroutine[Any, Any, T]) -> T:

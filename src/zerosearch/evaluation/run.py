@@ -103,9 +103,7 @@ def evaluate_both(
         failures: list[Mapping[str, str]] = []
         for side, context in build.items():
             directory = (out or Path(scratch)) / side
-            summary, rows[side] = evaluate_benchmark(
-                benchmark, context(), load_prices(), directory, concurrency, console, f"{side} engine"
-            )
+            summary, rows[side] = evaluate_benchmark(benchmark, context(), load_prices(), directory, concurrency, console, f"{side} engine")
             failures += summary["failures"]
     about = {key: summary[key] for key in ("benchmark", "agent", "policy")}
     return {**about, **gap(rows["simulated"], rows["real"]), "failures": failures}

@@ -94,7 +94,7 @@ def quickstart(out: Path, seed: int = 0, scale: Scale = Scale(), console: Consol
             figures = means_of(lab.card())
     except KeyboardInterrupt:
         raise RunFailed(f"stopped; finished steps are saved; go on with: {run.go_on}") from None
-    return run_training(recipe, console, run.config.exists(), clock.seconds, {"simulator": figures}, run.go_on)
+    return run_training(recipe, console, run.config.exists(), clock.seconds, {"simulator": figures}, run.go_on).summary
 
 
 def compare_with_real_engine(out: Path, seed: int = 0, scale: Scale = Scale(), console: Console | None = None) -> dict[str, Any]:
@@ -106,7 +106,7 @@ def compare_with_real_engine(out: Path, seed: int = 0, scale: Scale = Scale(), c
     run = out / "real_engine"
     recipe = Lab(out, seed, scale).recipe("bm25", run)
     go_on = f"zerosearch quickstart --out {shlex.quote(str(out))} --seed {seed} --compare"
-    return run_training(recipe, console, RunDirectory(run).config.exists(), go_on=go_on)["trained"]
+    return run_training(recipe, console, RunDirectory(run).config.exists(), go_on=go_on).summary["trained"]
 
 
 class Clock:

@@ -111,8 +111,11 @@ def require_installed(names: Iterable[str]) -> None:
 class FunctionTracker:
     """A tracker around a function `(figures, step)`."""
 
-    def __init__(self, log: LogFunction) -> None:
-        self.log = log
+    def __init__(self, function: LogFunction) -> None:
+        self._function = function
+
+    def log(self, figures: Mapping[str, float], step: int) -> None:
+        self._function(figures, step)
 
     def close(self) -> None: ...
 
@@ -122,7 +125,7 @@ def _opened(given: str | Tracker | LogFunction, run: Path, config: Mapping[str, 
     if isinstance(given, str) and ":" not in given:
         return trackers[given](run, config)
     found = resolve("tracker", given)
-    return found if hasattr(found, "log") else FunctionTracker(found)
+    return found if isinstance(found, Tracker) else FunctionTracker(found)
 
 
 @contextmanager

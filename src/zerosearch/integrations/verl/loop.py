@@ -1,4 +1,4 @@
-"""verl's agent loop around `rollout.py`: tags, budgets, noise coin and scoring are the code of the embedded trainer."""
+"""verl's agent loop around `rollout/loop.py`: tags, budgets, noise coin and scoring are the code of the embedded trainer."""
 
 # verl is not in the developer's environment
 # pyright: reportMissingImports=false, reportMissingModuleSource=false
@@ -14,13 +14,15 @@ from typing import Any
 
 from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopMetrics, AgentLoopOutput
 
-from zerosearch.config.build import Device, load_environment, rollout_settings
+from zerosearch.config.build import Device, load_curriculum, load_environment, rollout_settings
 from zerosearch.config.recipe import Recipe, open_run
 from zerosearch.core.errors import GenerationFailed, one_line
 from zerosearch.core.interfaces import Environment
 from zerosearch.core.renderers import TemplateRenderer
+from zerosearch.core.rewards import reward_function
 from zerosearch.core.types import Author, Episode, Finish, Generation, Group, Question, Sampling, Trajectory
-from zerosearch.rl.train import with_rewards
+from zerosearch.rl.rollouts import Reward, with_rewards
+from zerosearch.rl.train import Curriculum
 from zerosearch.rollout.loop import RolloutSettings, rollout
 
 # what makes each server keep the closing tag a turn ends with
@@ -56,13 +58,14 @@ class ServerPolicy:
 
 
 @cache
-def workplace(run: str) -> tuple[Recipe, RolloutSettings, Environment, Environment]:
-    """What all rollouts of a process share: the recipe, its budgets, the environment, and the one for held-out questions."""
+def workplace(run: str) -> tuple[Recipe, RolloutSettings, Environment, Environment, Curriculum, Reward]:
+    """What all rollouts of a process share: the recipe, its budgets, the environments (training, held-out), noise and reward."""
     recipe = open_run(run)[1]
     device = Device("cpu", recipe.policy.dtype)
     environment = load_environment(recipe, recipe.engine, device)
     held_out = load_environment(recipe, recipe.evaluation_engine, device) if recipe.evaluation_engine else environment
-    return recipe, rollout_settings(recipe.rollout), environment, held_out
+    curriculum, reward = load_curriculum(recipe, None), reward_function(recipe.rl.reward)
+    return recipe, rollout_settings(recipe.rollout), environment, held_out, curriculum, reward
 
 
 class SearchLoop(AgentLoopBase):
@@ -78,17 +81,17 @@ class SearchLoop(AgentLoopBase):
 
     async def run(self, sampling_params: dict[str, Any], **row: Any) -> AgentLoopOutput:
         """A row of the parquet → prompt, response, mask, log-probs, reward. What fails becomes a masked sample that says why."""
-        recipe, settings, environment, held_out = self.work
+        recipe, settings, environment, held_out, curriculum, reward = self.work
         started, training = time.perf_counter(), (row["extra_info"] or {}).get("split") != "held_out"
         question = Question(str(row["id"]), row["question"], tuple(row["golden_answers"]), json.loads(row.get("metadata") or "{}"))
         settings = replace(settings, temperature=sampling_params["temperature"], top_p=sampling_params["top_p"])
         policy = ServerPolicy(self.servers, self.tokenizer, sampling_params, self.server)
         # verl counts from the step it is in, the curriculum from the steps that are done
         step, sample = max(int(row["global_steps"]) - training, 0), int(row["session_id"])
-        noise_rate = recipe.noise_curriculum().noise_rate(step) if training else 0.0
+        noise_rate = curriculum(step, ()) if training else 0.0
         episode = Episode(recipe.run.seed, step, sample, noise_rate)
         trajectory = await rollout(question, policy, environment if training else held_out, settings, episode)
-        trajectory = with_rewards(Group(question, (trajectory,)), recipe.rl.reward_weights).trajectories[0]
+        trajectory = with_rewards(Group(question, (trajectory,)), reward).trajectories[0]
         return sample_of(trajectory, self.tokenizer.eos_token_id or 0, policy, time.perf_counter() - started, (step,))
 
 

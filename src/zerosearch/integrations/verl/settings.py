@@ -30,6 +30,8 @@ def refuse_what_verl_lacks(recipe: Recipe) -> None:
     part, megatron = rl.questions_per_step // rl.minibatches * rl.group_size, cluster.strategy == "megatron"
     for wrong, line in (
         (recipe.curriculum.schedule == "adaptive", "curriculum.schedule = 'adaptive' follows rewards that verl's workers do not see"),
+        (":" in rl.algorithm, f"rl.algorithm = '{rl.algorithm}' is your own, which the embedded trainer runs"),
+        (recipe.rollout.renderer != "template", "rollout.renderer is the embedded trainer's; leave it out"),
         (rl.optimizer != "adamw", f"rl.optimizer = '{rl.optimizer}' is not one of verl's; choose adamw"),
         (rl.schedule == "linear", "rl.schedule = 'linear' is not one of verl's; choose constant or cosine"),
         (not rl.mask_observations, "rl.mask_observations = false is for the embedded trainer's study of masking only"),
@@ -79,7 +81,7 @@ def _learning(recipe: Recipe) -> Settings:
         **_under(actor, **strategy, use_dynamic_bsz=True, ppo_max_token_len_per_gpu=pack),
         **_under(actor, ppo_mini_batch_size=rl.questions_per_step // rl.minibatches, ppo_epochs=rl.epochs),
         **_under(actor, loss_agg_mode=MEANS[algorithm.aggregation], clip_ratio=clip, clip_ratio_low=clip, clip_ratio_c=NO_CLIP),
-        **_under(f"{actor}.policy_loss", loss_mode=LOSSES[algorithm.loss]),
+        **_under(f"{actor}.policy_loss", loss_mode=LOSSES[str(algorithm.loss)]),
         **_under(actor, clip_ratio_high=rl.clip_high or algorithm.clip_high or clip),
         **_optimizer(recipe, actor, rl.learning_rate),
         **_precision(recipe, f"{actor}.{'megatron' if megatron else 'fsdp_config'}"),
