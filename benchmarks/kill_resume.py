@@ -26,8 +26,9 @@ import torch
 from safetensors.torch import load_file
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from micro import micro_recipe, write_micro
+from micro import micro_recipe
 from zerosearch.cli.options import write_json
+from zerosearch.lab.tiny import tiny_world
 
 TIMES = ("seconds", "rollout_s", "tokens_per_s")
 
@@ -47,7 +48,7 @@ def main() -> None:
 
 
 def killed_and_not(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    write_micro(folder)
+    tiny_world(folder)
     simulated = {"kind": "simulated", "model": str(folder / "simulator"), "template": "micro", "max_new_tokens": 60}
     recipe = folder / "recipe.toml"
     recipe.write_text(micro_recipe(folder, **simulated))

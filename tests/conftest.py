@@ -64,12 +64,10 @@ def passages(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def micro(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a tiny world and its checkpoints; see tests/micro.py."""
-    from micro import write_micro
+    """A folder with a tiny world and its checkpoints."""
+    from zerosearch.lab.tiny import tiny_world
 
-    folder = tmp_path_factory.mktemp("micro")
-    write_micro(folder)
-    return folder
+    return tiny_world(tmp_path_factory.mktemp("micro"))
 
 
 @pytest.fixture(scope="session")

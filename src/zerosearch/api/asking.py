@@ -39,8 +39,8 @@ async def arollout(question: str | Question, policy: Any, *, engine: Any = None,
 def rollout(question: str | Question, policy: Any, *, engine: Any = None, **settings: Any) -> Trajectory:
     """Let a policy work on one question; returns what was said, searched and answered.
 
-    `policy` is a checkpoint's folder, a run directory, a hub id, an endpoint's URL, a Policy, or a function from the text so
-    far to the next turn. `engine` is a function `(query, k) -> documents`, an engine, or a recipe's [engine] section as a dict; None: what the policy's run
+    `policy` is a checkpoint's folder, a run directory, a hub id, a URL of an endpoint, a Policy, or a function from the text so far to the
+    next turn. `engine` is a function `(query, k) -> documents`, an engine, or an [engine] section as a dict; None: what the policy's run
     was evaluated with. `settings` are those of `config.evaluation.EvaluationSettings`: `agent`, `environment`, `renderer`, `rollout` (a
     recipe's [rollout] section as a dict), `k`, `seed`, `noise_rate`, `temperature`, `max_turns`, `prompt`, `policy_style`, ….
 

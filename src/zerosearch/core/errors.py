@@ -25,35 +25,37 @@ class ZeroSearchError(Exception):
 
 
 class BadInput(ZeroSearchError):
+    """The caller can mend it. The command line ends with exit code 2."""
+
     exit_code = 2
 
 
 class BadConfig(BadInput):
-    pass
+    """A setting that is unknown, out of range, or contradicts another."""
 
 
 class BadFile(BadInput):
-    pass
+    """A file that is missing, empty or malformed; the message names the file and the line."""
 
 
 class ModelNotUsable(BadInput):
-    pass
+    """A checkpoint that cannot be loaded, or that has no tokenizer."""
 
 
 class SearchFailed(ZeroSearchError):
-    pass
+    """A search engine could not answer."""
 
 
 class BudgetSpent(SearchFailed):
-    pass
+    """The search would exceed `max_searches` or `max_usd`; it was not made."""
 
 
 class GenerationFailed(ZeroSearchError):
-    pass
+    """A policy or a chat endpoint could not answer, after bounded retries."""
 
 
 class RunFailed(ZeroSearchError):
-    pass
+    """The work began and could not be finished. The command line ends with exit code 1."""
 
 
 def first_error(error: BaseException) -> BaseException:

@@ -79,6 +79,8 @@ class Sampling:
 
 
 class Finish(StrEnum):
+    """Why a generation ended."""
+
     STOP = "stop"  # a stop string was completed; the token that completes it is kept
     EOS = "eos"  # the model ended the text; the end token is kept
     LENGTH = "length"  # max_new_tokens were sampled
@@ -112,6 +114,8 @@ class Generation:
 
 
 class Author(StrEnum):
+    """Who wrote a span of a trajectory."""
+
     PROMPT = "prompt"
     POLICY = "policy"
     ENVIRONMENT = "environment"
@@ -137,6 +141,8 @@ class Span:
 
 
 class StopReason(StrEnum):
+    """Why a rollout ended."""
+
     ANSWERED = "answered"
     MAX_TURNS = "max_turns"  # the last turn did not answer
     ENDED = "ended"  # the environment ended it without an answer

@@ -131,7 +131,7 @@ def _opened(given: str | Tracker | LogFunction, run: Path, config: Mapping[str, 
 @contextmanager
 def tracked(
     run: RunDirectory,
-    names: Iterable[str],
+    names: Iterable[str | Tracker | LogFunction],
     config: Mapping[str, Any],
     console: Console,
     trackers: Mapping[str, Callable[[Path, Mapping[str, Any]], Tracker]] = TRACKERS,
