@@ -76,17 +76,19 @@ def test_inside_a_running_event_loop(micro: Path, tmp_path: Path) -> None:
 
 
 def test_a_run_is_trained_opened_and_asked(micro: Path, tmp_path: Path) -> None:
-    seen: list[tuple[int, float]] = []
+    seen: list[int] = []
     run = trained(
         micro, tmp_path / "run", reward={"f1": 1.0, "format": 0.1}, algorithm="rloo", curriculum=lambda step: 0.25,
-        held_out=load_questions(micro / "questions.jsonl")[:4], trackers=lambda figures, step: seen.append((step, figures.get("reward", 0.0))),
+        held_out=load_questions(micro / "questions.jsonl")[:4], trackers=lambda figures, step: seen.append(step),
     )  # fmt: skip
     assert run.path == tmp_path / "run" and run.summary["trained"]["n"] == 4
     steps = [row for row in run.metrics if row["kind"] == "train"]
-    assert steps[0]["noise_rate"] == 0.25 and (1, steps[0]["reward"]) in seen
-    again = zs.Run(run.path, {})
-    assert len(again.metrics) == len(run.metrics)
-    asked = [zs.rollout("who is it?", policy, engine=library).spans for policy in (run.policy, again.policy, run.path)]
+    assert steps[0]["noise_rate"] == 0.25 and 1 in seen
+    again = zs.Run(run.path)
+    assert again.metrics == run.metrics and again.summary["trained"] == run.summary["trained"]
+    with pytest.raises(zs.BadFile, match="has no summary.json"):
+        assert zs.Run(tmp_path).summary
+    asked = [zs.rollout("who is it?", policy, engine=library).token_ids for policy in (run.policy, again.policy, run.path)]
     assert asked[0] == asked[1] == asked[2]
 
 

@@ -16,8 +16,9 @@ from rich.console import Console
 
 from zerosearch.api.settings import recipe_of
 from zerosearch.config.build import NOTHING, Device, Given, load_environment, load_training, resolved, rollout_settings
+from zerosearch.config.evaluation import recipe_of_policy
 from zerosearch.config.recipe import Recipe, require_same, to_toml
-from zerosearch.core.errors import BadInput, RunFailed, SearchFailed
+from zerosearch.core.errors import BadFile, BadInput, RunFailed, SearchFailed
 from zerosearch.core.interfaces import Environment, Policy, Renderer, close
 from zerosearch.core.sync import outside_loop
 from zerosearch.core.types import Episode, Question
@@ -27,7 +28,7 @@ from zerosearch.evaluation.evaluate import Evaluation, evaluate
 from zerosearch.models.local import LocalModel
 from zerosearch.models.sampler import Arbiter
 from zerosearch.rl.algorithms import Algorithm
-from zerosearch.rl.checkpoint import finished_checkpoints, resume_from_checkpoint
+from zerosearch.rl.checkpoint import resume_from_checkpoint
 from zerosearch.rl.learner import Learner, make_reference
 from zerosearch.rl.train import TrainingContext
 from zerosearch.rl.train import train as training_loop
@@ -42,21 +43,35 @@ from zerosearch.viewer.report import write_report
 
 
 class Run:
-    """A finished run: `path`, `metrics` (a row a step, and one an evaluation), `summary`, and the `policy` that was trained."""
+    """A training run, finished or opened by its directory: `path`, `metrics`, `summary`, and the `policy` that was trained."""
 
-    def __init__(self, path: Path, summary: dict[str, Any], policy: Policy | None = None) -> None:
-        self.path, self.summary = path, summary
-        self._policy = policy
+    def __init__(self, path: str | Path, summary: dict[str, Any] | None = None, policy: Policy | None = None) -> None:
+        self.path = Path(path)
+        self._summary, self._policy = summary, policy
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
-        """The rows of metrics.jsonl: `{"kind": "train", "step": 1, "reward": …}`."""
+        """The rows of metrics.jsonl, one a step and one an evaluation: `{"kind": "train", "step": 1, "reward": …}`."""
         return list(RunDirectory(self.path).read_metrics())
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """summary.json: held-out scores before and after, seconds by phase, cost, versions. Raises BadFile where a run has not finished."""
+        if self._summary is None:
+            try:
+                self._summary = json.loads(RunDirectory(self.path).summary.read_text())
+            except (OSError, ValueError) as error:
+                raise BadFile(f"'{self.path}' has no summary.json that can be read ({error}); a run writes it when it is done.") from error
+        return self._summary
 
     @cached_property
     def policy(self) -> Policy:
-        """The trained policy, ready to be asked; of a run that was opened, its newest checkpoint."""
-        return self._policy or LocalModel.load(str(finished_checkpoints(RunDirectory(self.path))[-1]))
+        """The trained policy, ready to be asked; of a run that was opened, its newest checkpoint. Raises BadInput where there is none."""
+        if self._policy is None:
+            name, recipe = recipe_of_policy(str(self.path)) or (str(self.path), None)
+            self._policy = policy = LocalModel.load(name)
+            policy.recipe = recipe
+        return self._policy
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
