@@ -62,6 +62,7 @@ for row in run.metrics:
 '''
 
 
+@pytest.mark.slow  # tests/examples has functions of `__main__` reach two workers; here it is a script that must not run twice
 def test_functions_of_a_script_without_a_guard_reach_two_workers(micro: Path, tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(SCRIPT)
     command = [sys.executable, str(tmp_path / "own.py"), str(micro), str(tmp_path)]
