@@ -14,7 +14,7 @@ import pytest
 from search_server import KEY, SearchServer, serving
 from tiny_encoder import write_encoder
 from zerosearch.cli import run
-from zerosearch.cli.options import engine_table, takes_engine
+from zerosearch.cli.options import engine_table, takes
 
 PASSAGES = ["paris is the capital of france", "lyon is a city", "rome is the capital of italy", "rivers run"]
 
@@ -163,7 +163,7 @@ def test_an_index_of_another_corpus_says_so(corpus: str, encoder: str, tmp_path:
 
 
 def test_a_command_that_takes_an_engine_has_all_its_options() -> None:
-    @takes_engine
+    @takes(source=engine_table)
     def command(word: str, source: dict[str, Any], loud: bool = False) -> tuple[str, dict[str, Any], bool]:
         return word, source, loud
 

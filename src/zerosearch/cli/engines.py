@@ -19,7 +19,8 @@ from zerosearch.cli.options import (
     PoolingOption,
     SeedOption,
     console,
-    takes_engine,
+    engine_table,
+    takes,
     write_json,
 )
 from zerosearch.core.errors import BadConfig, RunFailed, one_of
@@ -55,7 +56,7 @@ def index(
     write_json(built, json_file)
 
 
-@takes_engine
+@takes(source=engine_table)
 def search(
     query: Annotated[str, typer.Argument(help="What to search for.")],
     source: dict[str, Any],
@@ -87,7 +88,7 @@ def search(
     write_json({"query": query, "documents": documents, "quality": result.quality, "remark": result.remark}, json_file)
 
 
-@takes_engine
+@takes(source=engine_table)
 def recall(
     benchmark: BenchmarkOption,
     source: dict[str, Any],

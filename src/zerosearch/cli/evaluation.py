@@ -18,53 +18,32 @@ from zerosearch.cli.options import (
     JsonOption,
     LimitOption,
     PolicyOption,
-    PromptOption,
-    SeedOption,
     SimulatorOption,
     TemplateOption,
-    TurnsOption,
     UrlOption,
     console,
     engine_table,
-    takes_engine,
+    takes,
     to_folder,
+    who_asks,
     write_json,
 )
 from zerosearch.core.errors import RunFailed
 
-StyleOption = Annotated[
-    str, typer.Option("--policy-style", help="How to talk to an endpoint: chat, completions (raw text), or by token ids: vllm, sglang.")
-]
-TokenizerOption = Annotated[str, typer.Option("--policy-tokenizer", help="For vllm and sglang: the model's folder or hub id.")]
-ModelOption = Annotated[
-    str,
-    typer.Option("--policy-model", help="The endpoint's model; by default the first it lists. Its key: $OPENAI_API_KEY.", metavar="NAME"),
-]
-AgentOption = Annotated[str, typer.Option("--agent", help="zerosearch, direct, cot, rag, ra-agent, search-o1 or r1.")]
-DistilOption = Annotated[str, typer.Option("--distil-prompt", help="search-o1: a file for the step that reads documents.", metavar="FILE")]
-TemperatureOption = Annotated[float, typer.Option("--temperature", min=0.0, help="0 is greedy.")]
 ConcurrencyOption = Annotated[int, typer.Option("--concurrency", min=1, help="Questions in the air at a time.")]
 PricesOption = Annotated[str, typer.Option("--prices", help="A price table (TOML) instead of the package's.", metavar="FILE")]
 _COLOURS = {"prompt": "dim", "policy": "bright_cyan", "environment": "yellow"}
 OutOption = Annotated[Path | None, to_folder("--out", help="Keep everything in this directory; started again, it goes on there.")]
 
 
-@takes_engine
+@takes(source=engine_table, asked=who_asks)
 def evaluate(
     benchmark: BenchmarkOption,
     policy: PolicyOption,
     source: dict[str, Any],
-    agent: AgentOption = "zerosearch",
+    asked: dict[str, Any],
     benchmarks: BenchmarksOption = "",
-    policy_style: StyleOption = "chat",
-    policy_model: ModelOption = "",
-    policy_tokenizer: TokenizerOption = "",
-    prompt: PromptOption = "",
-    distil: DistilOption = "",
-    max_turns: TurnsOption = None,
     limit: LimitOption = 0,
-    temperature: TemperatureOption = 0.0,
-    seed: SeedOption = 0,
     concurrency: ConcurrencyOption = 64,
     prices: PricesOption = "",
     out: OutOption = None,
@@ -73,12 +52,9 @@ def evaluate(
     """Answer every question of a benchmark with a policy, an agent and an engine; exact match with an interval, and what it cost."""
     from zerosearch.api.asking import evaluate
 
+    kept = {"out": out, "concurrency": concurrency, "benchmarks": benchmarks, "prices": prices, "limit": limit}
     with _interruptible(out):
-        result = evaluate(
-            policy, benchmark, engine=source or None, agent=agent, limit=limit, out=out, concurrency=concurrency, benchmarks=benchmarks,
-            prices=prices, console=console, policy_style=policy_style, policy_model=policy_model, policy_tokenizer=policy_tokenizer,
-            prompt=prompt, distil_prompt=distil, max_turns=max_turns, temperature=temperature, seed=seed,
-        ).summary  # fmt: skip
+        result = evaluate(policy, benchmark, engine=source or None, console=console, **kept, **asked).summary
     if result["excluded"]:
         console.print(f"{len(result['excluded'])} questions excluded: no golden answer is left after normalisation", soft_wrap=True)
     if json_file is None:
@@ -92,18 +68,12 @@ def evaluate(
     _say_what_failed(result["failures"], out)
 
 
-@takes_engine
+@takes(source=engine_table, asked=who_asks)
 def ask(
     question: Annotated[str, typer.Argument(help="The question.")],
     source: dict[str, Any],
+    asked: dict[str, Any],
     policy: PolicyOption = "runs/quickstart",
-    agent: AgentOption = "zerosearch",
-    policy_style: StyleOption = "chat",
-    policy_model: ModelOption = "",
-    policy_tokenizer: TokenizerOption = "",
-    prompt: PromptOption = "",
-    distil: DistilOption = "",
-    max_turns: TurnsOption = None,
     json_file: JsonOption = None,
 ) -> None:
     """Ask one question and watch the policy think, search, read and answer; by default with the engine its run was evaluated with."""
@@ -111,10 +81,7 @@ def ask(
 
     from zerosearch.api.asking import rollout
 
-    trajectory = rollout(
-        question, policy, engine=source or None, agent=agent, policy_style=policy_style, policy_model=policy_model,
-        policy_tokenizer=policy_tokenizer, prompt=prompt, distil_prompt=distil, max_turns=max_turns,
-    )  # fmt: skip
+    trajectory = rollout(question, policy, engine=source or None, **asked)
     for span in trajectory.spans:
         console.print(Text(span.text.strip(), style=_COLOURS[span.author]), soft_wrap=True)
     if trajectory.stop_reason.is_failure:
@@ -169,25 +136,19 @@ def cost(
     write_json(report, json_file)
 
 
+@takes(asked=who_asks)
 def gap(
     benchmark: BenchmarkOption,
     policy: PolicyOption,
     simulator: SimulatorOption,
+    asked: dict[str, Any],
     engine: EngineOption = "",
     corpus: CorpusOption = "",
     url: UrlOption = "",
     template: TemplateOption = "web",
     noise: Annotated[float, typer.Option("--noise", min=0, max=1, help="Of the simulated engine: the share of noisy replies.")] = 0.0,
-    agent: AgentOption = "zerosearch",
     benchmarks: BenchmarksOption = "",
-    policy_style: StyleOption = "chat",
-    policy_model: ModelOption = "",
-    policy_tokenizer: TokenizerOption = "",
-    prompt: PromptOption = "",
-    max_turns: TurnsOption = None,
     limit: LimitOption = 0,
-    temperature: TemperatureOption = 0.0,
-    seed: SeedOption = 0,
     concurrency: ConcurrencyOption = 64,
     out: OutOption = None,
     json_file: JsonOption = None,
@@ -198,18 +159,12 @@ def gap(
     from zerosearch.evaluation.run import evaluate_both
     from zerosearch.evaluation.sim_vs_real import as_markdown
 
-    sources = {
-        "simulated": engine_table(engine="simulated", simulator=simulator, template=template),
-        "real": engine_table(engine=engine or "bm25", corpus=corpus, url=url),
-    }
+    simulated = engine_table(engine="simulated", simulator=simulator, template=template)
     wanted = {
-        side: EvaluationSettings(
-            policy, agent, source, policy_style, policy_model, policy_tokenizer, prompt, "", max_turns, temperature, seed,
-            noise if side == "simulated" else 0.0,
-        )
-        for side, source in sources.items()
-    }  # fmt: skip
-    questions = load_benchmark(benchmark, benchmarks, limit or None, seed)
+        "simulated": EvaluationSettings(policy, engine=simulated, noise_rate=noise, **asked),
+        "real": EvaluationSettings(policy, engine=engine_table(engine=engine or "bm25", corpus=corpus, url=url), **asked),
+    }
+    questions = load_benchmark(benchmark, benchmarks, limit or None, asked["seed"])
     with _interruptible(out):
         build = {side: partial(build_evaluation, one) for side, one in wanted.items()}
         report = evaluate_both(questions, build, out, concurrency, console)

@@ -91,13 +91,6 @@ ReplayOption = Annotated[str, typer.Option("--replay", help="Ask this file only;
 MaxSearchesOption = Annotated[int, typer.Option("--max-searches", min=0, help="Stop before one search more; 0 is no limit.")]
 MaxUsdOption = Annotated[float, typer.Option("--max-usd", min=0.0, help="Stop before going over, at --usd-per-search; 0 is no limit.")]
 UsdOption = Annotated[float, typer.Option("--usd-per-search", min=0.0, help="The price of a search.")]
-PromptOption = Annotated[
-    str, typer.Option("--prompt", help="The policy's prompt: a built-in name or a file; by default what its run used.")
-]
-TurnsOption = Annotated[
-    int | None,
-    typer.Option("--max-turns", min=1, help="Policy turns at most, the answering one included; by default what its run used, or 4."),
-]
 SeedOption = Annotated[int, typer.Option("--seed", min=0)]
 
 
@@ -121,11 +114,12 @@ def engine_table(
     max_usd: MaxUsdOption = 0.0,
     usd_per_search: UsdOption = 0.0,
 ) -> dict[str, Any]:
-    """The options of an engine as a recipe's [engine] section, without those left out. This signature is the list of them.
+    """The options of an engine as a recipe's [engine] section, {} where none was given. This signature is the list of them.
 
     Raises BadConfig for an unknown engine, for one that lacks an option, and for options that contradict each other.
     """
-    given = {name: value for name, value in locals().items() if value}
+    if not (given := {name: value for name, value in locals().items() if value}):
+        return {}
     from zerosearch.config.recipe import make_engine
     from zerosearch.engines.registry import builder_of
     from zerosearch.engines.settings import ENGINE_NEEDS
@@ -146,25 +140,55 @@ def engine_table(
 # the engine that is meant when only this is given
 _MEANT_BY = {"encoder": "dense", "corpus": "bm25", "simulator": "simulated", "command": "mcp"}
 
-_OPTIONS = inspect.signature(engine_table, eval_str=True).parameters
+
+def who_asks(
+    agent: Annotated[str, typer.Option("--agent", help="zerosearch, direct, cot, rag, ra-agent, search-o1 or r1.")] = "zerosearch",
+    policy_style: Annotated[
+        str, typer.Option("--policy-style", help="How to talk to an endpoint: chat, completions (raw text), or by token ids: vllm, sglang.")
+    ] = "chat",
+    policy_model: Annotated[
+        str,
+        typer.Option(
+            "--policy-model", help="The endpoint's model; by default the first it lists. Its key: $OPENAI_API_KEY.", metavar="NAME"
+        ),
+    ] = "",
+    policy_tokenizer: Annotated[str, typer.Option("--policy-tokenizer", help="For vllm and sglang: the model's folder or hub id.")] = "",
+    prompt: Annotated[
+        str, typer.Option("--prompt", help="The policy's prompt: a built-in name or a file; by default what its run used.")
+    ] = "",
+    distil_prompt: Annotated[
+        str, typer.Option("--distil-prompt", help="search-o1: a file for the step that reads documents.", metavar="FILE")
+    ] = "",
+    max_turns: Annotated[
+        int | None,
+        typer.Option("--max-turns", min=1, help="Policy turns at most, the answering one included; by default what its run used, or 4."),
+    ] = None,
+    temperature: Annotated[float, typer.Option("--temperature", min=0.0, help="0 is greedy.")] = 0.0,
+    seed: SeedOption = 0,
+) -> dict[str, Any]:
+    """How a policy is asked, as `zerosearch.evaluate` takes it. This signature is the list of its options."""
+    return dict(locals())
 
 
-def takes_engine(command: Callable[..., T]) -> Callable[..., T]:
-    """Give a command every option of an engine. It gets them as `source`, a recipe's [engine] section: {} when none was given."""
-    own = inspect.signature(command, eval_str=True).parameters
-    clash = own.keys() & _OPTIONS.keys()
-    assert not clash and "source" in own, f"{command.__name__}: {clash or 'no parameter named source'}"
+def takes(**groups: Callable[..., Any]) -> Callable[[Callable[..., T]], Callable[..., T]]:
+    """Give a command every option of these functions; it gets what each returns under the function's name here."""
 
-    @functools.wraps(command)
-    def wrapped(**arguments: Any) -> T:
-        options = {name: arguments.pop(name) for name in _OPTIONS}
-        said = any(value != _OPTIONS[name].default for name, value in options.items())
-        return command(**arguments, source=engine_table(**options) if said else {})
+    def decorate(command: Callable[..., T]) -> Callable[..., T]:
+        own = inspect.signature(command, eval_str=True).parameters
+        options = {name: inspect.signature(group, eval_str=True).parameters for name, group in groups.items()}
+        every = [p for name, p in own.items() if name not in groups] + [p for group in options.values() for p in group.values()]
+        assert len({p.name for p in every}) == len(every) and groups.keys() <= own.keys(), command.__name__
 
-    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*own.values(), *_OPTIONS.values()) if p.name != "source"]
-    wrapped.__dict__["__signature__"] = inspect.Signature(parameters)
-    wrapped.__annotations__ = {p.name: p.annotation for p in parameters}
-    return wrapped
+        @functools.wraps(command)
+        def wrapped(**arguments: Any) -> T:
+            taken = {name: {option: arguments.pop(option) for option in options[name]} for name in groups}
+            return command(**arguments, **{name: group(**taken[name]) for name, group in groups.items()})
+
+        wrapped.__dict__["__signature__"] = inspect.Signature([p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in every])
+        wrapped.__annotations__ = {p.name: p.annotation for p in every}
+        return wrapped
+
+    return decorate
 
 
 def write_json(result: object, file: Path | None) -> None:

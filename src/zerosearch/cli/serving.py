@@ -9,14 +9,14 @@ from typing import Annotated, Any
 
 import typer
 
-from zerosearch.cli.options import SeedOption, console, takes_engine
+from zerosearch.cli.options import SeedOption, console, engine_table, takes
 from zerosearch.core.errors import BadConfig, BadFile
 
 _PORT = 8080
 _KEYS_VARIABLE = "ZEROSEARCH_API_KEYS"
 
 
-@takes_engine
+@takes(source=engine_table)
 def serve(
     source: dict[str, Any],
     host: Annotated[str, typer.Option("--host", help="The address to listen at; others than this machine need it.")] = "127.0.0.1",

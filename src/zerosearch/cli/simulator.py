@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,13 +9,14 @@ import typer
 
 from zerosearch.cli.options import (
     JsonOption,
-    PromptOption,
+    LimitOption,
     SeedOption,
-    TurnsOption,
     console,
-    takes_engine,
+    engine_table,
+    takes,
     to_file,
     to_folder,
+    who_asks,
     write_json,
     write_text,
 )
@@ -25,9 +25,10 @@ from zerosearch.core.errors import BadConfig
 DirectoryArgument = Annotated[Path, typer.Argument(help="A directory that collect --out wrote.", metavar="DIR")]
 
 
-@takes_engine
+@takes(source=engine_table, asked=who_asks)
 def collect(
     source: dict[str, Any],
+    asked: dict[str, Any],
     out: Annotated[Path, to_folder("--out", help="Keep everything here; started again, it goes on there.")],
     questions: Annotated[
         str, typer.Option("--questions", help="A benchmark's name, or JSONL, .gz or .parquet with id, question, golden_answers.")
@@ -36,16 +37,8 @@ def collect(
     from_rollouts: Annotated[
         str, typer.Option("--from-rollouts", help="Stored transcripts instead: question, golden_answers, response.", metavar="FILE")
     ] = "",
-    agent: Annotated[str, typer.Option("--agent", help="zerosearch, ra-agent, search-o1, rag.")] = "zerosearch",
-    policy_style: Annotated[str, typer.Option("--policy-style", help="chat, completions, vllm or sglang.")] = "chat",
-    policy_model: Annotated[str, typer.Option("--policy-model", help="The endpoint's model.")] = "",
-    policy_tokenizer: Annotated[str, typer.Option("--policy-tokenizer", help="For vllm and sglang.")] = "",
-    prompt: PromptOption = "",
-    max_turns: TurnsOption = None,
-    limit: Annotated[int, typer.Option("--limit", min=0, help="A seeded sample of this many questions; 0 is all.")] = 0,
-    temperature: Annotated[float, typer.Option("--temperature", min=0.0, help="0 is greedy.")] = 0.0,
+    limit: LimitOption = 0,
     concurrency: Annotated[int, typer.Option("--concurrency", min=1, help="Questions in the air at a time.")] = 64,
-    seed: SeedOption = 0,
     json_file: JsonOption = None,
 ) -> None:
     """Real searches, kept: a policy works through questions against a real engine, or the searches of stored transcripts."""
@@ -60,13 +53,12 @@ def collect(
     else:
         if not (questions and policy):
             raise BadConfig("say what to collect: --questions FILE --policy MODEL --engine …, or --from-rollouts FILE.")
-        wanted = EvaluationSettings(
-            policy, agent, source or None, policy_style, policy_model, policy_tokenizer, prompt, "", max_turns, temperature, seed
-        )
-        benchmark = load_benchmark(questions, "", limit or None, seed)
-        result = collect(
-            benchmark, policy, source, lambda engine: build_evaluation(replace(wanted, engine=engine)), out, concurrency, console
-        )
+        benchmark = load_benchmark(questions, "", limit or None, asked["seed"])
+
+        def build(engine: Any) -> Any:
+            return build_evaluation(EvaluationSettings(policy, engine=engine, **asked))
+
+        result = collect(benchmark, policy, source, build, out, concurrency, console)
     console.print(f"{result.searches} searches of {result.questions} rollouts in {out}", soft_wrap=True, highlight=False)
     if result.failed:
         console.print(f"{len(result.failed)} questions failed; the same command asks them again", soft_wrap=True, highlight=False)
