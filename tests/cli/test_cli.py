@@ -11,6 +11,8 @@ import pytest
 
 from micro import micro_recipe
 from zerosearch.cli import run
+from zerosearch.config.recipe import built_in_recipes, load_recipe
+from zerosearch.core.version import __version__
 
 
 def complaint(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -67,6 +69,8 @@ WRONG = {
     "unknown engine": (["evaluate", "--benchmark", "no.jsonl", "--policy", "x", "--engine", "bm52"], "bm25"),
     "bm25 without a corpus": (["evaluate", "--benchmark", "no.jsonl", "--policy", "x", "--engine", "bm25"], "--corpus"),
     "no policy there": (["ask", "who?", "--policy", "./nowhere", "--corpus", "c.jsonl"], "nowhere"),
+    "unknown recipe": (["recipes", "hotpotqa_bm52"], "hotpotqa_bm25"),
+    "no recipe to write": (["recipes", "--out", "mine.toml"], "zerosearch recipes NAME --out mine.toml"),
     "no run to resume": (["train", "--resume", "nowhere"], "nowhere"),
 }
 
@@ -133,6 +137,23 @@ def test_it_runs_as_a_module() -> None:
     done = subprocess.run([sys.executable, "-m", "zerosearch", "--help"], capture_output=True, text=True, env=os.environ, check=True)
     for command in ("quickstart", "train", "evaluate", "ask", "rescore"):
         assert command in done.stdout
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == f"zerosearch {__version__}\n"
+
+
+def test_recipes_are_listed_printed_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["recipes"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    listed = {name: words for name, words in (line.split(maxsplit=1) for line in lines)}
+    assert listed.keys() == built_in_recipes().keys() and listed["slurm.sbatch"].startswith("Two nodes train")
+    assert run(["recipes", "hotpotqa_bm25"]) == 0
+    assert capsys.readouterr().out == built_in_recipes()["hotpotqa_bm25"]
+    file = tmp_path / "mine.toml"
+    assert run(["recipes", "hotpotqa_bm25.toml", "--out", str(file)]) == 0
+    assert load_recipe(file) == load_recipe("hotpotqa_bm25")
 
 
 def test_real_rollouts_are_rescored_as_stored(shared: Path, capsys: pytest.CaptureFixture[str]) -> None:

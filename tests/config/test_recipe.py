@@ -1,5 +1,6 @@
 """Recipes: TOML in, TOML out, and one helpful line for whatever is wrong with one."""
 
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zerosearch.config.recipe import Recipe, load_recipe, make_recipe, to_toml
+from zerosearch import config
+from zerosearch.config.recipe import Recipe, built_in_recipes, load_recipe, make_recipe, to_toml
 from zerosearch.core.curriculum import SCHEDULES
 from zerosearch.core.errors import BadConfig, BadFile, BadInput
 from zerosearch.rl.algorithms import ALGORITHMS
@@ -239,7 +241,23 @@ def test_no_file(tmp_path: Path) -> None:
     for path in (tmp_path / "none.toml", tmp_path):
         with pytest.raises(BadFile) as caught:
             load_recipe(path)
-        assert str(caught.value).startswith(f"cannot read the recipe '{path}' (") and "RECIPE.toml" in str(caught.value)
+        assert str(caught.value).startswith(f"cannot read the recipe '{path}' (") and "`zerosearch recipes`" in str(caught.value)
+
+
+def test_a_built_in_recipe_by_its_name(tmp_path: Path) -> None:
+    folder = Path(config.__file__).parents[1] / "recipes"
+    names = {file.stem if file.suffix == ".toml" else file.name for file in folder.rglob("*.*")}
+    assert set(built_in_recipes()) == names and "hotpotqa_bm25" in names and "slurm.sbatch" in names
+    assert load_recipe("hotpotqa_bm25", ["rl.steps=7"]).rl.steps == 7
+    for wrong in ("hotpotqa_bm52", "recipes/hotpotqa_bm25.toml"):
+        with pytest.raises(BadFile, match=f"cannot read the recipe '{wrong}' .*; did you mean 'hotpotqa_bm25'"):
+            load_recipe(wrong)
+
+
+def test_a_file_goes_before_a_built_in_recipe(file: Path, tmp_path: Path) -> None:
+    with chdir(tmp_path):
+        Path("hotpotqa_bm25").write_text(file.read_text())
+        assert load_recipe("hotpotqa_bm25") == load_recipe(file)
 
 
 def test_engine_verl_is_a_word_for_the_trainer_and_settings_of_verl_s_nest(file: Path, tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_what_verl_cannot_do_is_refused(sections: dict[str, Any], line: str) -> 
         settings(**sections)
 
 
-RECIPES = sorted((Path(__file__).resolve().parents[2] / "recipes" / "cluster").glob("*.toml"))
+RECIPES = sorted((Path(__file__).resolve().parents[2] / "src" / "zerosearch" / "recipes" / "cluster").glob("*.toml"))
 
 
 @pytest.mark.parametrize("file", RECIPES, ids=lambda p: p.stem)
@@ -117,4 +117,4 @@ def test_the_recipes_that_are_shipped(file: Path) -> None:
     name = recipe.policy.model.rpartition("/")[2].lower().removesuffix("-base")
     assert file.stem.startswith(name) and f"_{recipe.rl.algorithm}_" in f"{file.stem}_"
     assert verl_settings(recipe, RUN)["trainer.val_before_train"] is True
-    assert "engine=verl engine.url=" in file.read_text() and file.name in file.read_text()
+    assert f"zerosearch train {file.stem} engine=verl engine.url=" in file.read_text() and load_recipe(file.stem, ["engine=verl"]) == recipe

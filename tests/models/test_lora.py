@@ -78,5 +78,5 @@ def test_without_peft_one_line_says_what_to_do() -> None:
     try:
         import peft  # noqa: F401  # pyright: ignore[reportMissingImports]
     except ImportError:
-        with pytest.raises(BadConfig, match=r"LoRA \(rank 4\) needs peft, which is not installed; pip install 'zerosearch\[tune\]'"):
+        with pytest.raises(BadConfig, match=r"LoRA \(rank 4\) needs peft, .* pip install 'zerosearch-rl\[tune\]'"):
             attach(build_model(40, seed=1, context=64), 4, 8.0, 0)

@@ -15,7 +15,7 @@ pytestmark = [
     pytest.mark.skipif(find_spec("verl") is None, reason="verl is not installed; `make test-verl` brings it"),
     pytest.mark.filterwarnings("ignore"),
 ]
-RECIPES = sorted((Path(__file__).resolve().parents[2] / "recipes" / "cluster").glob("*.toml"))
+RECIPES = sorted((Path(__file__).resolve().parents[2] / "src" / "zerosearch" / "recipes" / "cluster").glob("*.toml"))
 VARIANTS = [[], ["cluster.strategy=megatron"], ["rl.algorithm=ppo", "cluster.offload=true"], ["rl.algorithm=dr_grpo", "rl.kl_in=reward"]]
 
 

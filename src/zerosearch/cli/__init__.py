@@ -1,6 +1,6 @@
 """The command line. Exit codes: 0 done, 1 ran but failed, 2 bad input; on 2 exactly one line on stderr.
 
-training.py     quickstart, train, study
+training.py     quickstart, train, recipes, study
 evaluation.py   evaluate, ask, rescore, compare, cost, gap
 engines.py      index, search, recall
 simulator.py    collect, label, tune, card
@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
 from zerosearch.cli import cluster, engines, evaluation, serving, simulator, training, viewer
 from zerosearch.core.errors import ZeroSearchError
+from zerosearch.core.version import __version__
 from zerosearch.runs.interrupts import ignore_interrupts, interrupt_on_terminate
 
 # typer brings a click of its own and shows only some of its names; this is the parent of all complaints about the words typed
@@ -34,9 +36,25 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"zerosearch {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """What may stand before a command."""
+
+
 for command in (
     training.quickstart,
     training.train,
+    training.recipes,
     training.study,
     evaluation.evaluate,
     evaluation.ask,

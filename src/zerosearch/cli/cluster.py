@@ -11,13 +11,14 @@ import typer
 from zerosearch.cli.options import JsonOption, console, to_folder, write_json
 from zerosearch.config.recipe import load_recipe
 from zerosearch.core.errors import BadInput
+from zerosearch.core.install import not_installed
 
 export = typer.Typer(help="What others read: verl's files, a Hugging Face folder.", no_args_is_help=True)
 
 
 @export.command("verl")
 def export_verl(
-    recipe: Annotated[str, typer.Argument(help="A TOML recipe.", metavar="RECIPE.toml")],
+    recipe: Annotated[str, typer.Argument(help="A TOML file, or a name that `zerosearch recipes` lists.", metavar="RECIPE")],
     overrides: Annotated[list[str] | None, typer.Argument(help="section.key=value, put on top.", metavar="KEY=VALUE…")] = None,
     out: Annotated[str, typer.Option("--out", help="The run directory; the same as run.out=DIR.", metavar="DIR")] = "",
 ) -> None:
@@ -27,7 +28,7 @@ def export_verl(
     from zerosearch.runs.directory import RunDirectory
 
     if find_spec("pyarrow") is None:
-        raise BadInput("parquet needs pyarrow: pip install 'zerosearch[parquet]', or with verl: pip install 'zerosearch[verl]'")
+        raise BadInput(not_installed("export verl", "pyarrow", "parquet"))
     loaded = placed(load_recipe(recipe, ["engine=verl", *(overrides or []), *([f'run.out="{out}"'] if out else [])]))
     run = RunDirectory(Path(loaded.run.out))
     line = command_line(MODULE, verl_settings(loaded, run.path))

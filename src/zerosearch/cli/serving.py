@@ -11,6 +11,7 @@ import typer
 
 from zerosearch.cli.options import SeedOption, console, engine_table, takes
 from zerosearch.core.errors import BadConfig, BadFile
+from zerosearch.core.install import not_installed
 
 _PORT = 8080
 _KEYS_VARIABLE = "ZEROSEARCH_API_KEYS"
@@ -77,7 +78,7 @@ def serve(
         import prometheus_client
         import uvicorn
     except ImportError as error:
-        raise BadConfig(f"serve needs the package {error.name}; install it: pip install 'zerosearch[serve]'.") from error
+        raise BadConfig(not_installed("serve", f"the package {error.name}", "serve")) from error
     del fastapi, prometheus_client, uvicorn
     from zerosearch.core.curriculum import NoiseCurriculum
     from zerosearch.server.events import Events

@@ -1,4 +1,4 @@
-"""`zerosearch quickstart`, `zerosearch train` and `zerosearch study`."""
+"""`zerosearch quickstart`, `zerosearch train`, `zerosearch recipes` and `zerosearch study`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from zerosearch.cli.options import JsonOption, SeedOption, console, to_folder, write_json
-from zerosearch.config.recipe import Recipe, load_recipe
-from zerosearch.core.errors import BadConfig, RunFailed
+from zerosearch.cli.options import JsonOption, SeedOption, console, to_file, to_folder, write_json
+from zerosearch.config.recipe import Recipe, built_in_recipes, load_recipe
+from zerosearch.core.errors import BadConfig, RunFailed, one_of
 
 
 def quickstart(
@@ -67,7 +67,7 @@ def _cell(figures: Mapping[str, Any], key: str) -> str:
 
 
 def train(
-    recipe: Annotated[str | None, typer.Argument(help="A TOML recipe.", metavar="RECIPE.toml")] = None,
+    recipe: Annotated[str | None, typer.Argument(help="A TOML file, or a name that `zerosearch recipes` lists.", metavar="RECIPE")] = None,
     overrides: Annotated[
         list[str] | None, typer.Argument(help="section.key=value, put on top of the recipe.", metavar="KEY=VALUE…")
     ] = None,
@@ -85,7 +85,7 @@ def train(
     elif len(files) == 1:
         loaded = load_recipe(files[0], settings)
     else:
-        raise BadConfig("give one recipe, or --resume DIR: zerosearch train RECIPE.toml [section.key=value …].")
+        raise BadConfig("give one recipe, or --resume DIR: zerosearch train RECIPE [section.key=value …].")
     if loaded.run.trainer == "verl":
         write_json(_on_verl(loaded, bool(resume), dry_run), json_file)
         return
@@ -97,6 +97,26 @@ def train(
     run = run_training(loaded, console, resume=bool(resume))
     console.print(f"report: {run.path / 'report.html'}", soft_wrap=True)
     write_json(run.summary, json_file)
+
+
+def recipes(
+    name: Annotated[str, typer.Argument(help="Which one; none: a list of them.", metavar="NAME")] = "",
+    out: Annotated[Path | None, to_file("--out", help="Write it to this file; left out: to stdout.")] = None,
+) -> None:
+    """List the recipes and scheduler examples that come with the package, or print one of them."""
+    built_in = built_in_recipes()
+    if not name and out:
+        raise BadConfig(f"--out {out} takes one recipe; name it: zerosearch recipes NAME --out {out}.")
+    if not name:
+        width = max(map(len, built_in))
+        for each, text in built_in.items():
+            print(each.ljust(width), next(line[2:] for line in text.splitlines() if line.startswith("# ")), sep="  ")
+        return
+    text = built_in[one_of("recipe", name.removesuffix(".toml"), built_in)]
+    if out and str(out) != "-":
+        out.write_text(text, encoding="utf-8")
+    else:
+        print(text, end="")
 
 
 def _on_verl(recipe: Recipe, resume: bool, dry_run: bool) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from zerosearch.cli.options import console, to_file
 from zerosearch.core.errors import BadConfig, BadFile
+from zerosearch.core.install import not_installed
 from zerosearch.net.listener import bind
 
 
@@ -52,7 +53,7 @@ def view(
     try:
         from zerosearch.viewer.server import serve
     except ImportError as error:
-        raise BadConfig("the live page needs FastAPI: pip install 'zerosearch[view]'; or write a file: zerosearch report RUN.") from error
+        raise BadConfig(not_installed("the live page", "FastAPI", "view", "write a file with zerosearch report RUN")) from error
     api = Api(open_runs(paths, keep_index=True), studies)
     listener = bind("127.0.0.1", port, search=True)
     taken = listener.getsockname()[1]

@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -132,8 +133,15 @@ class Recipe(Section):
         return NoiseCurriculum(c.schedule, c.start, c.end, self.rl.steps, c.base, c.target, c.gain, self.run.seed)
 
 
+def built_in_recipes() -> dict[str, str]:
+    """The recipes and scheduler examples that come with the package: name → text. A recipe's name is its file's, without `.toml`."""
+    folder = files("zerosearch") / "recipes"
+    found = [entry for place in (folder, folder / "cluster") for entry in place.iterdir() if entry.is_file()]
+    return {entry.name.removesuffix(".toml"): entry.read_text(encoding="utf-8") for entry in sorted(found, key=lambda entry: entry.name)}
+
+
 def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
-    """Read a TOML recipe and put `section.key=value` overrides on top. Raises BadFile or BadConfig, each one helpful line."""
+    """Read a TOML recipe, a file or a built-in name, and put `section.key=value` overrides on top. Raises BadFile or BadConfig, each one helpful line."""
     table = read_table(path)
     for override in overrides:
         _apply(table, override)
@@ -141,11 +149,18 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
 
 
 def read_table(path: str | Path) -> dict[str, Any]:
-    """A recipe as it is written, not validated yet. Raises BadFile."""
+    """A recipe as it is written, not validated yet: a file, else the built-in recipe of that name. Raises BadFile."""
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        built_in = {} if Path(path).is_file() else built_in_recipes()
+        return tomllib.loads(built_in[str(path)] if str(path) in built_in else Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise BadFile(f"cannot read the recipe '{path}' ({error.strerror}); `zerosearch train RECIPE.toml` takes a TOML file.") from error
+        near = get_close_matches(Path(path).name.removesuffix(".toml"), built_in_recipes(), n=1)
+        hint = (
+            f"did you mean '{near[0]}', which comes with the package?"
+            if near
+            else "give a TOML file, or a name that `zerosearch recipes` lists."
+        )
+        raise BadFile(f"cannot read the recipe '{path}' ({error.strerror}); {hint}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadFile(f"the recipe '{path}' is not valid TOML: {error}.") from error
 

@@ -1,3 +1,3 @@
-"""The version of this package; pyproject.toml says the same."""
+"""The version of this package. The build reads it from here, so that it is written once."""
 
 __version__ = "0.1.0"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from zerosearch.core.errors import BadFile, BadInput, one_line
+from zerosearch.core.install import not_installed
 from zerosearch.core.scoring import usable_golds
 from zerosearch.core.types import Question
 from zerosearch.data.files import write_atomically
@@ -49,7 +50,7 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         import pyarrow
         from pyarrow import parquet
     except ImportError:
-        raise BadFile(f"{path}: parquet files need pyarrow; install it with: pip install 'zerosearch[parquet]'.") from None
+        raise BadFile(not_installed(f"{path}: a parquet file", "pyarrow", "parquet")) from None
     if not path.is_file():
         raise BadFile(f"{path}: no such file; check the path.")
     number = 0

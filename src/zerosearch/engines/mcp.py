@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from zerosearch.core.errors import BadConfig, SearchFailed, first_error, one_line, one_of
+from zerosearch.core.install import not_installed
 from zerosearch.core.types import Document, SearchRequest, SearchResult
 from zerosearch.engines.documents import parse_documents
 from zerosearch.engines.function import real_engine
@@ -220,5 +221,5 @@ def _sdk() -> Any:
     try:
         import mcp
     except ImportError as error:
-        raise BadConfig("MCP servers need the mcp package; install it: pip install 'zerosearch[mcp]'.") from error
+        raise BadConfig(not_installed("an MCP engine", "the package mcp", "mcp")) from error
     return mcp

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zerosearch.core.errors import BadConfig
+from zerosearch.core.install import not_installed
 
 Advance = Callable[[int], None]
 INDEX_KINDS = ("flat", "hnsw", "ivfpq")
@@ -33,7 +34,7 @@ def faiss() -> Any:
     try:
         import faiss
     except ImportError as error:
-        raise BadConfig("dense retrieval needs FAISS; install it: pip install 'zerosearch[dense]'.") from error
+        raise BadConfig(not_installed("dense retrieval", "FAISS", "dense")) from error
     return faiss
 
 

@@ -1,4 +1,4 @@
-"""LoRA: a small adapter learns in the place of the whole model (arXiv 2106.09685). Needs peft: `pip install zerosearch[tune]`.
+"""LoRA: a small adapter learns in the place of the whole model (arXiv 2106.09685). Needs peft, of the extra `tune`.
 
 RL puts the adapter inside the model, which stays what it was to everybody else (`attach`); `save_pretrained` then writes the adapter
 alone. Tuning puts it around the model (`wrap`), for transformers' Trainer resumes no other, and merges it at the end.
@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from zerosearch.core.errors import BadConfig
+from zerosearch.core.install import not_installed
 
 FILE = "adapter_model.safetensors"
 
@@ -42,7 +43,7 @@ def _config(rank: int, alpha: float) -> Any:
     try:
         from peft import LoraConfig  # pyright: ignore[reportMissingImports]
     except ImportError:
-        raise BadConfig(f"LoRA (rank {rank}) needs peft, which is not installed; pip install 'zerosearch[tune]'.") from None
+        raise BadConfig(not_installed(f"LoRA (rank {rank})", "peft", "tune")) from None
     # peft divides alpha by the rank and takes any number, though it asks for an int
     return LoraConfig(r=rank, lora_alpha=alpha, target_modules="all-linear", task_type="CAUSAL_LM")  # pyright: ignore[reportArgumentType]
 

@@ -18,6 +18,7 @@ from typing import Any, Protocol, runtime_checkable
 from rich.console import Console
 
 from zerosearch.core.errors import BadConfig, one_line
+from zerosearch.core.install import not_installed
 from zerosearch.core.registry import name_of, resolve
 from zerosearch.runs.directory import RunDirectory
 
@@ -105,7 +106,7 @@ def require_installed(names: Iterable[str]) -> None:
     """Raises BadConfig for a tracker whose package is not there."""
     for name in names:
         if ":" not in name and find_spec(name) is None:
-            raise BadConfig(f"run.trackers names {name}, which is not installed; pip install 'zerosearch[track]', or leave it out.")
+            raise BadConfig(not_installed(f"the tracker {name} of run.trackers", f"the package {name}", "track", "leave it out"))
 
 
 class FunctionTracker:

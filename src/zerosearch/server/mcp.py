@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from zerosearch.core.errors import BadConfig
+from zerosearch.core.install import not_installed
 from zerosearch.server.dialects import ClientSearch, bearer
 from zerosearch.server.gateway import asker_of
 from zerosearch.server.http_request import HttpRequest, Refused
@@ -25,7 +26,7 @@ def mcp_server(service: Service) -> Any:
         from mcp.server.mcpserver import Context, MCPServer
         from mcp.server.mcpserver.exceptions import ToolError
     except ImportError as error:
-        raise BadConfig("MCP needs the mcp package; install it: pip install 'zerosearch[mcp]'.") from error
+        raise BadConfig(not_installed("MCP", "the package mcp", "mcp")) from error
     server: Any = MCPServer("zerosearch", instructions="A search engine. Call `search` with a query.", log_level="CRITICAL")
 
     async def search(

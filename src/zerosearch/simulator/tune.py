@@ -21,6 +21,7 @@ from typing import Any
 from rich.console import Console
 
 from zerosearch.core.errors import BadConfig, ModelNotUsable, RunFailed, one_of
+from zerosearch.core.install import not_installed
 from zerosearch.core.renderers import TemplateRenderer
 from zerosearch.data.files import begin_folder, new_directory, write_atomically, writing
 from zerosearch.engines.prompts import WEB, Imitated, simulator_prompt
@@ -204,7 +205,7 @@ def fit_packed(
 ) -> dict[str, Any]:
     """By transformers' Trainer. Loss curves: `loss` and `held_out_loss` are lists of (step, mean loss a token of the replies)."""
     if find_spec("accelerate") is None:  # transformers says so in a paragraph of its own
-        raise BadConfig("tune needs accelerate; install it with: pip install 'zerosearch[tune]'.")
+        raise BadConfig(not_installed("tune", "accelerate", "tune"))
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
     row_tokens = settings.row_tokens or max(len(e.ids) for e in (*examples, *held_out))

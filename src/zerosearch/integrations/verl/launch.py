@@ -15,25 +15,25 @@ from rich.console import Console
 
 from zerosearch.config.recipe import ClusterConfig, Recipe
 from zerosearch.core.errors import BadConfig, BadFile, BadInput, RunFailed
+from zerosearch.core.install import not_installed, pip_line
 from zerosearch.integrations.verl.files import prepare
 from zerosearch.integrations.verl.settings import MODULE, command_line, overrides, verl_settings
 from zerosearch.runs.directory import RunDirectory
 from zerosearch.runs.interrupts import run_child
 
 OLDEST, NEWEST = (0, 9, 1), (0, 10)  # this one and later, before that one
-INSTALL = "pip install 'zerosearch[verl]'"
 
 
 def require_verl() -> None:
     """Raises BadInput, with the line that mends it, when verl or Ray is absent, or verl is not of the range we know."""
     if missing := [name for name in ("verl", "ray") if find_spec(name) is None]:
-        raise BadInput(f"engine=verl needs {' and '.join(missing)}, which is not installed: {INSTALL}")
+        raise BadInput(not_installed("engine=verl", " and ".join(missing), "verl"))
     require_version(importlib.metadata.version("verl"))
 
 
 def require_version(version: str) -> None:
     if not OLDEST <= tuple(map(int, re.findall(r"\d+", version)[:3])) < NEWEST:
-        raise BadInput(f"verl {version} is installed; this works with 0.9.1 and later, before 0.10: {INSTALL}")
+        raise BadInput(f"verl {version} is installed; this works with 0.9.1 and later, before 0.10; install one with {pip_line('verl')}.")
 
 
 def require_gpus(cluster: ClusterConfig, found: Sequence[float]) -> None:

@@ -1,0 +1,17 @@
+"""How to install what is optional: the one place of the source that names the distribution."""
+
+from typing import Literal
+
+DISTRIBUTION = "zerosearch-rl"  # as pip knows it; the distribution called `zerosearch` is somebody else's
+
+Extra = Literal["dense", "mcp", "parquet", "serve", "track", "tune", "verl", "view"]  # as in pyproject.toml
+
+
+def pip_line(extra: Extra) -> str:
+    """The command that installs an extra: pip install 'zerosearch-rl[mcp]'."""
+    return f"pip install '{DISTRIBUTION}[{extra}]'"
+
+
+def not_installed(what: str, package: str, extra: Extra, instead: str = "") -> str:
+    """The error message when `what` needs a package that is not there; `instead` says what else the user can do."""
+    return f"{what} needs {package}, which is not installed; install it with {pip_line(extra)}{instead and f', or {instead}'}."
