@@ -141,7 +141,7 @@ def built_in_recipes() -> dict[str, str]:
 
 
 def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
-    """Read a recipe, a TOML file or a built-in name, and put `section.key=value` overrides on top. Raises BadFile or BadConfig, one line."""
+    """Read a recipe, a TOML file or a built-in name, and put `section.key=value` overrides on top. Raises BadFile or BadConfig."""
     table = read_table(path)
     for override in overrides:
         _apply(table, override)
