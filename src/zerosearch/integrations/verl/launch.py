@@ -26,8 +26,8 @@ OLDEST, NEWEST = (0, 9, 1), (0, 10)  # this one and later, before that one
 
 def require_verl() -> None:
     """Raises BadInput, with the line that mends it, when verl or Ray is absent, or verl is not of the range we know."""
-    if missing := [name for name in ("verl", "ray") if find_spec(name) is None]:
-        raise BadInput(not_installed("engine=verl", " and ".join(missing), "verl"))
+    if missing := next((name for name in ("verl", "ray") if find_spec(name) is None), None):
+        raise BadInput(not_installed("engine=verl", missing, "verl"))
     require_version(importlib.metadata.version("verl"))
 
 
