@@ -1,4 +1,4 @@
-# zerosearch in an image. There was no Docker daemon to build it with: its commands were tried outside Docker, but for an index of one's own.
+# zerosearch in an image. It has not been built, as no Docker daemon was at hand; its commands were tried outside Docker, except TORCH_INDEX.
 #
 #   CPU     docker build -t zerosearch --build-arg TORCH_INDEX=ADDRESS .    ADDRESS: PyTorch's index of CPU wheels
 #   CUDA    the same with PyTorch's index of wheels for your CUDA version; run it with --gpus all
