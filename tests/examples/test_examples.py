@@ -33,7 +33,7 @@ def run(example: Path, folder: Path, *words: str) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("engine", r"reward 0\.\d+ -> 0\.\d+\nexact match Estimate\(mean="),
+        ("engine", r"reward 0\.\d+ -> 0\.\d+\nexact match 0\.\d{3} \[.*\] \(n = 20\)"),
         ("reward", r"step 5  reward -?\d\.\d\d  searches \d\.\d\d"),
         ("algorithm", r"\[0\.\d+(, 0\.\d+){4}\]"),
         ("environment", r"Call search by JSON.*Stilzoum'\]\n\[0(\.\d+)?, "),

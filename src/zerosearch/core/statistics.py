@@ -31,6 +31,9 @@ class Estimate:
         """The form reports read: mean, low, high."""
         return {"mean": self.mean, "low": self.low, "high": self.high}
 
+    def __str__(self) -> str:
+        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}] (n = {self.n})"
+
 
 def bootstrap_interval(values: Sequence[float] | NDArray[np.float64], seed: int = 0) -> Estimate:
     """95% percentile bootstrap of the mean (Efron, 1979): the same seed gives the same interval.
