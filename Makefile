@@ -24,7 +24,7 @@ test-all: setup  ## every test
 	@$(PYTEST) $(ARGS)
 
 test-verl: $(VENV)-verl/.installed  ## the tests of the cluster path, with verl and Ray in .venv-verl
-	@OMP_NUM_THREADS=1 $(VENV)-verl/bin/python -m pytest -q -p no:asyncio -p no:rerunfailures tests/scaling tests/verl_cpu $(ARGS)
+	@OMP_NUM_THREADS=1 $(VENV)-verl/bin/python -m pytest -q -p no:asyncio -p no:rerunfailures tests/integrations tests/verl_cpu $(ARGS)
 
 check: setup  ## lint, format, types, rooms
 	@scripts/check

@@ -17,13 +17,14 @@ import transfer_queue
 from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 
 import zerosearch.integrations.verl.estimators  # noqa: F401  (registers them)
+from zerosearch.config.build import load_curriculum
 from zerosearch.config.recipe import open_run
 from zerosearch.core.errors import RunFailed
 from zerosearch.core.types import Group, Trajectory, Usage
 from zerosearch.data.files import write_atomically
 from zerosearch.data.questions import load_questions
 from zerosearch.evaluation import outcomes
-from zerosearch.rl.train import rollout_metrics, stop_if_too_many_failed
+from zerosearch.rl.rollouts import rollout_metrics, stop_if_too_many_failed
 
 
 class RunSampler(ReplayBuffer):
@@ -35,6 +36,7 @@ class RunSampler(ReplayBuffer):
         self._trainer = kwargs["refill_fn"].__self__  # verl hands a sampler this method of its trainer and nothing else of it
         for file in (self._trainer.config.data.train_files, self._trainer.config.data.val_files):
             load_questions(file)
+        self._curriculum = load_curriculum(self._recipe, None)
         self._begun, self._position = False, None  # the latter: of the data loader, after the last step that was sound
 
     def sample(self, global_steps: int, partition_id: str, batch_size: int) -> tuple[Any, dict[str, Any]]:
@@ -58,7 +60,7 @@ class RunSampler(ReplayBuffer):
             write_atomically(self._run.path / "verl" / "stopped.txt", str(error))
             raise
         self._position = self._trainer.train_dataloader.state_dict()
-        noise_rate = self._recipe.noise_curriculum().noise_rate(global_steps - 1)
+        noise_rate = self._curriculum(global_steps - 1, ())
         # where a rollout's time goes, and the slowest one, which all others wait for
         spent = {f"seconds_{name}": fmean(e["seconds"][name] for e in extras) for name in ("generating", "searching")}
         spent["slowest_rollout_s"] = max(e["seconds"]["rollout"] for e in extras)
