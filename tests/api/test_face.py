@@ -1,7 +1,9 @@
 """The library's face, used as a stranger would: objects and functions in, records out; what is wrong is said in one line."""
 
 import asyncio
+import contextlib
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -99,6 +101,56 @@ def test_a_run_is_resumed_from_python_and_only_there(micro: Path, tmp_path: Path
     assert len(again.metrics) == 1
     with pytest.raises(zs.BadConfig, match=r"handed over from Python .*zerosearch.train\(…, resume=True\) with the same arguments"):
         zs.train(recipe=tmp_path / "run" / "config.toml", resume=True, out=tmp_path / "run")
+
+
+OWN = """
+import zerosearch as zs
+
+LOGGED = []
+
+def search(query, k):
+    return [f"{query} is Anna"]
+
+def reward(trajectory):
+    return 1.0 if trajectory.answer else 0.0
+
+def schedule(step, rewards):
+    return 0.2
+
+def log(figures, step):
+    LOGGED.append((step, sorted(figures)))
+
+def advantages(groups):
+    return [[None if r is None else r - 0.5 for r in group] for group in groups]
+
+algorithm = zs.Algorithm(advantages)
+
+class Mine(zs.SearchEnvironment):
+    pass
+"""
+
+
+def test_a_recipe_names_everything_by_module_and_name(micro: Path, tmp_path: Path) -> None:
+    (tmp_path / "parts_of_mine.py").write_text(OWN)
+    recipe = {
+        "policy": {"model": str(micro / "policy")},
+        "questions": {"train": str(micro / "questions.jsonl")},
+        "engine": {"kind": "parts_of_mine:search"},
+        "rollout": {**BUDGETS, "environment": "parts_of_mine:Mine"},
+        "rl": {**RL, "reward": "parts_of_mine:reward", "algorithm": "parts_of_mine:algorithm"},
+        "curriculum": {"schedule": "parts_of_mine:schedule"},
+        "run": {"workers": 1, "trackers": "parts_of_mine:log", "out": str(tmp_path / "run")},
+    }
+    with contextlib.chdir(tmp_path):
+        run = zs.train(recipe=recipe)
+        assert zs.train(recipe=run.path / "config.toml", resume=True).metrics == run.metrics
+        with pytest.raises(zs.BadConfig, match="cannot load the tracker 'parts_of_mine:lgo' .*has no attribute 'lgo'"):
+            zs.train(recipe=recipe, trackers="parts_of_mine:lgo", out=tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+    (step,) = run.metrics
+    assert step["noise_rate"] == 0.2 and 0 <= step["reward"] <= 1
+    ((logged, figures),) = sys.modules["parts_of_mine"].LOGGED
+    assert logged == 1 and "train/reward" in figures
 
 
 NOT_ENGINES = [

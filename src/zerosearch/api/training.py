@@ -38,7 +38,7 @@ from zerosearch.runs.cost import cost_of, load_prices, training_work
 from zerosearch.runs.directory import RunDirectory
 from zerosearch.runs.interrupts import StopRequest
 from zerosearch.runs.progress import Progress
-from zerosearch.runs.trackers import require_installed, tracked
+from zerosearch.runs.trackers import require_there, tracked
 from zerosearch.viewer.report import write_report
 
 
@@ -109,7 +109,8 @@ def train(
 
     `reward` is a function `Trajectory -> float`, `algorithm` a name or an `Algorithm`, `curriculum` a function of the step (and the mean
     rewards so far) that gives the noise rate, `environment` an object with `reset` and `step` or what makes one, `renderer` likewise with
-    `prompt`, `observation` and `decode`, `trackers` objects or functions that get each row's figures. Each may be "module:name".
+    `prompt`, `observation` and `decode`, `trackers` functions `(figures, step)`, objects with `log`
+    and `close`, or names; figures are `train/reward`, `evaluate/em`, …. Each may be "module:name".
 
     `rl`, `rollout`, `guards` and `run` are the sections of a recipe, with the same keys; `recipe` is a file (or its content as a dict) that
     all of these are put on top of. A run that was stopped goes on with the same arguments and `resume=True`.
@@ -141,7 +142,8 @@ def run_training(
     else:
         run.require_new()
     run.require_writable()
-    require_installed(recipe.run.tracker_names)
+    trackers = [given.trackers.get(name, name) for name in recipe.run.tracker_names]
+    require_there(trackers)
     given = resolved(recipe, given)
     context = load_training(recipe, given)
     size = worker_count(recipe.run.workers, context.policy.model.device.type)
@@ -155,7 +157,6 @@ def run_training(
             if asked is not None:
                 write_questions(run.path / f"{name}.jsonl", asked)
     try:
-        trackers = [given.trackers.get(name, name) for name in recipe.run.tracker_names]
         with tracked(run, trackers, recipe.model_dump(), console):
             return _trained(recipe, context, (start_worker, size), run, console, dict(earlier_phases or {}), extra or {})
     except KeyboardInterrupt:

@@ -102,10 +102,12 @@ class Trackio:
 TRACKERS: dict[str, Callable[[Path, Mapping[str, Any]], Tracker]] = {"tensorboard": TensorBoard, "wandb": WandB, "trackio": Trackio}
 
 
-def require_installed(names: Iterable[str]) -> None:
-    """Raises BadConfig for a tracker whose package is not there."""
-    for name in names:
-        if ":" not in name and find_spec(name) is None:
+def require_there(trackers: Iterable[str | Tracker | LogFunction]) -> None:
+    """Raises BadConfig for a tracker whose package is not there, or a module:name that cannot be loaded."""
+    for name in trackers:
+        if not isinstance(name, str) or ":" in name:
+            resolve("tracker", name)
+        elif find_spec(name) is None:
             raise BadConfig(not_installed(f"the tracker {name} of run.trackers", f"the package {name}", "track", "leave it out"))
 
 
