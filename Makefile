@@ -1,7 +1,7 @@
 # Every target does its own set-up in .venv. Extra words: make quickstart ARGS="--seed 1", make test ARGS="-k tags".
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-all test-verl check fix setup clean
+.PHONY: help quickstart test test-all test-verl check docs fix setup clean
 
 PYTHON ?=
 ARGS ?=
@@ -29,6 +29,9 @@ test-verl: $(VENV)-verl/.installed  ## the tests of the cluster path, with verl 
 check: setup  ## lint, format, types, rooms
 	@scripts/check
 
+docs: $(VENV)/.installed-docs  ## the documentation site, in build/site; a dead link is an error
+	@$(VENV)/bin/python scripts/docs_reference.py && $(VENV)/bin/zensical build --clean --strict --config-file mkdocs.yml
+
 fix: setup  ## let ruff mend what it can
 	@scripts/fix
 
@@ -37,6 +40,11 @@ setup: $(VENV)/.installed-dev  ## .venv with everything a developer needs
 clean:  ## remove .venv and every cache (runs/ stays)
 	rm -rf $(VENV) $(VENV)-verl .pytest_cache .ruff_cache .hypothesis build dist
 	find src tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	@echo "Installing what builds the documentation into $(VENV)"
+	@$(PIP) --editable '.[docs]'
+	@touch $@
 
 # The stamps: as long as they are newer than the two files that name the packages, set-up is done.
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/.made

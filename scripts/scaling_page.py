@@ -27,7 +27,7 @@ def page(measured: dict[str, Any]) -> str:
     cores = [_cores(step, measured) for step in grown]
     return f"""# Scaling on paper
 
-Made by `scripts/scaling_page.py` from `docs/scaling.json` and `src/zerosearch/scaling/size.py`; do not edit. **Nothing on this page was run on a
+Made by `scripts/scaling_page.py` from `docs/scaling.json` and `src/zerosearch/integrations/verl/size.py`; do not edit. **Nothing on this page was run on a
 GPU.** The CPU costs are measured, the GPU's come from data sheets and stated assumptions; `zerosearch size` does the same for other sizes.
 
 ## Measured, on {measured["machine"]}
