@@ -50,7 +50,8 @@ def recipe_page() -> str:
         if name == "evaluation_engine":
             page.append("\n## evaluation_engine\n\nThe engine of the held-out questions: the same keys as `engine`.\n")
             continue
-        page.append(f"\n## {name}\n\n```text\n{_plain(section.__doc__)}\n```\n\n| key | type | default |\n|---|---|---|\n")
+        page.append(f"\n## {name}\n\n```text\n{_plain(section.__doc__)}\n```\n\n")
+        page.append("| key | type | default |\n|---|---|---|\n")
         for key, inner in section.model_fields.items():
             default = "required" if inner.is_required() else f"`{inner.get_default(call_default_factory=True)!r}`"
             page.append(f"| `{name}.{key}` | {_type_of(inner.annotation)} | {default} |\n")

@@ -1,4 +1,4 @@
-"""What the README and the documentation show is true: Python blocks run, commands parse, links lead somewhere. `make docs` checks the site itself."""
+"""What the README and the documentation show is true: Python blocks run, commands parse, links lead somewhere. `make docs` does the rest."""
 
 import contextlib
 import re
