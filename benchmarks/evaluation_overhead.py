@@ -2,7 +2,7 @@
 
     python benchmarks/evaluation_overhead.py --json -
 
-The policy and the engine are stand-ins that answer at once (two searches a question, five documents of 100 words each); the seconds
+The policy and the engine are stand-ins that answer at once (two searches per question, five documents of 100 words each); the seconds
 spent in them, tokenizer included, are taken off. Everything else is the real thing: prompts, parsing, documents cut to size, scoring, rows
 written and flushed question by question, progress, the figures with their intervals. Must: < 2 ms.
 """
@@ -45,7 +45,7 @@ class Stopwatch:
 
 
 class StandIn:
-    """A policy that searches twice, thinks a hundred words a turn, and answers; and an engine with the same five documents."""
+    """A policy that searches twice, thinks a hundred words per turn, and answers; and an engine with the same five documents."""
 
     def __init__(self, watch: Stopwatch) -> None:
         self.watch = watch

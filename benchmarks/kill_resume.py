@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/kill_resume.py --kills 20 --json -
 
-The run is a real one in the micro world, small enough to be killed often: a policy, a simulator, GRPO, a checkpoint a step, two worker
+The run is a real one in the micro world, small enough to be killed often: a policy, a simulator, GRPO, a checkpoint per step, two worker
 processes. Each moment is drawn uniformly from 0.1 s after a start to 0.6 of what the whole run takes: imports, rollouts, updates and the
 writing of checkpoints are all hit. A run that comes to its end before all kills are done is compared, and begun anew. `ratio` is the share
 of weights, and of rows of metrics (times left out), that are equal: 1 is all.

@@ -2,8 +2,8 @@
 
     python benchmarks/rollout_loop.py --tokenizer DIR --json -
 
-Policy and engine answer at once with fixed words of usual length (150 tokens a turn, five documents of thirty words). What is left is what
-an agent worker of the cluster does for each rollout. `--tokenizer` names a folder; by default a small byte-level one is made.
+Policy and engine answer at once with fixed words of usual length (150 tokens per turn, five documents of thirty words). What is left is
+what an agent worker of the cluster does for each rollout. `--tokenizer` names a folder; by default a small byte-level one is made.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def bare(examples: list[Example], batch: int, passes: int) -> float:
 
 
 def steps_of(examples: list[Example], batch: int) -> tuple[int, int]:
-    """(packed rows a step, steps a pass): rows as long as the longest example, as many a step as make the bare loop's number of steps."""
+    """(packed rows per step, steps a pass): rows as long as the longest example, as many a step as make the bare loop's number of steps."""
     rows = len(PackedRows(examples, max(len(e.ids) for e in examples)))
     batch_rows = math.ceil(rows / math.ceil(len(examples) / batch))
     return batch_rows, math.ceil(rows / batch_rows)

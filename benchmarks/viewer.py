@@ -48,7 +48,7 @@ QUERIES = [
 
 
 def write_run(folder: Path, trajectories: int, seed: int = 0) -> None:
-    """A run of 144 rollouts a step, about 4 kB each, as a quickstart's are."""
+    """A run of 144 rollouts per step, about 4 kB each, as a quickstart's are."""
     rng = random.Random(seed)
     folder.mkdir(parents=True, exist_ok=True)
     steps = -(-trajectories // 144)

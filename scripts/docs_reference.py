@@ -42,8 +42,8 @@ def recipe_page() -> str:
     from zerosearch.config.recipe import Recipe
 
     page = [
-        "# Recipes\n\nA recipe is a TOML file with these sections. Each key is also a `section.key=value` on the command line, and a key of the\n"
-        "dictionary of that name in `zerosearch.train(…, rl={…}, rollout={…}, run={…})`. `zerosearch recipes` lists complete ones.\n"
+        "# Recipes\n\nA recipe is a TOML file with these sections. Each key is also a `section.key=value` on the command line,\n"
+        "and a key of the dictionary of that name in `zerosearch.train(…, rl={…}, run={…})`. `zerosearch recipes` lists complete ones.\n"
     ]
     for name, field in Recipe.model_fields.items():
         section: Any = field.annotation

@@ -41,15 +41,15 @@ GPU.** The CPU costs are measured, the GPU's come from data sheets and stated as
 ## Assumed
 
 A {POLICY.upper()} policy, a {SIMULATOR.upper()} simulator, {GPU.upper()} GPUs of {gpu.flops / 1e12:.0f} TFLOP/s in bfloat16, {gpu.bandwidth / 1e12:.2f} TB/s and {gpu.memory / 1e9:.0f} GB, {gpu.network / 1e9:.0f} GB/s between nodes. Of
-these peaks a program reaches {assumed.training:.0%} when it trains, {assumed.reading:.0%} when it reads prompts, {assumed.decoding:.0%} of the bandwidth when it decodes, {assumed.rows} rows a GPU at
+these peaks a program reaches {assumed.training:.0%} when it trains, {assumed.reading:.0%} when it reads prompts, {assumed.decoding:.0%} of the bandwidth when it decodes, {assumed.rows} rows per GPU at
 most. {assumed.overhead_s:.0f} s of a step go to waking servers, gathering the batch and the controller. The slowest rollout takes {work.longest:g} times the mean one.
 
 {_lengths(work)}
 
-Training keeps {18} bytes a parameter (weights 2, gradients 4, masters 4, moments 8) on the trainer's GPUs: at least {least_gpus(policy, gpu)} for {POLICY.upper()}. A search takes
+Training keeps {18} bytes per parameter (weights 2, gradients 4, masters 4, moments 8) on the trainer's GPUs: at least {least_gpus(policy, gpu)} for {POLICY.upper()}. A search takes
 {1000 * one:.1f} ms of a simulator's GPU in full batches: **{1 / one:.0f} searches/s a GPU**.
 
-## The paper's batch, {work.rollouts} rollouts a step
+## The paper's batch, {work.rollouts} rollouts per step
 
 {_table(fixed)}
 
@@ -82,7 +82,7 @@ CPU ranks: README, "On a cluster".
 
 def _lengths(work: Workload) -> str:
     names = {
-        "searches": "searches a rollout",
+        "searches": "searches per rollout",
         "prompt": "prompt",
         "turn": "a turn of the policy",
         "observation": "an observation",

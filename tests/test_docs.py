@@ -1,4 +1,4 @@
-"""What the README and the documentation show is true: Python blocks run, commands parse, links lead somewhere. `make docs` does the rest."""
+"""What the README and the documentation show is true: Python blocks run, commands parse, links lead somewhere."""
 
 import contextlib
 import re

@@ -2,8 +2,8 @@
 
     python benchmarks/gpu/rl_step.py --shape 0.5b --json -
 
-Prints for each part: tokens/s, peak memory in GiB, and the share of the card's bf16 peak (2 · parameters FLOPs a token forward, 6 with the
-backward pass; attention is not counted, so the share is a lower bound). `--peak-tflops` is the card's dense bf16 peak; the table knows
+Prints for each part: tokens/s, peak memory in GiB, and the share of the card's bf16 peak (2 · parameters FLOPs per token forward, 6 with
+the backward pass; attention is not counted, so the share is a lower bound). `--peak-tflops` is the card's dense bf16 peak; the table knows
 some. Nothing here has been run on a GPU yet: the figures are *not measured*.
 """
 

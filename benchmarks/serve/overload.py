@@ -2,7 +2,7 @@
 
     python benchmarks/serve/overload.py --json -
 
-A back end that takes 250 ms, 16 at once, and 8 that may wait: 64 searches a second at most. Normal is 16 clients, each waiting for its
+A back end that takes 250 ms, 16 at once, and 8 that may wait: 64 searches per second at most. Normal is 16 clients, each waiting for its
 answer; overload is a request every 3.1 ms, come what may. Must: p99 of the accepted < 2 × normal's, the rest 503.
 """
 

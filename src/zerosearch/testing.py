@@ -22,7 +22,7 @@ class Characters:
 
 
 class ScriptedPolicy:
-    """A policy that says given lines, one a turn, for every session alike. One token is one character.
+    """A policy that says given lines, one per turn, for every session alike. One token is one character.
 
     A line is cut to the turn's budget. A GenerationFailed among the lines is raised in its turn.
     """

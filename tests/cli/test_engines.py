@@ -138,7 +138,7 @@ WRONG = {
     "no such corpus": (["index", "nowhere.jsonl"], "nowhere.jsonl: no such file"),
     "index of what": (["index", "c.jsonl", "--kind", "bm52"], "unknown kind 'bm52'; did you mean 'bm25'?"),
     "index without encoder": (["index", "c.jsonl", "--kind", "dense"], "--kind dense needs --encoder"),
-    "depths": (["recall", "--benchmark", "b", "--corpus", "c", "--k", "1,many"], "--k '1,many' is no list of numbers"),
+    "depths": (["recall", "--benchmark", "b", "--corpus", "c", "--k", "1,many"], "--k '1,many' is not a list of numbers"),
 }
 
 

@@ -50,9 +50,9 @@ def test_rates_are_probabilities_outside_the_run_too(schedule: str) -> None:
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        ({"start": -0.1}, "curriculum.start = -0.1 is no probability"),
-        ({"end": 1.5}, "curriculum.end = 1.5 is no probability"),
-        ({"end": math.nan}, "curriculum.end = nan is no probability"),
+        ({"start": -0.1}, "curriculum.start = -0.1 is not a probability"),
+        ({"end": 1.5}, "curriculum.end = 1.5 is not a probability"),
+        ({"end": math.nan}, "curriculum.end = nan is not a probability"),
         ({"base": 0.0}, "curriculum.base = 0.0 must be greater than 0"),
         ({"base": math.nan}, "curriculum.base = nan must be greater than 0"),
         ({"schedule": "papr"}, "unknown curriculum 'papr'; did you mean 'paper'?"),

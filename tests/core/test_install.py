@@ -30,7 +30,7 @@ def test_the_line() -> None:
 
 def test_the_names_are_those_of_pyproject() -> None:
     assert PROJECT["name"] == DISTRIBUTION
-    assert {*get_args(Extra), "dev"} == EXTRAS
+    assert {*get_args(Extra), "dev", "docs"} == EXTRAS
     # extras that bring other extras
     wanted = re.findall(r'"([\w-]+)\[([\w,]+)\]"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     for name, extras in wanted:

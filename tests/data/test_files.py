@@ -54,7 +54,7 @@ def test_a_full_disk_leaves_no_half_folder(tmp_path: Path) -> None:
     with files_no_larger_than(100), pytest.raises(RunFailed) as caught, new_directory(final, "zerosearch x") as partial:
         (partial / "small").write_text("fits")
         (partial / "large").write_text("x" * 1000)
-    assert str(caught.value) == f"cannot write {final} (File too large); free the disk, then go on with: zerosearch x"
+    assert str(caught.value) == f"cannot write {final} (File too large); free the disk, then resume with: zerosearch x"
     assert list(tmp_path.iterdir()) == []
     with new_directory(final) as partial:
         (partial / "small").write_text("fits")
@@ -77,9 +77,9 @@ def test_a_folder_goes_on_only_with_what_it_was_begun_with(tmp_path: Path) -> No
     begin_folder(file, {"model": "a", "k": 5}, "a tuning")
     (tmp_path / "new" / "rows.jsonl").write_text("{}")
     begin_folder(file, {"model": "a", "k": 5}, "a tuning")
-    with pytest.raises(BadConfig, match=r"'.*new' was begun with k = 5, now it is null; go on unchanged, or choose another --out\."):
+    with pytest.raises(BadConfig, match=r"'.*new' was begun with k = 5, now it is null; use the same settings, or choose another --out\."):
         begin_folder(file, {"model": "a"}, "a tuning")
-    with pytest.raises(BadConfig, match="holds something else than a tuning; remove that folder"):
+    with pytest.raises(BadConfig, match="holds something other than a tuning; remove that folder"):
         begin_folder(tmp_path / "settings.json", {}, "a tuning", "remove that folder")
 
 

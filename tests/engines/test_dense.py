@@ -88,7 +88,7 @@ def test_more_effort_finds_more(tmp_path: Path) -> None:
 
 
 def test_too_few_vectors_to_learn_from(tmp_path: Path) -> None:
-    with pytest.raises(BadConfig, match="an ivfpq index learns from its vectors and 10 are too few; take index_kind flat"):
+    with pytest.raises(BadConfig, match="an ivfpq index learns from its vectors and 10 are too few; use index_kind flat"):
         build("ivfpq", np.zeros((10, 8), dtype=np.float32), tmp_path / "index", lambda done: None)
 
 

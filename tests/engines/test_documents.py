@@ -13,7 +13,7 @@ def texts(reply: str, k: int = 3) -> list[str]:
 
 
 ABC = {
-    "one a line": "Doc 1: a\nDoc 2: b\nDoc 3: c",
+    "one per line": "Doc 1: a\nDoc 2: b\nDoc 3: c",
     "one in mid-line": "Doc 1: a Doc 2: b Doc 3: c",
     "after a preamble in the same line": "Here you are: Doc 1: a Doc 2: b Doc 3: c",
     "preamble and closing words": "Here are three documents:\n\nDoc 1: a\n\nDoc 2: b\n\nDoc 3: c\n\nI hope this helps!",

@@ -186,7 +186,7 @@ def test_ctrl_c_says_what_is_kept(forker: Forker, world: Path) -> None:
         process.wait(60)
     err = process.err
     assert process.returncode == 1 and "Traceback" not in err
-    assert err.splitlines()[-1] == f"zerosearch: stopped; what was answered is kept in {world / 'stopped'}, and the same command goes on."
+    assert err.splitlines()[-1] == f"zerosearch: stopped; what was answered is kept in {world / 'stopped'}, and the same command resumes."
     assert [row["question"]["id"] for row in rows(world / "stopped")] == ["Italy", "France"]
 
 
@@ -326,7 +326,7 @@ def wrong(world: Path) -> dict[str, tuple[list[str], str]]:
             ["evaluate", *benchmark, *url, "--corpus", str(world / "textless.jsonl")],
             "textless.jsonl, line 2: a passage needs a 'text' or 'contents'",
         ),
-        "prices": (["evaluate", *benchmark, *url, *corpus, "--prices", str(world / "prompt.txt")], "no valid TOML"),
+        "prices": (["evaluate", *benchmark, *url, *corpus, "--prices", str(world / "prompt.txt")], "not valid TOML"),
         "compare": (["compare", str(world)], "holds neither an evaluation nor a training run"),
         "cost": (["cost", str(world / "nowhere")], "holds neither a training run nor an evaluation"),
         "gap": (["gap", *benchmark, *url, "--simulator", "./nowhere", "--corpus", str(world / "corpus.jsonl")], "nowhere"),

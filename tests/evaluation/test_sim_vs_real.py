@@ -33,7 +33,7 @@ def test_by_pencil() -> None:
     assert report["shared_queries"] == 1 and report["overlap"]["mean"] == pytest.approx(2 / 5)
     assert report["em_real_minus_simulated"]["mean"] == -0.5 and report["n"] == 2
     text = as_markdown(report)
-    assert "| documents a reply | 1.50 | 1.00 |" in text and "| overlap of two documents of a reply | 0.50 | – |" in text
+    assert "| documents per reply | 1.50 | 1.00 |" in text and "| overlap of two documents of a reply | 0.50 | – |" in text
 
 
 def test_an_agent_that_never_searched() -> None:

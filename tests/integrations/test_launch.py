@@ -17,7 +17,7 @@ from zerosearch.integrations.verl.launch import checkpoints_of, export_hf, requi
 from zerosearch.integrations.verl.settings import placed
 from zerosearch.runs.directory import RunDirectory
 
-EVEN = "cluster.gpus_per_node=1"  # the micro recipe has 3 rollouts a minibatch
+EVEN = "cluster.gpus_per_node=1"  # the micro recipe has 3 rollouts per minibatch
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ def test_one_search_is_its_prompt_and_its_share_of_a_batch() -> None:
 def test_a_step_adds_up_and_names_its_limit() -> None:
     found = step(SMALL, SMALL, GPU, gpus=2, simulators=1, work=Workload(rollouts=10, longest=1.0), assumed=EASY)
     assert found.seconds == pytest.approx(found.rollout_s + found.learning_s + found.hand_over_s)
-    # 12e9 FLOPs a token × 10 rollouts × (250 + 2 × 350 + 3 × 150) tokens / 2e12 FLOP/s
+    # 12e9 FLOPs per token × 10 rollouts × (250 + 2 × 350 + 3 × 150) tokens / 2e12 FLOP/s
     assert found.learning_s == pytest.approx(12e9 * 10 * 1400 / 2e12) and found.hand_over_s == pytest.approx(0.2)
     assert found.limit == max(("simulator", found.simulator_s), ("learning", found.learning_s), key=lambda p: p[1])[0]
 

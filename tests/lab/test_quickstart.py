@@ -116,7 +116,7 @@ for phase, number in MOMENTS:
     try:
         quickstart(Path(sys.argv[1]), 5, SCALE, Deadly(stderr=True))
     except RunFailed as error:
-        assert str(error).endswith(f"go on with: zerosearch quickstart --out {sys.argv[1]} --seed 5"), error
+        assert str(error).endswith(f"resume with: zerosearch quickstart --out {sys.argv[1]} --seed 5"), error
         os._exit(1)
     os._exit(0)
 """

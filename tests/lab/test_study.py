@@ -102,7 +102,7 @@ def test_a_small_study_from_nothing_that_goes_on_after_a_stop(tmp_path: Path) ->
             if "grpo, seed 0: done" in str(objects[0]):
                 raise KeyboardInterrupt
 
-    with pytest.raises(RunFailed, match=r"go on with: zerosearch study masking --seeds 1 --out"):
+    with pytest.raises(RunFailed, match=r"resume with: zerosearch study masking --seeds 1 --out"):
         study(["masking"], 1, tmp_path, Impatient(stderr=True), TINY)
     folder = Study(tmp_path, TINY)
     before = (folder.run_folder("grpo", 0) / "metrics.jsonl").read_bytes()

@@ -435,7 +435,7 @@ def test_no_room() -> None:
     short, long = run_all(*(sampler.generate(p, Sampling(30), str(i)) for i, p in enumerate(prompts)))
     assert (len(short.token_ids), short.finish) == (4, Finish.LENGTH)
     assert (len(long.token_ids), long.finish) == (21, Finish.LENGTH)
-    with pytest.raises(GenerationFailed, match="24 tokens and the model holds 24"):
+    with pytest.raises(GenerationFailed, match="24 tokens and the model's context is 24"):
         run_all(sampler.generate(ids_of(24, 0), Sampling(5), "t"))
     for ids in ([], [VOCABULARY], [-1]):
         with pytest.raises(GenerationFailed, match="token ids"):

@@ -40,7 +40,7 @@ def test_nothing_infinite_gets_into_the_weights(name: str, value: float) -> None
     assert not guards.allows(FINE | {name: value})
     verdict = guards.verdict()
     assert verdict == {"alarm": f"{name} = {value} is not finite", "action": "stop"}
-    with pytest.raises(RunFailed, match=rf"a guard stopped the run at step 4: {name} = .* is not finite; start anew"):
+    with pytest.raises(RunFailed, match=rf"a guard stopped the run at step 4: {name} = .* is not finite; lower"):
         guards.end_step(row(4) | verdict)
 
 

@@ -127,7 +127,7 @@ def test_a_full_disk_ends_in_one_line_and_the_run_goes_on(micro: Path, tmp_path:
         run_training(recipe, QUIET)
     said = str(caught.value)
     assert said.startswith(f"cannot write {tmp_path / 'run' / 'checkpoints' / 'step-000001'} (") and "\n" not in said
-    assert said.endswith(f"free the disk, then go on with: zerosearch train --resume {tmp_path / 'run'}")
+    assert said.endswith(f"free the disk, then resume with: zerosearch train --resume {tmp_path / 'run'}")
     assert list((tmp_path / "run" / "checkpoints").iterdir()) == []
     run_training(recipe, QUIET, resume=True)
     assert [row["step"] for row in timeless(tmp_path / "run")] == [1, 2]
@@ -164,7 +164,7 @@ def test_a_simulator_that_dies_ends_the_run_with_its_cause(micro: Path, tmp_path
         section = {"kind": "simulated", "url": url, "model": "m", "template": "micro"}
         run_training(recipe_in(micro, tmp_path / "run", "rl.max_failed_share=0.0", **section), QUIET)
     said = str(caught.value)
-    assert "out of words" in said and said.endswith(f"go on with: zerosearch train --resume {tmp_path / 'run'}")
+    assert "out of words" in said and said.endswith(f"resume with: zerosearch train --resume {tmp_path / 'run'}")
 
 
 def test_a_simulator_that_writes_rubbish_or_hangs_is_bad_input(micro: Path, tmp_path: Path) -> None:
@@ -307,7 +307,7 @@ def test_a_guard_rolls_back(micro: Path, tmp_path: Path) -> None:
 
 
 def test_a_guard_stops(micro: Path, tmp_path: Path) -> None:
-    with pytest.raises(RunFailed, match="a guard stopped the run at step 1: policy_tokens = .* is above 1; start anew"):
+    with pytest.raises(RunFailed, match="a guard stopped the run at step 1: policy_tokens = .* is above 1; lower"):
         run_training(recipe_in(micro, tmp_path / "run", "guards.max_policy_tokens=1", "guards.on_length=stop"), QUIET)
     assert timeless(tmp_path / "run")[0]["action"] == "stop"
 

@@ -51,7 +51,7 @@ def test_every_engine_has_a_price_and_what_a_tape_answered_costs_nothing() -> No
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("x = ", "no valid TOML"),
+        ("x = ", "not valid TOML"),
         ("[usd_per_hour]\ncpu_core = 1\ngpu = 1\n", "key 'usd_per_1000_searches'"),
         ("[usd_per_1000_searches]\nbm25 = -1\n[usd_per_hour]\ncpu_core = 1\ngpu = 1\n", "key 'usd_per_1000_searches.bm25'"),
     ],

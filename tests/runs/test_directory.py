@@ -72,7 +72,7 @@ def test_open_gives_the_recipe_back(run: RunDirectory, tmp_path: Path) -> None:
 def test_a_run_is_never_overwritten(run: RunDirectory) -> None:
     with pytest.raises(BadConfig) as caught:
         RunDirectory(run.path).require_new()
-    assert str(caught.value) == f"'{run.path}' already holds a run; go on with --resume {run.path}, or choose another run.out=DIR."
+    assert str(caught.value) == f"'{run.path}' already holds a run; resume it with --resume {run.path}, or choose another run.out=DIR."
 
 
 def test_a_folder_that_cannot_be_written(run: RunDirectory, tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_one_ctrl_c_finishes_the_step_and_saves_it(forker: Forker, micro: Path, 
     steps, lines = steps_of(tmp_path / "run"), said.splitlines()
     assert process.returncode == 1 and left == [], (process.returncode, left, said)
     assert lines[-1] == (
-        f"zerosearch: stopped after step {steps} of 100000, which is saved; go on with: zerosearch train --resume {tmp_path / 'run'}"
+        f"zerosearch: stopped after step {steps} of 100000, which is saved; resume with: zerosearch train --resume {tmp_path / 'run'}"
     )
     assert "stopping after this step, which is saved; once more stops at once" in lines and "Traceback" not in said
     assert saved_of(tmp_path / "run") == steps
@@ -75,7 +75,7 @@ def test_a_second_signal_stops_at_once(forker: Forker, micro: Path, tmp_path: Pa
         process.wait(PATIENCE_S)
     said = process.err
     assert process.returncode == 1 and "Traceback" not in said
-    assert said.splitlines()[-1].endswith(f"go on with: zerosearch train --resume {tmp_path / 'run'}")
+    assert said.splitlines()[-1].endswith(f"resume with: zerosearch train --resume {tmp_path / 'run'}")
     assert saved_of(tmp_path / "run") >= 3
 
 

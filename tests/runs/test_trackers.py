@@ -94,7 +94,7 @@ def test_the_run_goes_on_without_a_tracker(micro: Path, tmp_path: Path, kind: An
             run.append_metrics({"kind": "train", "step": step, "reward": 0.5})
     assert [row["step"] for row in run.read_metrics()] == [1, 2, 3]
     said = capsys.readouterr().err.splitlines()
-    assert len(said) == 1 and lines in said[0] and "the run goes on" in said[0]
+    assert len(said) == 1 and lines in said[0] and "the run continues" in said[0]
 
 
 def test_a_mistyped_tracker_names_the_nearest(micro: Path, tmp_path: Path) -> None:

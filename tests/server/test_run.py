@@ -164,7 +164,7 @@ WRONG = {
     "no corpus": (["--engine", "bm25"], "--corpus"),
     "missing corpus": (["--corpus", "nowhere.jsonl"], "nowhere.jsonl"),
     "a simulator that is down": (["--simulator", "http://127.0.0.1:9/v1", "--port", "0", "--timeout", "0.5"], "first search"),
-    "noise of a real engine": (["--engine", "serper", "--noise", "0.5"], "tosses no coin"),
+    "noise of a real engine": (["--engine", "serper", "--noise", "0.5"], "is not one: leave it out"),
     "noise": (["--demo", "--noise", "2"], "less than or equal to 1"),
     "curriculum": (["--demo", "--curriculum", "0.5"], "START:END"),
     "schedule": (["--demo", "--curriculum", "0:1", "--schedule", "papper"], "paper"),

@@ -115,7 +115,7 @@ def test_from_rollouts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     ("options", "complaint"),
     [
         ([], "say what to collect"),
-        (["--from-rollouts", "x", "--policy", "y"], "--from-rollouts asks nobody"),
+        (["--from-rollouts", "x", "--policy", "y"], "with --from-rollouts nothing is searched for"),
         (["--from-rollouts", "/nowhere.jsonl"], "no such file"),
         (["--questions", "/nowhere.jsonl", "--policy", "p", "--engine", "bm25", "--corpus", "c"], "no such file"),
     ],

@@ -195,7 +195,7 @@ def test_muon_in_several_processes(world: Path, capsys: pytest.CaptureFixture[st
     finally:
         del os.environ["WORLD_SIZE"]
     error = capsys.readouterr().err
-    assert "does not go with several processes" in error and error.count("\n") == 1
+    assert "cannot be combined with several processes" in error and error.count("\n") == 1
 
 
 @pytest.mark.parametrize("kept", ["useful", "noisy"])
@@ -223,10 +223,10 @@ def test_a_context_too_short_says_by_how_much(world: Path, capsys: pytest.Captur
         (["--model", "/nowhere"], "there is no folder '/nowhere'"),
         (["--row-tokens", "3"], "--row-tokens 3 is less than the longest search"),
         (["--optimizer", "moun"], "unknown optimizer 'moun'; did you mean 'muon'?"),
-        ([*MUON, "--lora-rank", "2"], "--optimizer muon does not go with --lora-rank"),
-        ([*MUON, "--accumulate", "2"], "--optimizer muon does not go with --accumulate"),
-        ([*MUON, "--row-tokens", "2000"], "--optimizer muon does not go with --row-tokens"),
-        ([*MUON, "--gradient-checkpointing"], "--optimizer muon does not go with --gradient-checkpointing"),
+        ([*MUON, "--lora-rank", "2"], "--optimizer muon cannot be combined with --lora-rank"),
+        ([*MUON, "--accumulate", "2"], "--optimizer muon cannot be combined with --accumulate"),
+        ([*MUON, "--row-tokens", "2000"], "--optimizer muon cannot be combined with --row-tokens"),
+        ([*MUON, "--gradient-checkpointing"], "--optimizer muon cannot be combined with --gradient-checkpointing"),
     ],
 )
 def test_bad_options(options: list[str], complaint: str, world: Path, capsys: pytest.CaptureFixture[str]) -> None:

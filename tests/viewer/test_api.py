@@ -161,8 +161,8 @@ def test_the_simulator_beside_the_real_engine(run_dir: Path) -> None:
     [
         ("nothing", {}, "there is no /api/nothing"),
         ("overview", {"run": ["x"]}, "there is no run 'x'; there are: quickstart"),
-        ("trajectory", {"n": ["1.5"]}, "no whole number"),
-        ("trajectory", {"n": ["9" * 40]}, "no whole number"),
+        ("trajectory", {"n": ["1.5"]}, "not a whole number"),
+        ("trajectory", {"n": ["9" * 40]}, "not a whole number"),
         ("trajectory", {"n": ["100000"]}, "has no trajectory 100000; it has 400"),
         ("trajectories", {"score": ["x"]}, "right, wrong or unscored"),
     ],

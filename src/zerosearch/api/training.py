@@ -51,7 +51,7 @@ class Run:
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
-        """The rows of metrics.jsonl, one a step and one an evaluation: `{"kind": "train", "step": 1, "reward": …}`."""
+        """The rows of metrics.jsonl, one per step and one per evaluation: `{"kind": "train", "step": 1, "reward": …}`."""
         return list(RunDirectory(self.path).read_metrics())
 
     @property
@@ -127,16 +127,16 @@ def run_training(
     resume: bool = False,
     earlier_phases: Mapping[str, float] | None = None,
     extra: Mapping[str, Any] | None = None,
-    go_on: str = "",
+    resume_command: str = "",
     given: Given = NOTHING,
 ) -> Run:
     """Train as the recipe says, with what was given instead, or resume from the newest checkpoint in the run directory.
 
     Everything is loaded, and an endpoint asked once, before anything is written. `earlier_phases` (seconds by name) and `extra` go into the
-    summary; `go_on` is the command that resumes the run, by default `zerosearch train --resume`.
+    summary; `resume_command` is the command that resumes the run, by default `zerosearch train --resume`.
     Raises BadInput for what the user can mend, RunFailed when the run was stopped or could not be finished.
     """
-    run = RunDirectory(Path(recipe.run.out), go_on)
+    run = RunDirectory(Path(recipe.run.out), resume_command)
     if resume:
         require_same(run, recipe)
     else:
@@ -160,7 +160,7 @@ def run_training(
         with tracked(run, trackers, recipe.model_dump(), console):
             return _trained(recipe, context, (start_worker, size), run, console, dict(earlier_phases or {}), extra or {})
     except KeyboardInterrupt:
-        raise RunFailed(f"stopped; finished steps are saved; go on with: {run.go_on}") from None
+        raise RunFailed(f"stopped; finished steps are saved; resume with: {run.resume_command}") from None
 
 
 async def first_search(environment: SearchEnvironment, question: Question, recipe: Recipe) -> None:
@@ -216,7 +216,7 @@ def _trained(
     summary["cost"] = cost_of(work, load_prices())
     summary |= {"wall_s": round(sum(phases.values()), 1), "phases": phases, "versions": versions(), **extra}
     run.write_summary(summary)
-    write_report(run.path, run.go_on)
+    write_report(run.path, run.resume_command)
     policy.recipe = recipe  # whoever asks it later asks it as it was trained
     return Run(run.path, summary, policy)
 

@@ -53,14 +53,14 @@ def size(
     simulator: Annotated[str, typer.Option("--simulator", help="The simulator's.")] = "14b",
     gpus: Annotated[int, typer.Option("--gpus", min=2, help="GPUs in all.")] = 16,
     gpu: Annotated[str, typer.Option("--gpu", help="a100, h100 or h200.")] = "h100",
-    questions: Annotated[int, typer.Option("--questions", min=1, help="Questions a step.")] = 64,
-    group_size: Annotated[int, typer.Option("--group-size", min=1, help="Rollouts a question.")] = 5,
-    searches: Annotated[float, typer.Option("--searches", min=0.1, help="Searches a rollout.")] = 2.0,
+    questions: Annotated[int, typer.Option("--questions", min=1, help="Questions per step.")] = 64,
+    group_size: Annotated[int, typer.Option("--group-size", min=1, help="Rollouts per question.")] = 5,
+    searches: Annotated[float, typer.Option("--searches", min=0.1, help="Searches per rollout.")] = 2.0,
     turn: Annotated[int, typer.Option("--turn-tokens", min=1, help="Tokens the policy writes a turn.")] = 150,
     reply: Annotated[int, typer.Option("--reply-tokens", min=1, help="Tokens the simulator writes a search.")] = 300,
     json_file: JsonOption = None,
 ) -> None:
-    """On paper: how to split GPUs between trainer and simulator, searches and tokens a second, what becomes the limit."""
+    """On paper: how to split GPUs between trainer and simulator, searches and tokens per second, what becomes the limit."""
     from rich.table import Table
 
     from zerosearch.core.errors import one_of

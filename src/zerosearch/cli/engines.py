@@ -38,7 +38,7 @@ def index(
     device: Annotated[str, typer.Option("--device", help="Where the encoder runs; auto: CUDA, else MPS, else the CPU.")] = "auto",
     json_file: JsonOption = None,
 ) -> None:
-    """Build the index of a corpus, or find it built. Killed, the same command goes on where it was."""
+    """Build the index of a corpus, or find it built. Killed, the same command resumes."""
     from zerosearch.config.recipe import make_engine
     from zerosearch.engines.index import build_indices
     from zerosearch.runs.progress import Phases
@@ -106,7 +106,7 @@ def recall(
     try:
         depths = [int(part) for part in k.split(",")]
     except ValueError:
-        raise BadConfig(f"--k '{k}' is no list of numbers; for instance --k 1,5,20.") from None
+        raise BadConfig(f"--k '{k}' is not a list of numbers; for instance --k 1,5,20.") from None
     loaded = load_benchmark(benchmark, benchmarks, limit or None, seed)
     questions, excluded = loaded.questions, list(loaded.excluded)
     engine = _engine(source, max(*depths, 1), seed)

@@ -33,7 +33,7 @@ from zerosearch.core.errors import RunFailed
 ConcurrencyOption = Annotated[int, typer.Option("--concurrency", min=1, help="Questions in the air at a time.")]
 PricesOption = Annotated[str, typer.Option("--prices", help="A price table (TOML) instead of the package's.", metavar="FILE")]
 _COLOURS = {"prompt": "dim", "policy": "bright_cyan", "environment": "yellow"}
-OutOption = Annotated[Path | None, to_folder("--out", help="Keep everything in this directory; started again, it goes on there.")]
+OutOption = Annotated[Path | None, to_folder("--out", help="Keep everything in this directory; started again, it resumes.")]
 
 
 @takes(source=engine_table, asked=who_asks)
@@ -179,7 +179,7 @@ def _interruptible(out: Path | None) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        kept = f"what was answered is kept in {out}, and the same command goes on" if out else "nothing is kept without --out DIR"
+        kept = f"what was answered is kept in {out}, and the same command resumes" if out else "nothing is kept without --out DIR"
         raise RunFailed(f"stopped; {kept}.") from None
 
 

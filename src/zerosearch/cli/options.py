@@ -202,7 +202,7 @@ def write_json(result: object, file: Path | None) -> None:
 
 
 def write_text(file: Path, text: str) -> None:
-    """For an option that was checked when it was read: what goes wrong now is no fault of the command."""
+    """For an option that was checked when it was read: what goes wrong now is not the command's fault."""
     try:
         file.write_text(text, encoding="utf-8")
     except OSError as error:

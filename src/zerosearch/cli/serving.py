@@ -41,9 +41,9 @@ def serve(
     seed: SeedOption = 0,
     questions: Annotated[str, typer.Option("--questions", help="Questions that requests may name by id.", metavar="FILE")] = "",
     keys: Annotated[
-        str, typer.Option("--keys", help=f"Only these API keys, one a line (or in ${_KEYS_VARIABLE}, with commas).", metavar="FILE")
+        str, typer.Option("--keys", help=f"Only these API keys, one per line (or in ${_KEYS_VARIABLE}, with commas).", metavar="FILE")
     ] = "",
-    rate: Annotated[float, typer.Option("--rate", min=0, help="Requests a second of each key; 0 is no limit.")] = 0.0,
+    rate: Annotated[float, typer.Option("--rate", min=0, help="Requests per second of each key; 0 is no limit.")] = 0.0,
     burst: Annotated[int, typer.Option("--burst", min=0, help="How many of them at once; 0: a second's.")] = 0,
     max_concurrency: Annotated[int, typer.Option("--max-concurrency", min=1, help="Requests that are searched for at once.")] = 256,
     max_queue: Annotated[int, typer.Option("--max-queue", min=0, help="Requests that wait; those beyond get 503.")] = 256,
@@ -65,7 +65,9 @@ def serve(
         str, typer.Option("--latency", help="Of the fault latency: fixed:S, uniform:LOW:HIGH, exponential:MEAN, lognormal:MEDIAN:SIGMA.")
     ] = "lognormal:0.3:0.8",
     public_url: Annotated[str, typer.Option("--public-url", help="The address others know this server by.")] = "",
-    log_level: Annotated[str, typer.Option("--log-level", help="debug, info, warning or error; a JSON object a line on stderr.")] = "info",
+    log_level: Annotated[
+        str, typer.Option("--log-level", help="debug, info, warning or error; a JSON object per line on stderr.")
+    ] = "info",
     log_queries: Annotated[bool, typer.Option("--log-queries", help="Also log what is searched for (debug does).")] = False,
 ) -> None:
     """Serve an engine to anybody's agent, in the dialect of Search-R1, SerpAPI, Serper, SearXNG, Tavily, Brave and others, and as MCP."""
@@ -90,7 +92,7 @@ def serve(
 
     if (noise or curriculum) and not demo and source["kind"] != "simulated":
         option = "--noise" if noise else "--curriculum"
-        raise BadConfig(f"{option} is for a simulated engine; '{source['kind']}' tosses no coin: leave it out.")
+        raise BadConfig(f"{option} is for a simulated engine; '{source['kind']}' is not one: leave it out.")
     start, end = parse_curriculum(curriculum) if curriculum else (noise, noise)
     dial = NoiseControl(NoiseCurriculum(schedule if curriculum else "constant", start, end, steps, seed=seed), requests_per_step)
     parts: dict[str, Any] = {
@@ -180,8 +182,10 @@ def _keys(file: str) -> list[str]:
         try:
             text = Path(file).read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
-            raise BadFile(f"cannot read the keys in '{file}' ({getattr(error, 'strerror', None) or error}); one API key a line.") from error
+            raise BadFile(
+                f"cannot read the keys in '{file}' ({getattr(error, 'strerror', None) or error}); one API key per line."
+            ) from error
     found = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
     if file and not found:
-        raise BadFile(f"'{file}' holds no key; one API key a line.")
+        raise BadFile(f"'{file}' holds no key; one API key per line.")
     return found

@@ -29,7 +29,7 @@ DirectoryArgument = Annotated[Path, typer.Argument(help="A directory that collec
 def collect(
     source: dict[str, Any],
     asked: dict[str, Any],
-    out: Annotated[Path, to_folder("--out", help="Keep everything here; started again, it goes on there.")],
+    out: Annotated[Path, to_folder("--out", help="Keep everything here; started again, it resumes.")],
     questions: Annotated[
         str, typer.Option("--questions", help="A benchmark's name, or JSONL, .gz or .parquet with id, question, golden_answers.")
     ] = "",
@@ -48,7 +48,7 @@ def collect(
 
     if from_rollouts:
         if questions or policy or source:
-            raise BadConfig("--from-rollouts asks nobody: leave out --questions, --policy and the engine.")
+            raise BadConfig("with --from-rollouts nothing is searched for: leave out --questions, --policy and the engine.")
         result = collect_from(Path(from_rollouts), out)
     else:
         if not (questions and policy):
@@ -99,7 +99,7 @@ def label(
 def tune(
     directory: DirectoryArgument,
     model: Annotated[str, typer.Option("--model", help="The base model: any causal LM, a folder or a hub id.")],
-    out: Annotated[Path, to_folder("--out", help="The finished simulator; killed, the same command goes on.")],
+    out: Annotated[Path, to_folder("--out", help="The finished simulator; killed, the same command resumes.")],
     template: Annotated[str, typer.Option("--template", help="The simulator's prompt: tuned, web, micro, or a file.")] = "tuned",
     persona: Annotated[str, typer.Option("--persona", help="For {persona} in the template.")] = "a search engine",
     domain: Annotated[str, typer.Option("--domain", help="For {domain} in the template.")] = "the web",
@@ -110,9 +110,9 @@ def tune(
     ] = "adamw",
     steps: Annotated[int, typer.Option("--steps", min=1)] = 1000,
     batch_rows: Annotated[
-        int, typer.Option("--batch-rows", min=0, help="Packed rows a step and a GPU, 0: 2. Of muon: searches a step, 0: 24.")
+        int, typer.Option("--batch-rows", min=0, help="Packed rows per step and GPU, 0: 2. Of muon: searches per step, 0: 24.")
     ] = 0,
-    accumulate: Annotated[int, typer.Option("--accumulate", min=1, help="Batches a step.")] = 1,
+    accumulate: Annotated[int, typer.Option("--accumulate", min=1, help="Batches per step.")] = 1,
     row_tokens: Annotated[int, typer.Option("--row-tokens", min=0, help="Length of a packed row; 0: of the longest search.")] = 0,
     learning_rate: Annotated[float, typer.Option("--learning-rate", min=0.0, help="0: 1e-5, of muon .015.")] = 0.0,
     lora_rank: Annotated[int, typer.Option("--lora-rank", min=0, help="LoRA by peft, merged at the end; 0 tunes the whole model.")] = 0,
@@ -147,7 +147,7 @@ def card(
     template: Annotated[str, typer.Option("--template", help="tuned, web, micro, or a file; by default what it was tuned with.")] = "",
     endpoint_model: Annotated[str, typer.Option("--endpoint-model", help="The endpoint's model; by default the first it lists.")] = "",
     tuning: Annotated[str, typer.Option("--tuning", help="An endpoint's tuning.json: which questions it has seen.", metavar="FILE")] = "",
-    k: Annotated[int, typer.Option("--k", min=1, help="Documents a reply.")] = 5,
+    k: Annotated[int, typer.Option("--k", min=1, help="Documents per reply.")] = 5,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Queries of each kind at most.")] = 200,
     max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=1)] = 600,
     guard_redraws: Annotated[int, typer.Option("--guard-redraws", min=0, help="Also measure with a guard of so many redraws.")] = 0,

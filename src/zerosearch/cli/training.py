@@ -55,7 +55,7 @@ def _print_summary(summary: Mapping[str, Any]) -> None:
     console.print(
         f"simulator: P(answer | useful) {card['answer_in_useful']:.2f}, P(answer | noisy) {card['answer_in_noisy']:.2f}, "
         f"P(answer | useful, off-target query) {card['answer_off_target']:.2f} (BM25: {card['real_engine_off_target']:.2f}), "
-        f"{card['documents_per_reply']:.1f} documents a reply, malformed {card['malformed_share']:.0%}"
+        f"{card['documents_per_reply']:.1f} documents per reply, malformed {card['malformed_share']:.0%}"
     )
     phases = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in summary["phases"].items())
     console.print(f"took {summary['wall_s']:.0f} s: {phases}")
@@ -71,7 +71,7 @@ def train(
     overrides: Annotated[
         list[str] | None, typer.Argument(help="section.key=value, put on top of the recipe.", metavar="KEY=VALUE…")
     ] = None,
-    resume: Annotated[str, typer.Option("--resume", help="Go on with the run in this directory.", metavar="DIR")] = "",
+    resume: Annotated[str, typer.Option("--resume", help="Resume the run in this directory.", metavar="DIR")] = "",
     out: Annotated[str, typer.Option("--out", help="The run directory; the same as run.out=DIR.", metavar="DIR")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="With engine=verl: print verl's command line, and do nothing.")] = False,
     json_file: JsonOption = None,
@@ -153,7 +153,7 @@ def study(
     page_only: Annotated[bool, typer.Option("--page-only", help="Run nothing; write the page of what is finished.")] = False,
     json_file: JsonOption = None,
 ) -> None:
-    """The paper's claims in the micro world: a matrix of runs, and a page of verdicts. Started again, it goes on."""
+    """The paper's claims in the micro world: a matrix of runs, and a page of verdicts. Started again, it resumes."""
     from zerosearch.lab.findings import collect
     from zerosearch.lab.study import Study
     from zerosearch.lab.study import study as run_study

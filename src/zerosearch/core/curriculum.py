@@ -33,7 +33,7 @@ class NoiseCurriculum:
         one_of("curriculum", self.schedule, SCHEDULES)
         for name, value in (("start", self.start), ("end", self.end), ("target", self.target)):
             if not 0 <= value <= 1:
-                raise BadConfig(f"curriculum.{name} = {value} is no probability; choose a number from 0 to 1.")
+                raise BadConfig(f"curriculum.{name} = {value} is not a probability; choose a number from 0 to 1.")
         for name, value in (("base", self.base), ("gain", self.gain)):
             if not value > 0:
                 raise BadConfig(f"curriculum.{name} = {value} must be greater than 0.")

@@ -4,7 +4,7 @@ from typing import Literal
 
 DISTRIBUTION = "zerosearch-rl"  # as pip knows it; the distribution called `zerosearch` is somebody else's
 
-Extra = Literal["dense", "docs", "mcp", "parquet", "serve", "track", "tune", "verl", "view"]  # as in pyproject.toml
+Extra = Literal["dense", "mcp", "parquet", "serve", "track", "tune", "verl", "view"]  # as in pyproject.toml
 
 
 def pip_line(extra: Extra) -> str:

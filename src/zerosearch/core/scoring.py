@@ -83,7 +83,7 @@ def token_f1(answer: str, golds: Sequence[str]) -> float:
 def holds_answer(text: str, golds: Sequence[str]) -> bool:
     """True if the words of a gold stand in a row in a document, whatever the case and the punctuation between them.
 
-    The measure of retrievers since DPR (Karpukhin et al., 2020, `has_answer`); differs: punctuation is no word there must be.
+    The measure of retrievers since DPR (Karpukhin et al., 2020, `has_answer`); differs: punctuation does not have to match.
     Unlike cover_match, "Anglo-American" holds "American", and articles count.
     """
     padded = f" {_words(text)} "

@@ -123,7 +123,7 @@ class Author(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A run of tokens by one author. Only POLICY spans have log-probs (and values), one a token, and only they are trained on.
+    """A run of tokens by one author. Only POLICY spans have log-probs (and values), one per token, and only they are trained on.
 
     A trajectory that searches once, with 7 tokens of prompt:
 

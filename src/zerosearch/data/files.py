@@ -16,8 +16,8 @@ from zerosearch.core.errors import BadConfig, BadFile, RunFailed, ZeroSearchErro
 
 
 @contextmanager
-def writing(path: Path, go_on: str = "the same command") -> Iterator[None]:
-    """Whatever a full or read-only disk raises in this block becomes RunFailed: the path, the reason, the command to go on with.
+def writing(path: Path, resume_command: str = "the same command") -> Iterator[None]:
+    """Whatever a full or read-only disk raises in this block becomes RunFailed: the path, the reason, the command that resumes.
 
     Keep anything but writing out of the block: torch and tokenizers report a failed write as RuntimeError or a bare Exception.
     """
@@ -27,7 +27,7 @@ def writing(path: Path, go_on: str = "the same command") -> Iterator[None]:
         raise
     except Exception as error:
         reason = (isinstance(error, OSError) and error.strerror) or one_line(error)
-        raise RunFailed(f"cannot write {path} ({reason}); free the disk, then go on with: {go_on}") from error
+        raise RunFailed(f"cannot write {path} ({reason}); free the disk, then resume with: {resume_command}") from error
 
 
 def require_writable(path: Path, what: str, folder: bool = False) -> None:
@@ -102,11 +102,11 @@ def replace_directory(partial: Path, final: Path) -> None:
 
 
 @contextmanager
-def new_directory(final: Path, go_on: str = "the same command") -> Iterator[Path]:
+def new_directory(final: Path, resume_command: str = "the same command") -> Iterator[Path]:
     """A folder to write into, which takes the place of `final` once the block is done, or vanishes when it fails. See `writing`."""
     partial = final.with_name(f".partial-{final.name}")
     shutil.rmtree(partial, ignore_errors=True)
-    with writing(final, go_on):
+    with writing(final, resume_command):
         try:
             partial.mkdir(parents=True)
             yield partial
@@ -136,9 +136,9 @@ def begin_folder(description: Path, settings: Mapping[str, Any], what: str, othe
             if before.get(key) != settings.get(key):
                 raise BadConfig(
                     f"'{folder}' was begun with {key} = {json.dumps(before.get(key))}, now it is {json.dumps(settings.get(key))}; "
-                    f"go on unchanged, or {otherwise}."
+                    f"use the same settings, or {otherwise}."
                 )
     elif folder.exists() and any(folder.iterdir()):
-        raise BadConfig(f"'{folder}' holds something else than {what}; {otherwise}.")
+        raise BadConfig(f"'{folder}' holds something other than {what}; {otherwise}.")
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(description, json.dumps(settings, indent=2) + "\n")

@@ -1,7 +1,7 @@
 """A corpus file, and the copy of it that an index keeps: passages by their position, memory-mapped.
 
 A store is two files in an index's folder:
-    corpus.jsonl    the passages, uncompressed, one a line
+    corpus.jsonl    the passages, uncompressed, one per line
     offsets.npy     where each line starts, and one more for the end
 """
 
@@ -100,7 +100,7 @@ def indexed_text(document: Document) -> str:
 def existing(corpus_path: str | Path) -> Path:
     corpus = Path(corpus_path)
     if not corpus.is_file():
-        raise BadFile(f"{corpus}: no such file; a corpus is a .jsonl or .jsonl.gz file, one passage a line.")
+        raise BadFile(f"{corpus}: no such file; a corpus is a .jsonl or .jsonl.gz file, one passage per line.")
     return corpus
 
 

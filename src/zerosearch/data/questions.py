@@ -42,7 +42,7 @@ def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     except (OSError, EOFError, zlib.error) as error:
         raise BadFile(f"{path}, after line {line_number}: cannot be read ({error}); is the file whole?") from None
     if not found:
-        raise BadFile(f"{path}: the file is empty; it needs one JSON object a line.")
+        raise BadFile(f"{path}: the file is empty; it needs one JSON object per line.")
 
 
 def _parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -63,7 +63,7 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     except (OSError, pyarrow.ArrowException) as error:
         raise BadFile(f"{path}, after row {number}: cannot be read ({one_line(error, 120)}); is the file whole?") from None
     if not number:
-        raise BadFile(f"{path}: the file is empty; it needs one question a row.")
+        raise BadFile(f"{path}: the file is empty; it needs one question per row.")
 
 
 def _as_object(line: bytes, path: Path, line_number: int) -> dict[str, Any]:
@@ -71,9 +71,9 @@ def _as_object(line: bytes, path: Path, line_number: int) -> dict[str, Any]:
         value = json.loads(line.decode("utf-8-sig" if line_number == 1 else "utf-8"))
     except (ValueError, RecursionError):
         shown = line[:60].decode("utf-8", errors="replace").strip()
-        raise BadFile(f"{path}, line {line_number}: not JSON, received {shown!r}; write one JSON object a line.") from None
+        raise BadFile(f"{path}, line {line_number}: not JSON, received {shown!r}; write one JSON object per line.") from None
     if not isinstance(value, dict):
-        raise BadFile(f"{path}, line {line_number}: a {type(value).__name__} instead of a JSON object; write one object a line.")
+        raise BadFile(f"{path}, line {line_number}: a {type(value).__name__} instead of a JSON object; write one object per line.")
     return cast(dict[str, Any], value)
 
 

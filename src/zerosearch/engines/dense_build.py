@@ -86,7 +86,7 @@ def build_dense_index(
         build(settings.index_kind, vectors_ND, building / INDEX, lambda done: report("indexing", done, n))
         del vectors_ND
         write_atomically(building / MANIFEST, json.dumps({**manifest, "passages": n, "dimensions": len(probe)}, indent=2) + "\n")
-        replace_directory(building, index_dir)  # who has the old one open goes on reading it
+        replace_directory(building, index_dir)  # whoever has the old one open can still read it
         (index_dir / _VECTORS).unlink()  # not before: a kill in between would cost all of the encoding
     return index_dir
 

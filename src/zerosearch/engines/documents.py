@@ -89,7 +89,7 @@ def parse_documents(text: str, k: int) -> ParsedReply:
 
 
 def render_documents(documents: Sequence[Document]) -> str:
-    """One line a document, `Doc 1: text` or `Doc 1(Title: T) text`, as a simulator is taught to write them.
+    """One line per document, `Doc 1: text` or `Doc 1(Title: T) text`, as a simulator is taught to write them.
 
     Whitespace is collapsed to single spaces; parentheses that do not pair up in a title become square brackets, for the
     title ends where its parenthesis does. Ids are not written.

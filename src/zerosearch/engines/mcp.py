@@ -162,7 +162,7 @@ class MCPEngine:
             server: Any = self._url
         else:
             parameters = mcp.StdioServerParameters(command=self._words[0], args=self._words[1:], env=dict(os.environ))
-            server = mcp.stdio_client(parameters, errlog=log)  # its chatter is no business of our stderr
+            server = mcp.stdio_client(parameters, errlog=log)  # its chatter does not belong on our stderr
         async with mcp.Client(server, read_timeout_seconds=self._timeout_s) as client:
             yield client
 
@@ -189,7 +189,7 @@ def documents_of(texts: Sequence[str], k: int) -> list[Document]:
 
 
 def _records(text: str) -> list[Any] | None:
-    """What a JSON text lists; None when it is no JSON, or holds nothing that could be documents."""
+    """What a JSON text lists; None when it is not JSON, or holds nothing that could be documents."""
     try:
         value: Any = json.loads(text)
     except (ValueError, RecursionError):

@@ -50,7 +50,7 @@ def _empty(kind: str, n: int, dimensions: int) -> Any:
         case _:  # about 4 √N lists, 4 dimensions a code; fewer bits where there are too few vectors to learn 256 centroids from
             if n < _LEAST_FOR_IVFPQ:
                 raise BadConfig(
-                    f"an ivfpq index learns from its vectors and {n} are too few; take index_kind flat below {_LEAST_FOR_IVFPQ}."
+                    f"an ivfpq index learns from its vectors and {n} are too few; use index_kind flat below {_LEAST_FOR_IVFPQ}."
                 )
             lists = min(int(4 * math.sqrt(n)), n // _TRAINING_POINTS)
             codes = max(c for c in range(1, max(dimensions // 4, 1) + 1) if dimensions % c == 0)

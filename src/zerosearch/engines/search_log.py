@@ -1,4 +1,4 @@
-"""Finished searches in a file, a JSON object a line: what was asked, of which engine, and what came back.
+"""Finished searches in a file, a JSON object per line: what was asked, of which engine, and what came back.
 
     {"engine": "serper", "query": "capital of France", "k": 5, "draw": {}, "documents": [{"text": …, "title": …, "id": …}],
      "quality": null, "remark": ""}

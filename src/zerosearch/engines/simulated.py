@@ -71,7 +71,7 @@ class SimulatedEngine:
 
     With `guard_redraws` a reply under one of the `guarded` keywords is checked: useful must hold a golden answer, noisy must hold
     none. One that breaks it is drawn again, up to that often; the last draw is taken as it is, with a remark. `guard` counts. Off by
-    default, as in the paper. Mind that guarding useful replies makes those to bad queries hand out the answer; guarding noisy ones
+    default, as in the paper. Note that guarding useful replies makes those to bad queries hand out the answer; guarding noisy ones
     alone does not. The simulator's card shows both.
     ZeroSearch (arXiv 2505.04588), section 3.2; differs from the paper's code: every gold alias is shown, k is free.
 

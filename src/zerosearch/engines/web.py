@@ -130,7 +130,7 @@ def _ask_searxng(query: str, k: int, key: str) -> Call:
 def _read_searxng(reply: Any) -> list[Document] | None:
     match reply:
         case {"results": [], "unresponsive_engines": [_, *_] as silent}:
-            # nothing was searched: that is no answer
+            # nothing was searched: that is not an answer
             reasons = ", ".join(" ".join(map(str, s)) if isinstance(s, list) else str(s) for s in silent)
             raise RetryableError(f"no result, and these engines did not answer: {reasons[:120]}", "look at the instance's engines.")
         case {"results": [*hits]}:

@@ -64,7 +64,7 @@ def work_of(path: Path) -> tuple[str, ResourceUse]:
     evaluation, run = EvaluationDirectory(path), RunDirectory(path)
     if evaluation.config.exists():
         if not evaluation.costs.exists():
-            raise BadFile(f"the evaluation in '{path}' is not done; run the same evaluate command again to go on.")
+            raise BadFile(f"the evaluation in '{path}' is not done; run the same evaluate command again to resume.")
         stored = json.loads(evaluation.costs.read_text())
         engine = (evaluation.read_config()["engine"] or {}).get("kind")
         paid = stored.get("paid_searches")
@@ -88,7 +88,7 @@ def _training_work(run: RunDirectory) -> ResourceUse:
         recipe["policy"]["device"].startswith("cuda"),
     )
     if not work.wall_s:
-        raise BadFile(f"the run in '{run.path}' has not finished a step yet; go on with: zerosearch train --resume {run.path}")
+        raise BadFile(f"the run in '{run.path}' has not finished a step yet; resume with: zerosearch train --resume {run.path}")
     return work
 
 

@@ -1,6 +1,6 @@
 """`zerosearch gap`: how far the simulated engine is from a real one, on the same questions with the same policy.
 
-Over all searches of each side:   documents and words a reply · answer rate, the share of replies with a golden answer in a document ·
+Over all searches of each side:   documents and words per reply · answer rate, the share of replies with a golden answer in a document ·
                                   redundancy, the mean overlap of two documents of one reply
 Over searches both sides met, the same query for the same question:   overlap, of the words of the two replies
 Over the questions:               EM of each, and real − simulated with interval and p
@@ -81,9 +81,9 @@ def as_markdown(report: Mapping[str, Any]) -> str:
     names = {
         "n": "questions",
         "em": "EM [95%]",
-        "searches": "searches a question",
-        "documents_per_reply": "documents a reply",
-        "words_per_document": "words a document",
+        "searches": "searches per question",
+        "documents_per_reply": "documents per reply",
+        "words_per_document": "words per document",
         "answer_rate": "replies that hold a golden answer [95%]",
         "redundancy": "overlap of two documents of a reply",
     }

@@ -1,9 +1,9 @@
-"""An evaluation's directory: a row a question as soon as it is answered, so that nothing is asked twice.
+"""An evaluation's directory: a row per question as soon as it is answered, so that nothing is asked twice.
 
 DIR/
 ├── evaluation.json         what was asked of whom; started again with anything else, the directory is refused
-├── trajectories.jsonl.gz   a row a question: spans with their authors, searches, answer, scores, tokens; at the end in the file's order
-├── timings.jsonl           seconds a question, and what the session has spent; it and costs.json alone are not the same at a repetition
+├── trajectories.jsonl.gz   a row per question: spans with their authors, searches, answer, scores, tokens; at the end in the file's order
+├── timings.jsonl           seconds per question, and what the session has spent; it and costs.json alone are not the same at a repetition
 ├── summary.json            the figures
 └── costs.json              searches, tokens, seconds, dollars
 """

@@ -84,7 +84,7 @@ def _searches(data: Figures, arm: str) -> Plot | None:
 
 
 def _held_out(data: Figures, arm: str) -> Plot | None:
-    """A line a seed; a run is evaluated before its first step, at equal distances, and after its last."""
+    """A line per seed; a run is evaluated before its first step, at equal distances, and after its last."""
     seeds = {seed: run["held_out"] for seed, run in data["arms"].get(arm, {}).items()}
     if not seeds:
         return None

@@ -122,7 +122,7 @@ def decide(value: Estimate, at_least: float, impossible_below: float) -> str:
 
 
 def _by_seed(words: str, values: Sequence[float], at_least: float, impossible_below: float, note: str = "") -> Finding:
-    """One value a seed, each claimed to lie above `at_least`."""
+    """One value per seed, each claimed to lie above `at_least`."""
     if len(values) < 2:
         return Finding(words, None, len(values), OPEN if values else NOT_RUN)
     value = t_interval(values)

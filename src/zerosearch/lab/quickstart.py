@@ -8,7 +8,7 @@
     training   the policy learns by GRPO against the simulator; noise rises; it never meets the real engine …
     evaluation … until now: questions about the test world, answered with BM25 over the test world
 
-Each phase leaves a folder or a file; started again after a kill, the pipeline goes on where it was.
+Each phase leaves a folder or a file; started again after a kill, the pipeline resumes.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Scale:
 
 
 def quickstart(out: Path, seed: int = 0, scale: Scale = Scale(), console: Console | None = None) -> dict[str, Any]:
-    """Run every phase that is not done yet, and return the summary. Stopped or killed, the same call goes on.
+    """Run every phase that is not done yet, and return the summary. Stopped or killed, the same call resumes.
 
     Raises BadInput, before anything is written, when `out` holds something else or cannot be written.
     """
@@ -93,8 +93,8 @@ def quickstart(out: Path, seed: int = 0, scale: Scale = Scale(), console: Consol
         with clock.phase("card"):
             figures = means_of(lab.card())
     except KeyboardInterrupt:
-        raise RunFailed(f"stopped; finished steps are saved; go on with: {run.go_on}") from None
-    return run_training(recipe, console, run.config.exists(), clock.seconds, {"simulator": figures}, run.go_on).summary
+        raise RunFailed(f"stopped; finished steps are saved; resume with: {run.resume_command}") from None
+    return run_training(recipe, console, run.config.exists(), clock.seconds, {"simulator": figures}, run.resume_command).summary
 
 
 def compare_with_real_engine(out: Path, seed: int = 0, scale: Scale = Scale(), console: Console | None = None) -> dict[str, Any]:
@@ -105,8 +105,8 @@ def compare_with_real_engine(out: Path, seed: int = 0, scale: Scale = Scale(), c
     console = console or Console(stderr=True)
     run = out / "real_engine"
     recipe = Lab(out, seed, scale).recipe("bm25", run)
-    go_on = f"zerosearch quickstart --out {shlex.quote(str(out))} --seed {seed} --compare"
-    return run_training(recipe, console, RunDirectory(run).config.exists(), go_on=go_on).summary["trained"]
+    resume_command = f"zerosearch quickstart --out {shlex.quote(str(out))} --seed {seed} --compare"
+    return run_training(recipe, console, RunDirectory(run).config.exists(), resume_command=resume_command).summary["trained"]
 
 
 class Clock:
@@ -204,7 +204,7 @@ class Lab:
                     progress.step(done, total, figures)
         child.join()
         if child.exitcode != 0:
-            raise RunFailed(f"the simulator's tuning ended with exit code {child.exitcode}; run the same command again to go on.")
+            raise RunFailed(f"the simulator's tuning ended with exit code {child.exitcode}; run the same command again to resume.")
 
     def demonstrate(self, on_step: OnStep, name: str = "policy", sloppy: Sloppiness = BASE_LIKE) -> None:
         def batch_of(step: int) -> list[Any]:

@@ -6,7 +6,7 @@ DIR/
 ├── seeds/seed-0/           a quickstart's folder: world, base, policy, searches, simulator; and the other models some arms need
 └── runs/ARM/seed-0/        a run directory like any other
 
-Killed or stopped, the same command goes on: what is finished is skipped, what was begun is resumed. A run that fails is reported, and the
+Killed or stopped, the same command resumes: what is finished is skipped, what was begun is resumed. A run that fails is reported, and the
 others go on.
 """
 
@@ -88,7 +88,7 @@ def study(
     try:
         return run_all(folder.jobs(claims or list(CLAIMS), seeds), simultaneous, console)
     except KeyboardInterrupt:
-        raise RunFailed(f"stopped; what is finished is kept; go on with: {shlex.join(words)}") from None
+        raise RunFailed(f"stopped; what is finished is kept; resume with: {shlex.join(words)}") from None
 
 
 class Study:

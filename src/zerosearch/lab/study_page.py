@@ -44,7 +44,7 @@ def whole(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _as_text(data: Mapping[str, Any]) -> str:
-    """JSON with a line a claim and a line a run: a repository shows what changed."""
+    """JSON with a line per claim and a line per run: a repository shows what changed."""
     heads = {key: value for key, value in data.items() if key not in ("claims", "arms", "cards")}
     lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in heads.items()]
     lines.append('"claims": [\n' + ",\n".join(map(json.dumps, data["claims"])) + "]")
@@ -112,7 +112,7 @@ def commits(data: Mapping[str, Any]) -> str:
 
 
 def _summary(found: Mapping[str, Sequence[Finding]]) -> list[str]:
-    """One line a claim."""
+    """One line per claim."""
     lines = ["| claim | verdicts, test by test |", "|---|---|"]
     return lines + [f"| {CLAIMS[name].title} | {'; '.join(f.verdict for f in tests)} |" for name, tests in found.items()]
 

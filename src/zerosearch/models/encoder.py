@@ -23,7 +23,7 @@ def pool(hidden_BTD: Float[Tensor, "B T D"], mask_BT: Int[Tensor, "B T"], poolin
         weights_BT1 = mask_BT.unsqueeze(-1).to(hidden_BTD.dtype)
         return (hidden_BTD * weights_BT1).sum(1) / weights_BT1.sum(1).clamp(min=1)
     positions_BT = torch.arange(mask_BT.shape[1], device=mask_BT.device).expand_as(mask_BT)
-    # wherever the padding is: the first or the last position that is no padding
+    # wherever the padding is: the first or the last position that is not padding
     attended_BT = positions_BT.masked_fill(mask_BT == 0, -1)
     chosen_B = attended_BT.amax(1) if pooling == "last" else (mask_BT != 0).int().argmax(1)
     return hidden_BTD[torch.arange(len(hidden_BTD), device=hidden_BTD.device), chosen_B]

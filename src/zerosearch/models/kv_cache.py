@@ -1,7 +1,7 @@
 """Keys and values of many sequences at once, and a Hugging Face causal LM that reads them in place.
 
 Tensor suffixes: S slots, N rows of one forward (a contiguous range of slots), K key/value heads, H query heads,
-G = H / K, T new tokens a row, L tokens read, C capacity, D head size, V vocabulary, E size of a state.
+G = H / K, T new tokens per row, L tokens read, C capacity, D head size, V vocabulary, E size of a state.
 """
 
 from __future__ import annotations

@@ -128,8 +128,8 @@ class Sampler:
         if room < 1:
             # no session in it: this ends up as a question's cause, and the same question has the same cause whatever was asked before
             raise GenerationFailed(
-                f"the text so far has {len(ids)} tokens and the model holds {self._model.max_length}: no room is left to generate; "
-                "take fewer turns, or a model with a longer context."
+                f"the text so far has {len(ids)} tokens and the model's context is {self._model.max_length}: no room is left to generate; "
+                "allow fewer turns, or use a model with a longer context."
             )
         if sampling.max_new_tokens < 1:
             return Generation((), (), Finish.LENGTH)

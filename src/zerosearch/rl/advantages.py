@@ -1,6 +1,6 @@
 """Advantages: how much better a rollout was than what it is compared with. Plain numbers in, plain numbers out.
 
-Rewards come as one list of G samples a question. A failed rollout has the reward None: it is left out of every comparison and stays
+Rewards come as one list of G samples per question. A failed rollout has the reward None: it is left out of every comparison and stays
 None, and so does whatever has nothing to be compared with.
 """
 
@@ -76,7 +76,7 @@ def batch_normalised(groups: Sequence[Rewards]) -> list[Advantages]:
     if len(known) < 2:
         return [[None] * len(rewards_G) for rewards_G in groups]
     mean, scale = fmean(known), pstdev(known) + 1e-8
-    if scale < 1e-6:  # equal rewards: what float noise leaves of them is no lesson
+    if scale < 1e-6:  # equal rewards: what float noise leaves of them is not worth learning from
         return [[None if r is None else 0.0 for r in rewards_G] for rewards_G in groups]
     return [[None if r is None else (r - mean) / scale for r in rewards_G] for rewards_G in groups]
 
@@ -85,7 +85,7 @@ def gae(rewards_T: Sequence[float], values_T: Sequence[float], discount: float, 
     """Advantages and returns (critic targets) of one rollout: A_t = δ_t + γλ A_{t+1} with δ_t = r_t + γ V_{t+1} - V_t, and R_t = A_t + V_t.
 
     Generalised advantage estimation (arXiv 1506.02438), equations 11-16; γ is `discount`, λ is `trace`. T counts the tokens the policy
-    wrote, all turns in a row: an observation is no step, so the action before it is bootstrapped from the value after it.
+    wrote, all turns in a row: an observation is not a step, so the action before it is bootstrapped from the value after it.
     After the last token nothing follows: V = 0. Differs from the paper's code, where documents are steps.
     """
     advantages, following, value_after = list[float](), 0.0, 0.0

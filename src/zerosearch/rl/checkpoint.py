@@ -19,7 +19,7 @@ from zerosearch.runs.directory import RunDirectory
 def save_checkpoint(run: RunDirectory, step: int, model: Any, tokenizer: Any, trainer: Mapping[str, Any], keep: int) -> Path:
     """Write `checkpoints/step-…` after `step` finished steps, and remove all but the newest `keep`."""
     final = run.checkpoints / f"step-{step:06d}"
-    with new_directory(final, run.go_on) as partial:
+    with new_directory(final, run.resume_command) as partial:
         model.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
         torch.save({"step": step, **trainer, "lengths": run.lengths()}, partial / "trainer.pt")
@@ -49,7 +49,7 @@ def load_trainer_state(checkpoint: Path) -> Mapping[str, Any]:
         return torch.load(checkpoint / "trainer.pt", weights_only=True)
     except (OSError, RuntimeError, EOFError) as error:
         raise RunFailed(
-            f"cannot read {checkpoint / 'trainer.pt'} ({error}); delete that checkpoint to go on from the one before."
+            f"cannot read {checkpoint / 'trainer.pt'} ({error}); delete that checkpoint to resume from the one before it."
         ) from error
 
 

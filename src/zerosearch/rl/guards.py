@@ -58,9 +58,7 @@ class Guards:
         self._remember(row)
         action = str(row.get("action", ""))
         if action == "stop":
-            raise RunFailed(
-                f"a guard stopped the run at step {row['step']}: {row['alarm']}; start anew with a lower rl.learning_rate or another limit."
-            )
+            raise RunFailed(f"a guard stopped the run at step {row['step']}: {row['alarm']}; lower rl.learning_rate or change the limit.")
         return action
 
     @property

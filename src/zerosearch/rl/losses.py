@@ -1,6 +1,6 @@
 """Losses on the log-probs of policy tokens. M counts the tokens of a microbatch that carry gradient; nothing else comes in.
 
-A policy loss takes (logprobs_M, old_logprobs_M, advantages_M, clip, clip_high, rows_M) and gives one value a token. `clip` is ε below,
+A policy loss takes (logprobs_M, old_logprobs_M, advantages_M, clip, clip_high, rows_M) and gives one value per token. `clip` is ε below,
 `clip_high` ε above (None: the same); rows_M (int64) says which rollout a token belongs to. B counts the rollouts of the microbatch.
 """
 
@@ -19,7 +19,7 @@ def clipped_policy_loss(
     clip_high: float | None = None,
     rows_M: Tensor | None = None,
 ) -> Tensor:
-    """-min(ρA, clip(ρ, 1-ε, 1+ε')A) with ρ = π(token) / π_old(token), one value a token. PPO (arXiv 1707.06347), equation 7.
+    """-min(ρA, clip(ρ, 1-ε, 1+ε')A) with ρ = π(token) / π_old(token), one value per token. PPO (arXiv 1707.06347), equation 7.
 
     With ε' > ε it is DAPO's clip-higher (arXiv 2503.14476), equation 10.
     """
@@ -36,7 +36,7 @@ def policy_gradient_loss(
     clip_high: float | None = None,
     rows_M: Tensor | None = None,
 ) -> Tensor:
-    """-A log π(token), one value a token. REINFORCE, Williams (1992), equation 5; its gradient is that of the expected reward.
+    """-A log π(token), one value per token. REINFORCE, Williams (1992), equation 5; its gradient is that of the expected reward.
 
     There is no ratio and so no clipping: it is exact for the first update after the rollouts, and a little off policy in later minibatches.
     """
@@ -83,7 +83,7 @@ def weight_clipped_loss(
 
 
 def value_loss(values_M: Tensor, old_values_M: Tensor, returns_M: Tensor, clip: float | None) -> Tensor:
-    """½ max((V - R)², (V_old + clip(V - V_old, ±ε) - R)²), one value a token. PPO's value clipping (arXiv 2005.12729, section 3).
+    """½ max((V - R)², (V_old + clip(V - V_old, ±ε) - R)²), one value per token. PPO's value clipping (arXiv 2005.12729, section 3).
 
     `clip` None: ½ (V - R)². The larger of the two: beyond ε the critic gains nothing from moving further towards the return.
     """
@@ -95,7 +95,7 @@ def value_loss(values_M: Tensor, old_values_M: Tensor, returns_M: Tensor, clip: 
 
 
 def kl_k1(logprobs_M: Tensor, reference_logprobs_M: Tensor) -> Tensor:
-    """log π - log π_ref: Schulman's k1, unbiased, of high variance, one value a token.
+    """log π - log π_ref: Schulman's k1, unbiased, of high variance, one value per token.
 
     Meant for the reward: as a loss its expected gradient is zero, because the gradient of log π is zero on average.
     """
@@ -108,7 +108,7 @@ def kl_k2(logprobs_M: Tensor, reference_logprobs_M: Tensor) -> Tensor:
 
 
 def kl_k3(logprobs_M: Tensor, reference_logprobs_M: Tensor) -> Tensor:
-    """exp(d) - d - 1 with d = log π_ref - log π: Schulman's k3, an unbiased, never negative estimate of KL(π || π_ref), one value a token.
+    """exp(d) - d - 1 with d = log π_ref - log π: Schulman's k3, an unbiased estimate of KL(π || π_ref), never negative, per token.
 
     Added to the loss. Differs from the paper's code, where the KL term of GRPO and REINFORCE has the wrong sign.
     """

@@ -18,7 +18,7 @@ Reward = Callable[[Trajectory], float]
 
 
 def with_rewards(group: Group, reward: Reward, step: int = 0) -> Group:
-    """The group with the scores and the reward of each rollout. Failures stay unscored: they are no evidence about the policy.
+    """The group with the scores and the reward of each rollout. Failures stay unscored: they are not evidence about the policy.
 
     Raises BadConfig, with the rollout named, when the reward function raises or returns something else than a finite number.
     """
@@ -55,7 +55,7 @@ def stop_if_too_many_failed(groups: Sequence[Group], max_share: float, run: RunD
     if failed and (len(failed) > max_share * len(trajectories) or len(failed) == len(trajectories)):
         raise RunFailed(
             f"{len(failed)} of {len(trajectories)} rollouts of a step failed, the first with {failed[0].stop_reason}: {failed[0].cause}; "
-            f"mend that, then go on with: {run.go_on}"
+            f"mend that, then resume with: {run.resume_command}"
         )
 
 

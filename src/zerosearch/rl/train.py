@@ -93,7 +93,7 @@ async def train(
         if stopping:
             break
     if stop.requested:
-        raise RunFailed(f"stopped after step {done} of {rl.steps}, which is saved; go on with: {run.go_on}")
+        raise RunFailed(f"stopped after step {done} of {rl.steps}, which is saved; resume with: {run.resume_command}")
 
 
 def learn(

@@ -78,7 +78,7 @@ def example_of(trajectory: Trajectory, advantages: Sequence[float], estimates: T
 def _without_critic(
     groups: Sequence[Sequence[tuple[Trajectory, TokenEstimates]]], kls: Sequence[tuple[float, ...]], rl: RLConfig, algorithm: Algorithm
 ) -> tuple[list[Trajectory], list[TrainingExample]]:
-    """One advantage a rollout. KL in the reward: r - β Σ_t kl_t (arXiv 2402.14740, equation 1), before rollouts are compared."""
+    """One advantage per rollout. KL in the reward: r - β Σ_t kl_t (arXiv 2402.14740, equation 1), before rollouts are compared."""
     costs = iter(kls)
     rewards = [[_minus(t.reward, rl.kl_coefficient * sum(next(costs))) for t, _ in group] for group in groups]
     advantages = [a for row in compare(algorithm, rewards) for a in row]

@@ -36,7 +36,7 @@ MAX_PROCESSES = 4
 
 
 def worker_count(wanted: int, device: str) -> int:
-    """`wanted` processes, or for 0 one a core on a CPU (at most 4) and one on a GPU."""
+    """`wanted` processes, or for 0 one per core on a CPU (at most 4) and one on a GPU."""
     if wanted:
         return wanted
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -56,7 +56,7 @@ class Worker:
     renderer: Renderer | None = None
 
     async def rollout(self, questions: Sequence[Question], step: int, noise_rate: float) -> list[Group]:
-        """One group a question, all at once."""
+        """One group per question, all at once."""
         episode = Episode(self.seed, step, noise_rate=noise_rate)
         given = (self.group_size, self.policy, self.environment, self.settings, episode, self.renderer)
         groups = await asyncio.gather(*(rollout_group(question, *given) for question in questions))
@@ -97,13 +97,13 @@ class Workers:
             other.close()  # whoever serves at its other end reads the end of the file and leaves
 
     async def rollout(self, questions: Sequence[Question], step: int, noise_rate: float) -> list[Group]:
-        """One group a question, in the order of the questions."""
+        """One group per question, in the order of the questions."""
         self._tell("rollout", [(questions[i :: self.size], step, noise_rate) for i in range(1, self.size)])
         shares = [await self.me.rollout(questions[:: self.size], step, noise_rate), *self._hear()]
         return [shares[i % self.size][i // self.size] for i in range(len(questions))]
 
     def estimates(self, trajectories: Sequence[Trajectory]) -> list[TokenEstimates]:
-        """One a rollout, in the order of the rollouts; the same as `Learner.estimates` gives alone."""
+        """One per rollout, in the order of the rollouts; the same as `Learner.estimates` gives alone."""
         order = sorted(range(len(trajectories)), key=lambda i: len(trajectories[i].token_ids))
         shares = [order[i :: self.size] for i in range(self.size)]
         self._tell("estimates", [([trajectories[i] for i in share],) for share in shares[1:]])
@@ -137,7 +137,7 @@ class Workers:
                 failed, answer = other.recv()
             except (EOFError, OSError) as error:
                 raise RunFailed(
-                    "a worker process has ended (was the memory full?); go on with --resume, or start anew with run.workers=1."
+                    "a worker process has ended (was the memory full?); resume the run with --resume, or start again with run.workers=1."
                 ) from error
             if failed:
                 raise answer

@@ -23,8 +23,8 @@ class SearchEnvironment:
         text = environment.reset("who wrote Faust?")
         step = environment.step("<search>author of Faust</search>")      # Step(observation="<information>Doc 1: …", done=False, …)
 
-    `k` documents a search; `max_turns` turns, the answering one included: on the last turn nobody would read what a search finds, so it is
-    not made. A turn that is neither a search nor an answer gets one line that says so. In an event loop: `await environment.astep(text)`.
+    `k` documents per search; `max_turns` turns, the answering one included: on the last turn nobody would read what a search finds, so it
+    is not made. A turn that is neither a search nor an answer gets a line that says so. In an event loop: `await environment.astep(text)`.
     """
 
     stop = STOP_TAGS

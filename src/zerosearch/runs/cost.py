@@ -76,7 +76,7 @@ def load_prices(file: str = "") -> Prices:
     except OSError as error:
         raise BadFile(f"cannot read the price table '{name}' ({error.strerror}); --prices takes a TOML file.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadFile(f"the price table '{name}' is no valid TOML: {error}.") from error
+        raise BadFile(f"the price table '{name}' is not valid TOML: {error}.") from error
     except ValidationError as error:
         found = error.errors()[0]
         key = ".".join(map(str, found["loc"]))

@@ -2,7 +2,7 @@
 
 runs/NAME/
 ├── config.toml             the complete recipe; `zerosearch train runs/NAME/config.toml` runs it again
-├── metrics.jsonl           one object a step ("kind": "train") and an evaluation ("kind": "evaluate")
+├── metrics.jsonl           one object per step ("kind": "train") and per evaluation ("kind": "evaluate")
 ├── trajectories.jsonl.gz   every rollout: spans with their authors, searches with the noise drawn, scores
 ├── evaluation-WHEN.jsonl.gz   the same of every held-out question, greedily, before (base) and after (trained)
 ├── checkpoints/step-000120 a Hugging Face folder, and trainer.pt: optimiser, cursor, how long the two files above were
@@ -28,11 +28,11 @@ from zerosearch.data.trajectories import packed, trajectory_row
 
 
 class RunDirectory:
-    """`go_on` is the command that goes on with this run: what every message about a stop ends with. `followers` see each row of metrics."""
+    """`resume_command` is the command that resumes this run; messages about a stop end with it. `followers` see each row of metrics."""
 
-    def __init__(self, path: Path, go_on: str = "") -> None:
+    def __init__(self, path: Path, resume_command: str = "") -> None:
         self.path = path
-        self.go_on = go_on or f"zerosearch train --resume {shlex.quote(str(path))}"
+        self.resume_command = resume_command or f"zerosearch train --resume {shlex.quote(str(path))}"
         self.config = path / "config.toml"
         self.metrics = path / "metrics.jsonl"
         self.trajectories = path / "trajectories.jsonl.gz"
@@ -44,7 +44,7 @@ class RunDirectory:
     def require_new(self) -> None:
         """Raises BadConfig when a run is here already: nothing is ever overwritten."""
         if self.config.exists() or any(self.checkpoints.glob("step-*")):
-            raise BadConfig(f"'{self.path}' already holds a run; go on with --resume {self.path}, or choose another run.out=DIR.")
+            raise BadConfig(f"'{self.path}' already holds a run; resume it with --resume {self.path}, or choose another run.out=DIR.")
 
     def require_writable(self) -> None:
         """Raises BadFile when nothing can be written here, a full disk included; leaves nothing behind."""
@@ -53,7 +53,7 @@ class RunDirectory:
     def create(self, config: str) -> None:
         """Begin a run with `config`, the TOML of its complete recipe."""
         self.require_writable()
-        with writing(self.path, self.go_on):
+        with writing(self.path, self.resume_command):
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             write_atomically(self.config, config)
 
@@ -92,11 +92,11 @@ class RunDirectory:
     def write_evaluated(self, when: str, trajectories: Iterable[Trajectory], step: int) -> None:
         """Every held-out rollout of the policy `when` it was "base" or "trained", all or nothing."""
         file = self.path / f"evaluation-{when}.jsonl.gz"
-        with writing(file, self.go_on):
+        with writing(file, self.resume_command):
             write_atomically(file, packed(trajectory_row(t, step, "evaluate") for t in trajectories))
 
     def _append(self, path: Path, data: bytes) -> None:
-        with writing(path, self.go_on):
+        with writing(path, self.resume_command):
             append_whole(path, data)
 
     def lengths(self) -> dict[str, int]:
@@ -106,7 +106,7 @@ class RunDirectory:
         """Forget what was written after a checkpoint, so that a resumed run's files equal an uninterrupted run's."""
         for name, length in lengths.items():
             if (self.path / name).exists():
-                with writing(self.path / name, self.go_on):
+                with writing(self.path / name, self.resume_command):
                     os.truncate(self.path / name, min(length, (self.path / name).stat().st_size))
 
     def mark(self, step: int) -> None:
@@ -124,7 +124,7 @@ class RunDirectory:
         self.write_json(self.summary, summary)
 
     def write_json(self, file: Path, value: Mapping[str, Any]) -> None:
-        with writing(file, self.go_on):
+        with writing(file, self.resume_command):
             write_atomically(file, json.dumps(value, indent=2, default=float) + "\n")
 
     def read_metrics(self) -> Iterator[dict[str, Any]]:

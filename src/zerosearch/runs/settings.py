@@ -13,7 +13,7 @@ TRACKER_NAMES = ("tensorboard", "wandb", "trackio")
 
 
 class RunConfig(Section):
-    """`workers` is how many processes share the rollouts and the gradient; 0 is one a core on a CPU (at most 4), one on a GPU.
+    """`workers` is how many processes share the rollouts and the gradient; 0 is one per core on a CPU (at most 4), one on a GPU.
 
     A killed run loses what came after its last checkpoint: at most one step by default. A checkpoint holds the model and two moments
     of the optimiser; with billions of parameters writing it takes minutes, so set `checkpoint_every` higher there. `trackers`: who

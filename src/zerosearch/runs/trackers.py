@@ -149,7 +149,7 @@ def tracked(
         except Exception as error:  # whatever its network, its disk or its login raise
             live.pop(name, None)
             why = one_line(f"{type(error).__name__}: {error}")
-            told = f"{name} {what} ({why}); the run goes on without it, metrics.jsonl is complete"
+            told = f"{name} {what} ({why}); the run continues without it, metrics.jsonl is complete"
             console.print(told, highlight=False, soft_wrap=True)
 
     def follow(row: Row) -> None:

@@ -34,7 +34,7 @@ class Hit(NamedTuple):
 
 
 class DocumentCache:
-    """The last `max_documents` documents shown. One whose id is no address gets one of this server: BASE/documents/…"""
+    """The last `max_documents` documents shown. One whose id is not an address gets one of this server: BASE/documents/…"""
 
     def __init__(self, base_url: str = "http://127.0.0.1:8080", max_documents: int = 20_000) -> None:
         self.base_url = base_url

@@ -1,4 +1,4 @@
-"""The server's log: a JSON object a line on stderr. No key ever; what was searched for only at debug, or when it is asked for."""
+"""The server's log: a JSON object per line on stderr. No key ever; what was searched for only at debug, or when it is asked for."""
 
 from __future__ import annotations
 

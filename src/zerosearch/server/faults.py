@@ -74,7 +74,7 @@ class Plan:
 
 
 class Faults:
-    """Rates by name, each a probability. Raises BadConfig for a name that is not in FAULTS, or a rate that is no probability."""
+    """Rates by name, each a probability. Raises BadConfig for a name that is not in FAULTS, or a rate that is not a probability."""
 
     def __init__(self, rates: Mapping[str, float] | None = None, latency: Latency | None = None, seed: int = 0) -> None:
         self.rates = dict(rates or {})
@@ -122,7 +122,7 @@ def check_rates(rates: Mapping[str, float]) -> None:
     for name, rate in rates.items():
         one_of("fault", name[:80], FAULTS)
         if not 0 <= rate <= 1:
-            raise BadConfig(f"fault {name}={rate:g} is no probability; choose a number from 0 to 1.")
+            raise BadConfig(f"fault {name}={rate:g} is not a probability; choose a number from 0 to 1.")
 
 
 def corrupt(documents: Sequence[Document], plan: Plan) -> tuple[Document, ...]:

@@ -70,7 +70,7 @@ class RateLimit:
             self._buckets.popitem(last=False)
         if tokens < 1:
             wait_s = math.ceil((1 - tokens) / self._per_second)
-            raise Refused(Reason.TOO_MANY, f"more than {self._per_second:g} requests a second; slow down.", retry_after_s=wait_s)
+            raise Refused(Reason.TOO_MANY, f"more than {self._per_second:g} requests per second; slow down.", retry_after_s=wait_s)
 
 
 class ConcurrencyLimit:

@@ -61,7 +61,7 @@ class NativeError(BaseModel):
 
 
 class NativeBatchFound(BaseModel):
-    """One entry a search, in order: what was found, or why it failed."""
+    """One entry per search, in order: what was found, or why it failed."""
 
     results: list[NativeFound | NativeError]
 

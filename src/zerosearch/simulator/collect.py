@@ -1,6 +1,6 @@
 """Real searches: a policy works through questions against a real engine, and every search it makes is kept.
 
-Collecting is an evaluation whose searches are what is wanted: the rollouts lie in an evaluation's directory (a row a question as soon as
+Collecting is an evaluation whose searches are what is wanted: the rollouts lie in an evaluation's directory (a row per question as soon as
 it is done), the searches on a tape (a search is paid for once, also when a kill cut its question short).
 """
 
@@ -80,7 +80,7 @@ def collect(
             def keep(answered: Answered) -> None:
                 trajectory = answered.trajectory
                 if budget is not None and budget.spent == trajectory.cause != "":  # not kept: it is asked again when there is more
-                    raise RunFailed(f"{budget.spent} What was found is kept, and the same command with more goes on.")
+                    raise RunFailed(f"{budget.spent} What was found is kept; raise the limit and run the same command to resume.")
                 rows[trajectory.question.id] = row = row_of(trajectory, answered.usage)
                 rollouts.append(row, {"id": trajectory.question.id, "seconds": round(answered.seconds, 4), "session": ""})
                 progress.step(len(rows), len(benchmark.questions))

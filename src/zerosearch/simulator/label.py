@@ -243,6 +243,6 @@ def _judged(directory: SearchesDirectory, searches: list[SearchExample], wanted:
             asyncio.run(judge_all(judge, chat, left, wanted.concurrency, keep))
         except GenerationFailed as error:
             done = sum(found.id in journal.verdicts for found in chosen)
-            raise RunFailed(f"the judge failed after {done} of {len(chosen)} searches: {error} The same command goes on there.") from error
+            raise RunFailed(f"the judge failed after {done} of {len(chosen)} searches: {error} The same command resumes there.") from error
     unasked = "not in the judge's sample"
     return {f.id: journal.verdicts.get(f.id) or Verdict(f.id, None, unasked) for f in searches}

@@ -1,11 +1,11 @@
-"""Real searches in a file, a JSON object a line: what a simulator is labelled, tuned and measured on.
+"""Real searches in a file, a JSON object per line: what a simulator is labelled, tuned and measured on.
 
     {"id": "q7/0/1", "question": {"id": "q7", "text": …, "golden_answers": […]}, "query": …, "turn": 1,
      "documents": [{"text": …, "title": …, "id": …}], "outcome": {"answer": …, "em": 0.0, "f1": 0.4, "stop_reason": …}}
 
 DIR/
 ├── collect.json            where the searches come from: started again with anything else, the directory is refused
-├── rollouts/               collected by a policy: an evaluation's directory, a row a question as soon as it is done
+├── rollouts/               collected by a policy: an evaluation's directory, a row per question as soon as it is done
 ├── tape.jsonl              collected by a policy: every search that was paid for (search/tape.py)
 ├── searches.jsonl          the searches, in the order of the questions
 ├── label.LABELLER.jsonl    what one labeller says of each

@@ -69,7 +69,7 @@ def _foreign(row: Mapping[str, Any], path: Path, line: int) -> list[SearchExampl
 
 
 def searches_in_row(row: Mapping[str, Any]) -> list[SearchExample]:
-    """The searches of a row of `trajectories.jsonl.gz`, those of a simulator left out: they are no real engine's."""
+    """The searches of a row of `trajectories.jsonl.gz`, those of a simulator left out: they are not a real engine's."""
     question = row["question"]
     scores = row["scores"] or {"em": None, "f1": None}
     real = [s for s in row["searches"] if s["quality"] is None]

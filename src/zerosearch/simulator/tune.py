@@ -128,7 +128,7 @@ def tune(path: Path, settings: TuneSettings, out: Path, console: Console, show: 
             else:
                 curve = fit_packed(model, train, held_out, settings, checkpoints, tokenizer.pad_token_id or 0, tell)
     except KeyboardInterrupt:
-        raise RunFailed("stopped; what the last checkpoint holds is kept: run the same command again to go on.") from None
+        raise RunFailed("stopped; what the last checkpoint holds is kept: run the same command again to resume.") from None
     if any(value != value for _, value in curve["loss"]):
         raise RunFailed("the tuning has diverged; choose a lower --learning-rate.")
     report = {
@@ -163,7 +163,7 @@ def _completed(settings: TuneSettings) -> TuneSettings:
         "several processes": int(os.environ.get("WORLD_SIZE", "1")) > 1,
     }
     if settings.optimizer == "muon" and (refused := [name for name, is_wanted in wanted.items() if is_wanted]):
-        raise BadConfig(f"--optimizer muon does not go with {refused[0]}: it is for small models, whole, in one process; use adamw.")
+        raise BadConfig(f"--optimizer muon cannot be combined with {refused[0]}: it is for small models, whole, in one process; use adamw.")
     return replace(
         settings,
         learning_rate=settings.learning_rate or usual.learning_rate,
@@ -183,7 +183,7 @@ def _check_context(model: Any, longest: int, settings: TuneSettings) -> None:
 
 
 def _begin(checkpoints: Path, settings: TuneSettings, path: Path) -> None:
-    """Refuse to go on with other settings: the result would be nobody's."""
+    """Refuse to resume with other settings: the result would belong to neither."""
     if _is_first_process():
         with writing(checkpoints):
             begin_folder(checkpoints / "settings.json", {**asdict(settings), "searches": str(path)}, "a tuning", "remove that folder")
@@ -203,7 +203,7 @@ def fit_packed(
     pad_id: int,
     show: Show,
 ) -> dict[str, Any]:
-    """By transformers' Trainer. Loss curves: `loss` and `held_out_loss` are lists of (step, mean loss a token of the replies)."""
+    """By transformers' Trainer. Loss curves: `loss` and `held_out_loss` are lists of (step, mean loss per token of the replies)."""
     if find_spec("accelerate") is None:  # transformers says so in a paragraph of its own
         raise BadConfig(not_installed("tune", "accelerate", "tune"))
     from transformers import Trainer, TrainerCallback, TrainingArguments

@@ -121,7 +121,7 @@ def _word(words: Words, name: str) -> str:
 
 
 def _integer(words: Words, name: str) -> int | None:
-    """Raises BadConfig for what is no whole number."""
+    """Raises BadConfig for what is not a whole number."""
     word = _word(words, name).strip()
     if not word:
         return None
@@ -130,4 +130,4 @@ def _integer(words: Words, name: str) -> int | None:
             return number
     except ValueError:
         pass
-    raise BadConfig(f"{name} = {word[:40]!r} is no whole number of that size.")
+    raise BadConfig(f"{name} = {word[:40]!r} is not a whole number of that size.")

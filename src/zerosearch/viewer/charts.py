@@ -84,8 +84,8 @@ _PLANS = (
     _Plan("Malformed rollouts", "share of rollouts", {"malformed": ("train", "malformed_share")}),
     _Plan("Failed rollouts", "rollouts", {"failed": ("train", "failed"), "failed, evaluation": ("evaluate", "failed")}),
     _Plan("KL to the reference", "KL divergence", {"KL": ("train", "kl")}),
-    _Plan("Entropy", "nats a token", {"entropy": ("train", "entropy")}),
-    _Plan("Length", "tokens a rollout", {"whole rollout": ("train", "tokens"), "of it by the policy": ("train", "policy_tokens")}),
+    _Plan("Entropy", "nats per token", {"entropy": ("train", "entropy")}),
+    _Plan("Length", "tokens per rollout", {"whole rollout": ("train", "tokens"), "of it by the policy": ("train", "policy_tokens")}),
     _Plan("Speed", "tokens per second", {"tokens/s": ("train", "tokens_per_s")}),
 )
 _PLANNED = {key for plan in _PLANS for key in plan.curves.values()}

@@ -43,7 +43,7 @@ def _scored(outcomes: Sequence[Outcomes]) -> list[str]:
 
 
 def _together(runs: Sequence[Run], outcomes: Sequence[Outcomes]) -> dict[str, Any]:
-    """A row a measure, a figure a run, None where it has none: on the questions all were asked, what each says of itself, training."""
+    """A row per measure, a figure per run, None where it has none: on the questions all were asked, what each says of itself, training."""
     scored = _scored(outcomes)
     rows: list[dict[str, Any]] = []
     for name in _PAIRED if scored else ():

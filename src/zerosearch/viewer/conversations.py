@@ -99,7 +99,7 @@ def _aligned(value: object, length: int) -> list[float | None] | None:
 
 
 def spell(tokenizer: Path, ids: Sequence[object]) -> list[str] | None:
-    """The text that each token adds; a character that several tokens share is added by the last. None for what are no tokens of it."""
+    """The text that each token adds; a character that several tokens share is added by the last. None for what are not its tokens."""
     from tokenizers.decoders import DecodeStream
 
     words = _load_tokenizer(tokenizer, tokenizer.stat().st_mtime_ns)

@@ -43,7 +43,7 @@ class Filter:
         if self.searches is not None:
             found.append(("searches >= ?", -self.searches) if self.searches < 0 else ("searches = ?", self.searches))
         if self.score not in ("", *_SCORES):
-            raise BadConfig(f"score = {self.score!r} means nothing; choose right, wrong or unscored.")
+            raise BadConfig(f"score = {self.score!r} is not known; choose right, wrong or unscored.")
         conditions = [condition for condition, _ in found] + ([_SCORES[self.score]] if self.score else [])
         return " AND ".join(conditions) or "1", [value for _, value in found]
 

@@ -165,7 +165,7 @@ class Index:
         """How many fit, and those of one page. Raises BadConfig for a word that means nothing."""
         where, values = wanted.where()
         if wanted.sort not in SORTS:
-            raise BadConfig(f"sort = {wanted.sort!r} means nothing; choose one of: {', '.join(SORTS)}.")
+            raise BadConfig(f"sort = {wanted.sort!r} is not known; choose one of: {', '.join(SORTS)}.")
         if wanted.sort != "n":  # made when it is first asked for: a deep page is then a walk, not a sort
             with self._lock:
                 self._db.execute(f"CREATE INDEX IF NOT EXISTS by_{wanted.sort} ON rows ({wanted.sort})")
@@ -202,7 +202,7 @@ class Index:
         return self._relatives(n, "step = ? AND phase = ? ORDER BY sample, n", ("step", "phase"))
 
     def same_question(self, n: int) -> list[dict[str, Any]]:
-        """The records of the same question in other steps, one a step: that with the same sample number, or else the first."""
+        """The records of the same question in other steps, one per step: that with the same sample number, or else the first."""
         rows = self._relatives(n, "1 ORDER BY step, (sample = ?) DESC, n", ("sample",))
         return list({(row["step"], row["phase"]): row for row in reversed(rows)}.values())[::-1]
 

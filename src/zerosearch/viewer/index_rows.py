@@ -30,7 +30,7 @@ def parsed(data: bytes) -> Record | None:
 
 
 def row_of(line: IndexedLine, source: int) -> tuple[list[Any], list[list[Any]]] | None:
-    """A line as the table has it, and its searches; None if it is no record. Missing fields are blank, as an older run's are."""
+    """A line as the table has it, and its searches; None if it is not a record. Missing fields are blank, as an older run's are."""
     record = parsed(_NUMBERS.sub(b'"_":0', line.data))
     if record is None:
         return None

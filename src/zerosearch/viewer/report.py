@@ -18,17 +18,17 @@ _HERE = Path(__file__).parent
 _FOLDERS = {"uPlot.min.css": "vendor", "uPlot.iife.min.js": "vendor"}
 
 
-def write_report(run_dir: Path, go_on: str = "the same command", out: Path | None = None) -> Path:
+def write_report(run_dir: Path, resume_command: str = "the same command", out: Path | None = None) -> Path:
     """Write `report.html` into the directory of a run (or to `out`) and return its path.
 
-    Files cut by a kill are read as far as they are whole, and the page says so. Raises BadFile for a folder that is no run, RunFailed when
-    the page cannot be written; `go_on` is the command named then.
+    Files cut by a kill are read as far as they are whole, and the page says so. Raises BadFile for a folder that is not a run, RunFailed
+    when the page cannot be written; `resume_command` is the command named then.
     """
     paths, studies = find([Path(run_dir)])
     run = open_runs(paths[:1])[0] if paths else None
     report = out or Path(run_dir) / "report.html"
     html = page(run, studies)
-    with writing(report, go_on):
+    with writing(report, resume_command):
         write_atomically(report, html)
     return report
 

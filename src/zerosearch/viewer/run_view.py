@@ -83,7 +83,7 @@ class Run:
 
     @property
     def config(self) -> Record:
-        """config.toml as it is; {} if it is no TOML."""
+        """config.toml as it is; {} if it is not TOML."""
         stamp = _stamp(self.path / "config.toml")
         if stamp != self._config[0]:
             try:

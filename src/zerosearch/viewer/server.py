@@ -37,12 +37,12 @@ def make_app(api: Api) -> FastAPI:
     files["/"] = PAGE / "index.html"
 
     @app.middleware("http")
-    async def guard(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:  # pyright: ignore[reportUnusedFunction]
+    async def guard(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:  # pyright: ignore[reportUnusedFunction]
         host = request.headers.get("host", "").rsplit(":", 1)[0]
         if host not in HOSTS:  # a page elsewhere whose name points here must not read the runs
             response: Response = JSONResponse({"error": f"this server answers to {', '.join(HOSTS)} only."}, 403)
         else:
-            response = await go_on(request)
+            response = await call_next(request)
         response.headers.update(HEADERS)
         return response
 

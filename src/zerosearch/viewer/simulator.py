@@ -14,7 +14,7 @@ _SHOWN = 12
 
 
 def simulator(runs: Sequence[Run]) -> dict[str, Any]:
-    """A card a run, each with its examples."""
+    """A card per run, each with its examples."""
     return {"cards": [_card(run) for run in runs]}
 
 

@@ -28,7 +28,7 @@ def prepare(recipe: Recipe, run: RunDirectory) -> None:
         )
     held_out = load_questions(recipe.questions.held_out)[: recipe.questions.held_out_limit or None] if recipe.questions.held_out else []
     task = policy_prompt(recipe.rollout.prompt).task
-    with new_directory(run.path / "verl", run.go_on) as folder:
+    with new_directory(run.path / "verl", run.resume_command) as folder:
         _write_parquet(folder / "train.parquet", train, "train", task)
         if held_out:
             _write_parquet(folder / "held_out.parquet", held_out, "held_out", task)

@@ -75,13 +75,13 @@ def require_same_world(run: RunDirectory, recipe: Recipe) -> None:
         parts = sorted(checkpoint.glob("actor/model_world_size_*_rank_0.pt"))
         if parts and (size := int(parts[0].name.split("_")[3])) != recipe.cluster.gpus:
             raise BadConfig(
-                f"{checkpoint} was written by {size} GPUs, the recipe now asks for {recipe.cluster.gpus}; go on with {size}, "
-                f"or start anew from its weights: zerosearch export hf {checkpoint} --out DIR."
+                f"{checkpoint} was written by {size} GPUs, the recipe now asks for {recipe.cluster.gpus}; resume with {size}, "
+                f"or start again from its weights: zerosearch export hf {checkpoint} --out DIR."
             )
 
 
 def run_verl(recipe: Recipe, console: Console, resume: bool = False) -> dict[str, Any]:
-    """Train on verl as the recipe says, or go on from its newest checkpoint; returns the summary it also writes.
+    """Train on verl as the recipe says, or resume from its newest checkpoint; returns the summary it also writes.
 
     Raises BadInput for what can be mended before anything is written, RunFailed when verl stops before the last step.
     """
@@ -99,7 +99,7 @@ def run_verl(recipe: Recipe, console: Console, resume: bool = False) -> dict[str
     console.print(command_line(MODULE, settings), soft_wrap=True, highlight=False)
     if code := run_child([sys.executable, "-m", MODULE, *overrides(settings)]):
         why = stopped.read_text() if stopped.exists() else f"verl ended with exit code {code}; look at what it printed"
-        raise RunFailed(why if run.go_on in why else f"{why}; then go on with: {run.go_on}")
+        raise RunFailed(why if run.resume_command in why else f"{why}; then resume with: {run.resume_command}")
     rows = [row for row in run.read_metrics() if row["kind"] == "train"]
     summary = {"seed": recipe.run.seed, "trainer": "verl", "steps": len(rows), "last": rows[-1] if rows else {}}
     run.write_summary(summary)

@@ -182,7 +182,7 @@ _PATHS = {
 
 
 def placed(recipe: Recipe) -> Recipe:
-    """The recipe with absolute paths. A name that is no path (a hub id, a built-in prompt) stays what it is."""
+    """The recipe with absolute paths. A name that is not a path (a hub id, a built-in prompt) stays what it is."""
     table = recipe.model_dump()
     for section, keys in _PATHS.items():
         for key in keys if table[section] else ():

@@ -1,10 +1,10 @@
-"""How many GPUs for how many searches a second: a run on paper, from the lengths of its parts and what a GPU can do. `zerosearch size`.
+"""How many GPUs for how many searches per second: a run on paper, from the lengths of its parts and what a GPU can do. `zerosearch size`.
 
 A step of synchronous training rolls out, learns, and hands the weights to the servers, one after the other:
 
     step = max(policy, simulator, slowest rollout) + learning + hand-over
 
-    policy       tokens to decode / (GPUs × tokens a second of one), and its prompts and documents read
+    policy       tokens to decode / (GPUs × tokens per second of one), and its prompts and documents read
     simulator    searches × seconds of one GPU for one / GPUs of the simulator
     slowest      the longest rollout's turns, one after the other, however many GPUs there are
     learning     FLOPs of the forward and backward passes / (GPUs × what they reach)
@@ -40,7 +40,7 @@ GPUS = {
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """Parameters, and bytes of keys and values a token (bfloat16; layers × KV heads × head size × 4)."""
+    """Parameters, and bytes of keys and values per token (bfloat16; layers × KV heads × head size × 4)."""
 
     parameters: float
     kv_bytes: float
@@ -180,7 +180,7 @@ def step(policy: Model, simulator: Model, gpu: Gpu, gpus: int, simulators: int, 
     one_search = search_s(simulator, gpu, work, assumed)
     lone_search = work.simulator_reply * decode_step_s(simulator, gpu, min(assumed.rows, work.rollouts / simulators), 500, assumed)
     slowest = work.longest * ((work.searches + 1) * work.turn * token_s + work.searches * lone_search)
-    # forward and backward 6, the layers run again 2, log-probs of policy and reference 2 each: FLOPs a parameter and token
+    # forward and backward 6, the layers run again 2, log-probs of policy and reference 2 each: FLOPs per parameter and token
     learning = 12 * policy.parameters * work.trained / (gpu.flops * assumed.training * gpus)
     return Step(
         gpus=gpus,
@@ -203,14 +203,14 @@ def best_split(policy: Model, simulator: Model, gpu: Gpu, gpus: int, work: Workl
     """
     least = least_gpus(policy, gpu)
     if gpus < least + 1:
-        raise BadConfig(f"{gpus} GPUs are too few: the trainer needs {least} for its 18 bytes a parameter, the simulator at least 1.")
+        raise BadConfig(f"{gpus} GPUs are too few: the trainer needs {least} for its 18 bytes per parameter, the simulator at least 1.")
     steps = [step(policy, simulator, gpu, gpus - n, n, work, assumed) for n in range(1, gpus - least + 1)]
     shortest = min(s.seconds for s in steps)
     return next(s for s in steps if s.seconds <= 1.01 * shortest)
 
 
 def least_gpus(policy: Model, gpu: Gpu) -> int:
-    """GPUs that hold the trainer: weights 2, gradients 4, masters 4 and two moments 8 bytes a parameter, in 90% of the memory."""
+    """GPUs that hold the trainer: weights 2, gradients 4, masters 4 and two moments 8 bytes per parameter, in 90% of the memory."""
     return max(1, -int(-18 * policy.parameters // (0.9 * gpu.memory)))
 
 
