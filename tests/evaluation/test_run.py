@@ -262,7 +262,7 @@ def test_another_configuration_is_refused(world: Path, capsys: pytest.CaptureFix
         (world / "other").mkdir()
         (world / "other" / "thesis.tex").write_text("mine")
         assert run(evaluate(world, server.url, "other")) == 2
-        assert "holds something else" in capsys.readouterr().err
+        assert "holds something other than" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("agent", ["zerosearch", "direct", "cot", "rag", "ra-agent", "search-o1", "r1"])
