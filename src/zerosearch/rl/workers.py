@@ -82,7 +82,10 @@ class Workers:
         if self.size > 1:
             torch.set_num_threads(1)  # the other cores have work of their own
             self.me.learner.share_memory()
-            context = multiprocessing.get_context("spawn")
+            # the first worker of this process waits for torch to be imported; all others are forked from what has imported it
+            how = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+            context: Any = multiprocessing.get_context(how)
+            context.set_forkserver_preload([__name__])
             for _ in range(self.size - 1):
                 mine, theirs = context.Pipe()
                 learner, tokenizer = self.me.learner, self.me.policy.tokenizer
