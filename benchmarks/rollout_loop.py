@@ -21,11 +21,11 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from zerosearch.core.renderers import TemplateRenderer
 from zerosearch.core.rewards import reward_function
-from zerosearch.core.types import Document, Episode, Finish, Generation, Group, Question, Sampling, SearchResult
+from zerosearch.core.types import Document, Episode, Finish, Generation, Group, Question, Sampling
+from zerosearch.engines.function import FunctionEngine
 from zerosearch.rl.rollouts import with_rewards
 from zerosearch.rollout.environment import SearchEnvironment
 from zerosearch.rollout.loop import RolloutSettings, rollout
-from zerosearch.testing import ScriptedEngine
 
 THOUGHT = " ".join(["the director of the film was born in a city that the next search should name"] * 8)
 TURNS = (f"<think>{THOUGHT}</think><search>who directed it</search>",) * 2 + (f"<think>{THOUGHT}</think><answer>Rome</answer>",)
@@ -60,7 +60,7 @@ def small_tokenizer() -> Any:
 
 async def measure(policy: Scripted, rollouts: int) -> tuple[float, int]:
     """(CPU seconds, tokens) of so many rollouts, 64 at once."""
-    environment, settings = SearchEnvironment(ScriptedEngine(lambda request: SearchResult(DOCUMENTS))), RolloutSettings()
+    environment, settings = SearchEnvironment(FunctionEngine(lambda query, k: DOCUMENTS)), RolloutSettings()
     question, tokens = Question("q", "where was the director born?", ("Rome",)), 0
     started = time.process_time()
     for _ in range(rollouts // 64):

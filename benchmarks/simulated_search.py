@@ -23,7 +23,7 @@ from aiohttp import web
 
 from zerosearch.cli.options import write_json
 from zerosearch.core.types import Question, Sampling, SearchRequest
-from zerosearch.engines.prompts import SIMULATE_WEB
+from zerosearch.engines.prompts import SIMULATOR_PROMPTS
 from zerosearch.engines.simulated import SimulatedEngine
 from zerosearch.net.chat import OpenAIChat
 
@@ -50,7 +50,9 @@ def serve(think_s: float, ready: Connection) -> None:
 
 async def measure(url: str, searches: int, at_once: int) -> tuple[float, float]:
     """(wall seconds, CPU seconds of this process)."""
-    engine = SimulatedEngine(OpenAIChat(url, "stand-in", max_concurrency=at_once), SIMULATE_WEB, k=5, sampling=Sampling(600, 0.8), seed=0)
+    engine = SimulatedEngine(
+        OpenAIChat(url, "stand-in", max_concurrency=at_once), SIMULATOR_PROMPTS["web"], k=5, sampling=Sampling(600, 0.8), seed=0
+    )
     places = asyncio.Semaphore(at_once)
 
     async def search(i: int) -> None:

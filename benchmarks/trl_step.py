@@ -193,19 +193,19 @@ def ours(folder: Path, work: Work, steps: int, gate: Any) -> dict[str, Any]:
     import torch
     import transformers
 
-    from zerosearch.core.types import Episode, Group, Question, SearchResult
+    from zerosearch.core.types import Episode, Group, Question
+    from zerosearch.engines.function import FunctionEngine
     from zerosearch.rl.learner import Learner
     from zerosearch.rl.settings import RLConfig
     from zerosearch.rl.train import learn
     from zerosearch.rollout.environment import SearchEnvironment
     from zerosearch.rollout.loop import RolloutSettings, rollout_group
     from zerosearch.rollout.prompts import PolicyPrompt
-    from zerosearch.testing import ScriptedEngine
 
     policy = make_policy(folder, work)
     searches = bool(work.observation)
     document = observation_of(policy, work) if searches else None
-    engine = ScriptedEngine(lambda request: SearchResult((document,) if document else ()))
+    engine = FunctionEngine(lambda query, k: [document] if document else [])
     prompt = PolicyPrompt(task="{question}", malformed="Malformed.")
     turn = work.turn if searches else 2 * work.turn
     environment = SearchEnvironment(engine, prompt, max_turns=1 + searches)

@@ -17,7 +17,6 @@ ROOMS: dict[str, str] = {
     "data": "core",
     "net": "core",
     "rollout": "core",
-    "testing": "core",
     "models": "core data",
     "runs": "core data",
     "engines": "core data net models",

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import zerosearch as zs
+from scripted import ScriptedPolicy
 from zerosearch.data.questions import load_questions
-from zerosearch.testing import ScriptedPolicy
 
 BUDGETS = {"prompt": "micro", "max_turns": 3, "max_turn_tokens": 24, "max_observation_tokens": 60, "max_tokens": 200}
 RL = {"steps": 1, "questions_per_step": 2, "group_size": 3}

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scripted import ScriptedEngine
 from zerosearch.core.errors import SearchFailed
 from zerosearch.core.types import Document, Question, SearchRequest, SearchResult
 from zerosearch.engines.hybrid import HybridEngine, reciprocal_rank_fusion
-from zerosearch.testing import ScriptedEngine
 
 A, B, C, D = (Document(text, id=text) for text in "abcd")
 REQUEST = SearchRequest("q", Question("q", "?", ("x",)), k=3)

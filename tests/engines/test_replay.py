@@ -10,13 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from scripted import ScriptedEngine
 from zerosearch.core.errors import BadConfig, BadFile, BudgetSpent, SearchFailed
 from zerosearch.core.interfaces import SearchEngine
 from zerosearch.core.types import Document, Quality, Question, Sampling, SearchRequest, SearchResult
 from zerosearch.engines.replay import Budget, RecordedEngine
 from zerosearch.engines.search_log import LoggedSearch, SearchLog
 from zerosearch.engines.simulated import SimulatedEngine
-from zerosearch.testing import ScriptedEngine
 
 
 def request(query: str, k: int = 2, **rest: object) -> SearchRequest:

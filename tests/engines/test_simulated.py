@@ -9,7 +9,7 @@ import pytest
 
 from zerosearch.core.errors import BadConfig, GenerationFailed, SearchFailed
 from zerosearch.core.types import Document, Quality, Question, Sampling, SearchRequest, SearchResult
-from zerosearch.engines.prompts import SIMULATE_TUNED, SIMULATE_WEB, Imitated
+from zerosearch.engines.prompts import SIMULATOR_PROMPTS, Imitated
 from zerosearch.engines.simulated import Guard, SimulatedEngine, draw_quality
 
 TEMPLATE = "Question: {question} Answer: {golden_answers} Query: {query} Kind: {quality} Count: {k}"
@@ -272,7 +272,7 @@ def test_what_it_stands_in_for_is_a_setting() -> None:
 
 def test_prompts_of_one_question_share_all_but_the_query() -> None:
     """What differs from search to search comes last, so that servers can keep the rest."""
-    for template in (SIMULATE_WEB, SIMULATE_TUNED):
+    for template in (SIMULATOR_PROMPTS["web"], SIMULATOR_PROMPTS["tuned"]):
         constant, _, rest = template.partition("{question}")
         assert "{query}" not in constant and "{quality}" not in constant
         assert rest.index("{golden_answers}") < rest.index("{query}") < rest.index("{quality}")

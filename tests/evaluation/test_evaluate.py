@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 
+from scripted import ScriptedEngine, ScriptedPolicy
 from zerosearch.core.errors import BadConfig, GenerationFailed, RunFailed, SearchFailed
 from zerosearch.core.types import Document, Question, SearchRequest, SearchResult, StopReason, Usage
 from zerosearch.evaluation.evaluate import Evaluation, evaluate
 from zerosearch.rollout.environment import SearchEnvironment
 from zerosearch.rollout.loop import RolloutSettings
 from zerosearch.rollout.prompts import MICRO
-from zerosearch.testing import ScriptedEngine, ScriptedPolicy
 
 SETTINGS = RolloutSettings(max_turns=2, temperature=0.0)
 QUESTIONS = [Question(f"q{i}", f"Question {i}?", ("Rome",), {"type": "odd" if i % 2 else "even"}) for i in range(6)]

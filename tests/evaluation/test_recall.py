@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from scripted import ScriptedEngine
 from zerosearch.core.errors import BadConfig, SearchFailed
 from zerosearch.core.types import Document, Question, SearchRequest, SearchResult
 from zerosearch.data.questions import load_questions
 from zerosearch.engines.bm25 import BM25Engine
 from zerosearch.evaluation.recall import Recall, recall
-from zerosearch.testing import ScriptedEngine
 
 PAGES = {
     "first": ["Rome it is.", "noise", "noise"],

@@ -8,7 +8,7 @@ import pytest
 
 from zerosearch.core.templates import fill
 from zerosearch.core.types import Document
-from zerosearch.engines.prompts import SIMULATE_MICRO
+from zerosearch.engines.prompts import SIMULATOR_PROMPTS
 from zerosearch.lab.language import (
     CLAUSES,
     KEYWORDS,
@@ -79,7 +79,7 @@ def test_every_template_is_known_and_comes_back(tokenizer: Any) -> None:
 def test_a_prompt_begins_with_bos_and_the_simulator_s_is_known(tokenizer: Any) -> None:
     values = {"question": "who founded Silent Harbor?", "golden_answers": "Silent Harbor", "query": "founder Silent Harbor"}
     for quality in ("useful", "noisy"):
-        ids = tokenizer(fill(SIMULATE_MICRO, {**values, "quality": quality}))["input_ids"]
+        ids = tokenizer(fill(SIMULATOR_PROMPTS["micro"], {**values, "quality": quality}))["input_ids"]
         assert ids[0] == tokenizer.bos_token_id and tokenizer.bos_token_id not in ids[1:] and tokenizer.unk_token_id not in ids
 
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from endpoint import Body, serving, speaking
+from scripted import ScriptedEngine
 from zerosearch.core.errors import BadConfig, GenerationFailed
 from zerosearch.core.interfaces import Policy
 from zerosearch.core.types import Finish, Question, Sampling, StopReason, Trajectory, Usage
@@ -20,7 +21,6 @@ from zerosearch.net.remote_policy import Pieces, RemotePolicy, close_tag
 from zerosearch.rollout.environment import SearchEnvironment
 from zerosearch.rollout.loop import RolloutSettings, rollout
 from zerosearch.rollout.prompts import MICRO, SEARCH
-from zerosearch.testing import ScriptedEngine
 
 STOP = ("</search>", "</answer>")
 QUESTION = Question("q1", "Capital of Italy?", ("Rome",))

@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 
 from endpoint import Body, speaking
+from scripted import ScriptedEngine
 from zerosearch.core.interfaces import Policy
 from zerosearch.core.types import Finish, Generation, Question, Sampling, StopReason, Trajectory
 from zerosearch.models.local import LocalModel, load_tokenizer
@@ -16,7 +17,6 @@ from zerosearch.net.remote_token_policy import RemoteTokenPolicy
 from zerosearch.rollout.environment import SearchEnvironment
 from zerosearch.rollout.loop import RolloutSettings, rollout
 from zerosearch.rollout.prompts import MICRO
-from zerosearch.testing import ScriptedEngine
 
 QUESTION = Question("q", "where was Zurzan Garhan born?", ("x",))
 SETTINGS = RolloutSettings(max_turns=3, max_turn_tokens=24, max_observation_tokens=60, max_tokens=200, temperature=0.0)

@@ -12,6 +12,7 @@ import torch
 
 from models.tiny import model as tiny_model
 from models.tiny import word_level
+from scripted import ScriptedEngine
 from zerosearch.core.types import Author, Question, Span, StopReason, Trajectory
 from zerosearch.lab.base_model import build_model
 from zerosearch.models.local import LocalModel
@@ -24,7 +25,6 @@ from zerosearch.rl.training_examples import sampled_values
 from zerosearch.rollout.environment import SearchEnvironment
 from zerosearch.rollout.loop import RolloutSettings, rollout_group
 from zerosearch.rollout.prompts import PolicyPrompt
-from zerosearch.testing import ScriptedEngine
 
 VOCABULARY = 40
 QUESTION = Question("q", "?", ("a",))

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
+from scripted import ScriptedEngine, ScriptedPolicy
 from zerosearch.core.errors import GenerationFailed, SearchFailed
 from zerosearch.core.types import Author, Document, Question, SearchRequest, SearchResult, StopReason, Trajectory
 from zerosearch.rollout.agents import AGENTS, Agent
 from zerosearch.rollout.loop import RolloutSettings, rollout
 from zerosearch.rollout.prompts import POLICY_PROMPTS
-from zerosearch.testing import ScriptedEngine, ScriptedPolicy
 
 QUESTION = Question("q1", "Who directed the film Silent Harbor?", ("Ann Lee",))
 LONG = "Silent Harbor is a film of 1962 about a lighthouse keeper and his two sons, directed by Ann Lee."

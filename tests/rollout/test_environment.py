@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from scripted import ScriptedEngine, ScriptedPolicy
 from zerosearch.core.errors import BadConfig
 from zerosearch.core.types import Author, Document, Episode, Quality, Question, SearchRequest, SearchResult, Step, StopReason
 from zerosearch.rollout.environment import SearchEnvironment
 from zerosearch.rollout.loop import RolloutSettings, rollout, rollout_group
-from zerosearch.testing import ScriptedEngine, ScriptedPolicy
 
 QUESTION = Question("q1", "Where is Lima?", ("Peru",))
 SETTINGS = RolloutSettings(max_turns=3)

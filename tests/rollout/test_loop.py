@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scripted import Characters, ScriptedEngine, ScriptedPolicy
 from zerosearch.core.errors import BadConfig, GenerationFailed, SearchFailed
 from zerosearch.core.interfaces import SearchEngine
 from zerosearch.core.types import (
@@ -28,7 +29,6 @@ from zerosearch.core.types import (
 from zerosearch.rollout.environment import SearchEnvironment, fit_documents
 from zerosearch.rollout.loop import RolloutSettings, rollout, rollout_group
 from zerosearch.rollout.prompts import PolicyPrompt
-from zerosearch.testing import Characters, ScriptedEngine, ScriptedPolicy
 
 QUESTION = Question("q1", "Where is Lima?", ("Peru",))
 SETTINGS, EPISODE = RolloutSettings(), Episode(seed=3)

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from scripted import ScriptedEngine
 from serving import DOCUMENTS, served
 from zerosearch.core.types import Question, SearchRequest, SearchResult
 from zerosearch.engines.mcp import MCPEngine
 from zerosearch.server.limits import Keys, RateLimit
 from zerosearch.server.service import Service
-from zerosearch.testing import ScriptedEngine
 
 KEY = "k-1"
 TEXTS = [document.text for document in DOCUMENTS]

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from scripted import ScriptedEngine
 from serving import DOCUMENTS, HTTP, served
 from zerosearch.core.errors import SearchFailed
 from zerosearch.core.types import Document, Question, SearchRequest, SearchResult
@@ -17,7 +18,6 @@ from zerosearch.server.examples import address
 from zerosearch.server.limits import Keys
 from zerosearch.server.native import DIALECTS
 from zerosearch.server.service import Bounds, Service
-from zerosearch.testing import ScriptedEngine
 
 KEY = "k-1+2/3=="
 ENVIRONMENT = {f"{name}_API_KEY": KEY for name in ("SERPER", "SERPAPI", "TAVILY", "BRAVE")}

@@ -6,12 +6,12 @@ from random import Random
 import httpx
 import pytest
 
+from scripted import ScriptedEngine
 from serving import DOCUMENTS, HTTP, served
 from zerosearch.core.errors import BadConfig
 from zerosearch.core.types import Document, SearchResult
 from zerosearch.server.faults import FAULTS, Faults, Latency, Plan, corrupt, parse_rates
 from zerosearch.server.service import Bounds
-from zerosearch.testing import ScriptedEngine
 
 
 def plan(*names: str) -> Plan:

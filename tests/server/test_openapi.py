@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from scripted import ScriptedEngine
 from serving import DOCUMENTS, HTTP, served
 from zerosearch.core.types import SearchResult
 from zerosearch.server.native import DIALECTS
 from zerosearch.server.service import Service
-from zerosearch.testing import ScriptedEngine
 
 EXAMPLES = 6
 

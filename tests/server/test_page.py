@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from scripted import ScriptedEngine
 from serving import HTTP, served
 from zerosearch.core.types import Document, Quality, SearchRequest, SearchResult
 from zerosearch.lab.demo import DemoEngine
 from zerosearch.server.limits import Keys
-from zerosearch.testing import ScriptedEngine
 
 EVIL = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script></pre>{{ 7*7 }}'
 

@@ -7,11 +7,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from scripted import ScriptedEngine
 from serving import HTTP, served
 from zerosearch.core.curriculum import NoiseCurriculum
 from zerosearch.core.errors import BadConfig
 from zerosearch.core.types import Question, Sampling, SearchRequest, SearchResult
-from zerosearch.engines.prompts import SIMULATE_WEB
+from zerosearch.engines.prompts import SIMULATOR_PROMPTS
 from zerosearch.engines.replay import RecordedEngine
 from zerosearch.engines.simulated import SimulatedEngine
 from zerosearch.server.events import Events
@@ -19,7 +20,6 @@ from zerosearch.server.limits import Keys
 from zerosearch.server.noise import NoiseControl, parse_curriculum
 from zerosearch.server.service import Service
 from zerosearch.server.sessions import Sessions
-from zerosearch.testing import ScriptedEngine
 
 GOLD = "Ouagadougou"
 
@@ -50,7 +50,7 @@ def log() -> list[str]:
 
 
 def engine(player: Player) -> SimulatedEngine:
-    return SimulatedEngine(player, SIMULATE_WEB, k=5, sampling=Sampling(100), seed=0, max_attempts=2)
+    return SimulatedEngine(player, SIMULATOR_PROMPTS["web"], k=5, sampling=Sampling(100), seed=0, max_attempts=2)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from models.tiny import model, word_level
 from zerosearch.core.renderers import TemplateRenderer
 from zerosearch.core.types import Document, Quality, Question
-from zerosearch.engines.prompts import SIMULATE_TUNED, WEB
+from zerosearch.engines.prompts import SIMULATOR_PROMPTS, WEB
 from zerosearch.simulator.packing import IGNORED, Example, batch_of_rows, encode_pairs, pack
 from zerosearch.simulator.pairs import SearchPair
 
@@ -29,7 +29,7 @@ def test_pack_loses_nothing(lengths: list[int], row_tokens: int) -> None:
 def test_only_the_reply_and_its_end_have_loss() -> None:
     pair = SearchPair(Question("q", "the capital ?", ("Paris",)), "capital", (Document("Paris"), Document("France")), Quality.USEFUL)
     tokens = TemplateRenderer(word_level())
-    (example,) = encode_pairs(tokens, [pair], SIMULATE_TUNED, WEB)
+    (example,) = encode_pairs(tokens, [pair], SIMULATOR_PROMPTS["tuned"], WEB)
     learned = [i for i in example.labels if i != IGNORED]
     assert learned == [*tokens.observation("Doc 1: Paris\nDoc 2: France"), tokens.tokenizer.eos_token_id]
     assert len(example.labels) == len(example.ids)

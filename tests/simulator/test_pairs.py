@@ -5,7 +5,7 @@ from collections import Counter
 
 from zerosearch.core.types import Document, Quality, Question, Sampling, SearchRequest
 from zerosearch.engines.documents import parse_documents
-from zerosearch.engines.prompts import SIMULATE_MICRO, SIMULATE_TUNED, SIMULATE_WEB, simulator_text
+from zerosearch.engines.prompts import SIMULATOR_PROMPTS, simulator_text
 from zerosearch.engines.simulated import SimulatedEngine
 from zerosearch.simulator.pairs import SearchPair, balanced, tuning_text
 
@@ -71,7 +71,7 @@ class Silent:
 
 
 def test_it_is_tuned_on_the_prompt_it_will_be_asked_with() -> None:
-    for template in (SIMULATE_MICRO, SIMULATE_WEB, SIMULATE_TUNED):
+    for template in SIMULATOR_PROMPTS.values():
         engine = SimulatedEngine(Silent(), template, k=5, sampling=Sampling(10), seed=0)
         for quality in Quality:
             asked = engine.render_prompt(SearchRequest("Lima country", QUESTION, k=5), quality)

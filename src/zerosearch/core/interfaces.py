@@ -1,4 +1,4 @@
-"""What can be plugged in: any object with these methods. `testing.py` has scripted ones."""
+"""What can be plugged in: any object with these methods."""
 
 from __future__ import annotations
 

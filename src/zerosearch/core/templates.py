@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from zerosearch.core.errors import BadConfig, BadFile
+
+
+def read_texts(module: str, file: str) -> dict[str, Any]:
+    """The texts that lie beside a module (its `__file__`), a TOML file."""
+    return tomllib.loads(Path(module).with_name(file).read_text(encoding="utf-8"))
 
 
 def fill(template: str, values: Mapping[str, object]) -> str:

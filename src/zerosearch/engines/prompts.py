@@ -1,52 +1,14 @@
-"""What a simulated engine says to the model that plays it: texts with {placeholders}, or files of the user's."""
+"""What a simulated engine says to the model that plays it: texts with {placeholders} in prompts.toml, or files of the user's."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
 from zerosearch.core.errors import one_of
-from zerosearch.core.templates import file_text, fill, require_placeholders
+from zerosearch.core.templates import file_text, fill, read_texts, require_placeholders
 from zerosearch.core.types import Quality, Question
 
-# Everything constant comes first, so that servers can keep its prefix; the keyword and the query come last.
-SIMULATE_WEB = """\
-You stand in for {persona} that searches {domain}. For a query you write the {k} documents it would return: short passages in {language} \
-of about {words} words, one a line, each beginning with "Doc 1:", "Doc 2:" and so on, and nothing else.
-There are two kinds of reply. In a useful reply the documents are what a good engine finds for exactly this query: when the query \
-asks for it, they hold what leads to the answer of the user's question. In a noisy reply the documents are about the query's subject or \
-a similar one, but hold nothing that answers it. A query that asks for something else gets documents about something else.
-The question the user is working on and its answer are given so that you know the facts. Never mention that they were given.
-
-Example
-Question: Who wrote the novel that the film Blade Runner is based on?
-Answer: Philip K. Dick
-Query: Blade Runner based on novel
-Kind of reply: useful
-Documents:
-Doc 1: Blade Runner is a 1982 science fiction film directed by Ridley Scott, adapted from the 1968 novel \
-Do Androids Dream of Electric Sheep? by Philip K. Dick.
-Doc 2: Do Androids Dream of Electric Sheep? follows a bounty hunter in a ruined San Francisco; its author, \
-Philip K. Dick, died shortly before the film came out.
-
-Question: {question}
-Answer: {golden_answers}
-Query: {query}
-Kind of reply: {quality}
-Documents:
-"""
-# For a tuned model, which needs no telling how: no worked example, a third of the tokens.
-SIMULATE_TUNED = """\
-You stand in for {persona} that searches {domain}: write the {k} documents it returns for a query, in {language}, \
-about {words} words each. A useful reply holds what the query asks for, a noisy one only what is near it.
-
-Question: {question}
-Answer: {golden_answers}
-Query: {query}
-Kind of reply: {quality}
-Documents:
-"""
-SIMULATE_MICRO = "Question: {question} Gold: {golden_answers} Query: {query} {quality} Docs:"
-SIMULATOR_PROMPTS: dict[str, str] = {"web": SIMULATE_WEB, "tuned": SIMULATE_TUNED, "micro": SIMULATE_MICRO}
+SIMULATOR_PROMPTS = read_texts(__file__, "prompts.toml")
 
 
 @dataclass(frozen=True, slots=True)

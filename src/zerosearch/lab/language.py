@@ -12,60 +12,23 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from zerosearch.core.templates import read_texts
 from zerosearch.rollout.grammar import TAGS
 
+_TEXTS = read_texts(__file__, "language.toml")
+_WORDS: dict[str, list[str]] = {name: words.split() for name, words in _TEXTS["words"].items()}
+
+
+def _table(field: str) -> dict[str, Any]:
+    return {relation: row[field] for relation, row in _TEXTS["relations"].items()}
+
+
 # relation → (type of the subject, type of the object)
-RELATIONS: dict[str, tuple[str, str]] = {
-    "born": ("person", "city"),
-    "work": ("person", "company"),
-    "spouse": ("person", "person"),
-    "director": ("film", "person"),
-    "based": ("company", "city"),
-    "founder": ("company", "person"),
-    "country": ("city", "country"),
-    "capital": ("country", "city"),
-}
-CLAUSES: dict[str, list[str]] = {  # {s} … and then the object
-    "born": ["{s} was born in", "{s} grew up in", "{s} comes from"],
-    "work": ["{s} works for", "{s} joined", "{s} is employed by"],
-    "spouse": ["{s} is married to", "the spouse of {s} is"],
-    "director": ["{s} was directed by", "{s} was made by"],
-    "based": ["{s} is based in", "{s} has offices in"],
-    "founder": ["{s} was founded by", "the founder of {s} is"],
-    "country": ["{s} lies in", "{s} is located in"],
-    "capital": ["the capital of {s} is", "{s} has its capital at"],
-}
-ONE_HOP: dict[str, list[str]] = {
-    "born": ["where was {s} born?", "what is the birthplace of {s}?"],
-    "work": ["who does {s} work for?", "what is the employer of {s}?"],
-    "spouse": ["who is the spouse of {s}?", "who is {s} married to?"],
-    "director": ["who directed {s}?", "who is the director of {s}?"],
-    "based": ["where is {s} based?", "where are the headquarters of {s}?"],
-    "founder": ["who founded {s}?", "who is the founder of {s}?"],
-    "country": ["which country is {s} in?", "in which country is {s} located?"],
-    "capital": ["what is the capital of {s}?"],
-}
-TWO_HOP: dict[tuple[str, str], str] = {
-    ("director", "born"): "where was the director of {s} born?",
-    ("director", "spouse"): "who is the spouse of the director of {s}?",
-    ("director", "work"): "who does the director of {s} work for?",
-    ("founder", "born"): "where was the founder of {s} born?",
-    ("born", "country"): "which country was {s} born in?",
-    ("work", "based"): "where is the employer of {s} based?",
-    ("work", "founder"): "who founded the employer of {s}?",
-    ("spouse", "born"): "where was the spouse of {s} born?",
-    ("spouse", "work"): "who does the spouse of {s} work for?",
-}
-KEYWORDS: dict[str, list[str]] = {  # what one types into a search box
-    "born": ["birthplace", "born"],
-    "work": ["employer", "work"],
-    "spouse": ["spouse", "married"],
-    "director": ["director", "film director"],
-    "based": ["headquarters", "based"],
-    "founder": ["founder", "founded"],
-    "country": ["country"],
-    "capital": ["capital"],
-}
+RELATIONS: dict[str, tuple[str, str]] = {r: (row["subject"], row["object"]) for r, row in _TEXTS["relations"].items()}
+CLAUSES: dict[str, list[str]] = _table("clauses")
+ONE_HOP: dict[str, list[str]] = _table("questions")
+KEYWORDS: dict[str, list[str]] = _table("keywords")  # what one types into a search box
+TWO_HOP: dict[tuple[str, str], str] = {(hops.split(" > ")[0], hops.split(" > ")[1]): text for hops, text in _TEXTS["two_hop"].items()}
 NOUNS: dict[str, str] = {relation: words[0] for relation, words in KEYWORDS.items()}
 RELATIONS_OF: dict[str, list[str]] = {}
 for _relation, (_subject, _) in RELATIONS.items():
@@ -73,10 +36,6 @@ for _relation, (_subject, _) in RELATIONS.items():
 
 DOCUMENT_MARKERS = [f"Doc {i}:" for i in range(1, 6)]
 FIELD_MARKERS = ["Question:", "Answer:", "Gold:", "Query:", "Docs:"]
-_EXTRA_WORDS = (
-    "i need to find the must look for first now then of guess maybe know this think not relevant try again "
-    "useful noisy search or answer please No documents were found ; , . ?"
-)
 
 
 def _syllables(n: int, seed: int, ends: tuple[str, ...]) -> list[str]:
@@ -95,29 +54,13 @@ def _two_syllables(n: int, seed: int, ends: tuple[str, ...]) -> list[str]:
 
 
 _ENDS = ("n", "r", "l", "s", "m")
-_ADJECTIVES = (
-    "Silent Golden Broken Crimson Hidden Last Endless Paper Winter Iron Hollow Distant "
-    "Velvet Burning Frozen Secret Painted Wild Lonely Emerald Quiet Midnight Bitter Glass"
-).split()
-_NOUNS = (
-    "Harbor River Garden Mirror Empire Lantern Orchard Bridge Tower Island Shadow Compass "
-    "Forest Throne Letter Voyage Valley Clock Desert Kingdom Storm Window Meadow Crown"
-).split()
 # type → (first pieces, second pieces, what joins them)
 PIECES: dict[str, tuple[Sequence[str], Sequence[str], str]] = {
     "person": (_two_syllables(40, 1, _ENDS), _two_syllables(40, 3, ("n", "r", "sk", "l")), " "),
     "city": ([s.capitalize() for s in _syllables(24, 5, _ENDS)], _syllables(24, 13, _ENDS), ""),
-    "country": (
-        [s.capitalize() + "o" for s in _syllables(20, 7, _ENDS)],
-        "ia land stan ania eria avia onia mark burg dor vania ora uria elia".split(),
-        "",
-    ),
-    "film": (_ADJECTIVES, _NOUNS, " "),
-    "company": (
-        [s.capitalize() + "a" for s in _syllables(24, 8, _ENDS)],
-        "tech corp soft works line media motors bank foods steel labs air net power craft dyne group ware mart bio".split(),
-        "",
-    ),
+    "country": ([s.capitalize() + "o" for s in _syllables(20, 7, _ENDS)], _WORDS["country_endings"], ""),
+    "film": (_WORDS["adjectives"], _WORDS["nouns"], " "),
+    "company": ([s.capitalize() + "a" for s in _syllables(24, 8, _ENDS)], _WORDS["company_endings"], ""),
 }
 
 
@@ -173,7 +116,7 @@ def vocabulary() -> list[str]:
     def words(templates: Iterable[str]) -> list[str]:
         return [w for t in templates for w in t.replace("{s}", " ").replace("?", " ").split()]
 
-    ordered = ["<pad>", "<bos>", "<eos>", "<unk>", *_EXTRA_WORDS.split()]
+    ordered = ["<pad>", "<bos>", "<eos>", "<unk>", *_WORDS["extra"]]
     for table in (CLAUSES, ONE_HOP, KEYWORDS):
         for templates in table.values():
             ordered += words(templates)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any
 
 from zerosearch.core.errors import ZeroSearchError, first_error, one_line, one_of
@@ -17,30 +18,11 @@ from zerosearch.core.types import Quality, Sampling
 from zerosearch.engines.documents import render_documents
 from zerosearch.simulator.searches import SearchExample
 
-# constant first, what it judges last
-JUDGE = """\
-You judge what a search engine returned. Somebody works on a question, step by step, and sent one query to the engine. \
-Decide whether the documents, taken together, bring that person further:
-- "useful": they state the answer, or a fact that the question cannot be answered without;
-- "noisy": they do neither, however close to the subject they are.
-Judge what is written, not what you know. Reply with one JSON object and nothing else, the reason first:
-{"reason": "one short sentence that names the fact, or what is missing", "verdict": "useful" or "noisy"}
-
-Question: {question}
-Accepted answers: {golden_answers}
-Query: {query}
-Documents:
-{documents}
-
-JSON:
-"""
-
 
 def judge_prompt(name: str) -> str:
     """The built-in judge's prompt ("judge"), or the text of a file; BadConfig when it lacks {question} or {documents}."""
     if (text := file_text(name)) is None:
-        one_of("judge prompt", name, ("judge",))
-        return JUDGE
+        return Path(__file__).with_name(one_of("judge prompt", name, ("judge",)) + ".txt").read_text(encoding="utf-8")
     require_placeholders(name, text, ("question", "documents"))
     return text
 

@@ -1,4 +1,4 @@
-"""Scripted stand-ins for the ports: for tests of the package, and for tests of what is built on it."""
+"""Scripted stand-ins for policy, engine and renderer."""
 
 from __future__ import annotations
 
