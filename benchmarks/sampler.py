@@ -116,11 +116,7 @@ def main() -> None:
             "work": {"requests": REQUESTS, "prompt": PROMPT, "new": NEW, "observation": OBSERVATION},
             "parameters": sum(p.numel() for p in model.parameters()),
             "threads": args.threads,
-            "versions": {
-                "torch": torch.__version__,
-                "transformers": transformers.__version__,
-                "python": platform.python_version(),
-            },
+            "versions": {"torch": torch.__version__, "transformers": transformers.__version__, "python": platform.python_version()},
         },
         args.json,
     )

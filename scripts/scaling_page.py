@@ -8,11 +8,11 @@ python scripts/scaling_page.py            # writes docs/scaling.md; a test makes
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from zerosearch.integrations.verl.size import GPUS, MODELS, Assumed, Step, Workload, best_split, least_gpus, scaled, search_s
+from zerosearch.integrations.verl.size import GPUS, MODELS, Assumed, Step, Workload, best_split, least_gpus, search_s
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 POLICY, SIMULATOR, GPU = "7b", "14b", "h100"
@@ -23,7 +23,7 @@ def page(measured: dict[str, Any]) -> str:
     policy, simulator, gpu, assumed, work = MODELS[POLICY], MODELS[SIMULATOR], GPUS[GPU], Assumed(), Workload()
     one = search_s(simulator, gpu, work, assumed)
     fixed = [best_split(policy, simulator, gpu, total, work) for total in TOTALS]
-    grown = [best_split(policy, simulator, gpu, total, scaled(work, total / 8)) for total in TOTALS]
+    grown = [best_split(policy, simulator, gpu, total, replace(work, rollouts=round(work.rollouts * total / 8))) for total in TOTALS]
     cores = [_cores(step, measured) for step in grown]
     return f"""# Scaling on paper
 

@@ -1,15 +1,7 @@
 """The names of `import zerosearch as zs`. Type checkers read this; so does `__init__.py`, which fetches each name when it is used."""
 
-from .api.asking import (
-    Report,
-    arollout,
-    evaluate,
-    rollout,
-)
-from .api.training import (
-    Run,
-    train,
-)
+from .api.asking import Report, arollout, evaluate, rollout
+from .api.training import Run, train
 from .core.curriculum import NoiseCurriculum
 from .core.errors import (
     BadConfig,
@@ -22,13 +14,7 @@ from .core.errors import (
     SearchFailed,
     ZeroSearchError,
 )
-from .core.interfaces import (
-    Chat,
-    Environment,
-    Policy,
-    Renderer,
-    SearchEngine,
-)
+from .core.interfaces import Chat, Environment, Policy, Renderer, SearchEngine
 from .core.types import (
     Author,
     Document,

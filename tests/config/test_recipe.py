@@ -141,10 +141,7 @@ def test_curriculum(file: Path) -> None:
         ("steps=3", "unknown recipe key 'steps'; did you mean 'rl.steps'?"),
         ("policy.k=3", "unknown recipe key 'policy.k'; did you mean 'engine.k' or 'evaluation_engine.k'?"),
         ("polcy.model=x", "unknown recipe key 'polcy'; did you mean 'policy'?"),
-        (
-            "policy.xyzzy=1",
-            "unknown recipe key 'policy.xyzzy'; choose one of: policy.model, policy.dtype, policy.device, policy.lora",
-        ),
+        ("policy.xyzzy=1", "unknown recipe key 'policy.xyzzy'; choose one of: policy.model, policy.dtype, policy.device, policy.lora"),
         ("xyzzy=1", "unknown recipe key 'xyzzy'; choose one of: policy, questions, engine, "),
         # a value of the wrong type
         ("rl.steps=many", "recipe key 'rl.steps': input should be a valid integer, unable to parse string as an integer; received 'many'."),

@@ -49,10 +49,7 @@ def test_the_score_is_the_formula(tmp_path: Path) -> None:
     # "red fox" and "red red hen": lengths 2 and 3, mean 2.5; idf(fox) = ln(1 + 1.5/1.5), idf(red) = ln(1 + 0.5/2.5)
     engine = BM25Engine(write(tmp_path / "c.jsonl", [{"text": "red fox"}, {"text": "red red hen"}]))
     fox, red = math.log(2), math.log(1.2)
-    expected = [
-        (fox + red) / (1 + 1.5 * (0.25 + 0.75 * 2 / 2.5)),
-        red * 2 / (2 + 1.5 * (0.25 + 0.75 * 3 / 2.5)),
-    ]
+    expected = [(fox + red) / (1 + 1.5 * (0.25 + 0.75 * 2 / 2.5)), red * 2 / (2 + 1.5 * (0.25 + 0.75 * 3 / 2.5))]
     hits = engine.retrieve("red fox", 5)
     assert [document.text for document, _ in hits] == ["red fox", "red red hen"]
     assert [score for _, score in hits] == pytest.approx(expected, rel=1e-5)

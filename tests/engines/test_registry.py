@@ -111,10 +111,7 @@ def test_an_engine_of_ones_own_needs_no_line_here(tmp_path: Path) -> None:
         ({"kind": "dense", "corpus": "c", "encoder": "e", "index_kind": "hsnw"}, "'flat', 'hnsw' or 'ivfpq'; received 'hsnw'"),
         ({"kind": "searxng", "url": "http://me:secret@host/"}, "url holds a password or a key"),
         ({"kind": "mcp", "url": "http://host/mcp?tavilyApiKey=secret"}, "url holds a password or a key.*write \\$\\{NAME\\}"),
-        (
-            {"kind": "mcp", "url": "http://host/mcp?key=${NO_SUCH_KEY}"},
-            "engine.url names the environment variable NO_SUCH_KEY, which",
-        ),
+        ({"kind": "mcp", "url": "http://host/mcp?key=${NO_SUCH_KEY}"}, "engine.url names the environment variable NO_SUCH_KEY, which"),
         ({"kind": "bm25", "corpus": "nowhere.jsonl"}, "nowhere.jsonl: no such file"),
     ],
 )

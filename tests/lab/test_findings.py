@@ -32,13 +32,7 @@ def test_a_difference_seed_by_seed() -> None:
 
 @pytest.mark.parametrize(
     ("low", "high", "n", "verdict"),
-    [
-        (0.01, 0.30, 3, REPLICATES),
-        (-0.05, 0.30, 3, OPEN),
-        (-0.05, 0.019, 3, DOES_NOT),
-        (-0.30, -0.10, 3, DOES_NOT),
-        (0.10, 0.30, 2, OPEN),
-    ],
+    [(0.01, 0.30, 3, REPLICATES), (-0.05, 0.30, 3, OPEN), (-0.05, 0.019, 3, DOES_NOT), (-0.30, -0.10, 3, DOES_NOT), (0.10, 0.30, 2, OPEN)],
 )
 def test_the_rule(low: float, high: float, n: int, verdict: str) -> None:
     assert decide(Estimate((low + high) / 2, low, high, n), 0.0, 0.02) == verdict

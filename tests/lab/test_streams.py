@@ -63,10 +63,7 @@ def test_no_test_name_is_read(samples: dict[str, list[Sample]], worlds: tuple[Wo
 
 def test_batches_keep_the_ban_and_are_pure_functions(worlds: tuple[World, World]) -> None:
     banned = worlds[1].all_entities()
-    for batch in (
-        lambda step: pretraining_batch(7, banned, step / 10),
-        lambda step: demonstration_batch(7, banned, step),
-    ):
+    for batch in (lambda step: pretraining_batch(7, banned, step / 10), lambda step: demonstration_batch(7, banned, step)):
         assert batch(3) == batch(3) != batch(4)
         everything = "\n".join(text for step in range(5) for sample in batch(step) for text, _ in sample)
         assert [e.name for e in banned if e.name in everything] == []

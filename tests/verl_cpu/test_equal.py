@@ -182,10 +182,7 @@ def verl_advantages(theirs: list[Any], estimator: str, values: Sequence[Sequence
         return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
 
     fields = [output.as_dict() for output in theirs]
-    table = {
-        "response_mask": padded([f["response_mask"] for f in fields]),
-        "token_level_rewards": padded([f["rm_scores"] for f in fields]),
-    }
+    table = {"response_mask": padded([f["response_mask"] for f in fields]), "token_level_rewards": padded([f["rm_scores"] for f in fields])}
     if values is not None:  # what the critic says of documents is noise, and must not matter
         full = torch.randn(table["response_mask"].shape, generator=torch.Generator().manual_seed(0))
         full[table["response_mask"].bool()] = torch.tensor([v for row in values for v in row])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -160,7 +159,3 @@ def _table(recipe: Any) -> dict[str, Any]:
     if isinstance(recipe, Mapping):
         return {section: dict(values) for section, values in cast(Mapping[str, Any], recipe).items()}
     return read_table(recipe)
-
-
-def parameters_of(function: Any) -> list[str]:
-    return list(inspect.signature(function).parameters)

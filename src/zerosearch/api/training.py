@@ -200,11 +200,7 @@ def _trained(
     if start == 0 and base:
         run.append_metrics({"kind": "evaluate", "step": 0, **base["greedy"]})
     if start < recipe.rl.steps:
-        with (
-            Workers(me, *processes) as workers,
-            StopRequest(console) as stop,
-            Progress("reinforcement learning", console) as progress,
-        ):
+        with Workers(me, *processes) as workers, StopRequest(console) as stop, Progress("reinforcement learning", console) as progress:
             stop.run(training_loop(context, workers, run, progress, stop, start))
     phases["reinforcement learning"] = round(sum(row["seconds"] for row in run.read_metrics() if row["kind"] == "train"), 1)
     if evaluates:

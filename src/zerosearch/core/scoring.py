@@ -109,8 +109,4 @@ def score(answer: str | None, golds: Sequence[str]) -> Scores:
     golds = usable_golds(golds)
     if answer is None:
         return Scores(em=0.0, cover_em=0.0, f1=0.0)
-    return Scores(
-        em=float(exact_match(answer, golds)),
-        cover_em=float(cover_match(answer, golds)),
-        f1=token_f1(answer, golds),
-    )
+    return Scores(em=float(exact_match(answer, golds)), cover_em=float(cover_match(answer, golds)), f1=token_f1(answer, golds))

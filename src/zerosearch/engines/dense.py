@@ -69,12 +69,7 @@ class DenseEngine:
 
     @classmethod
     def open(
-        cls,
-        corpus_path: str | Path,
-        encoder: Encoder,
-        settings: DenseSettings,
-        index_dir: str | Path | None = None,
-        effort: int = 0,
+        cls, corpus_path: str | Path, encoder: Encoder, settings: DenseSettings, index_dir: str | Path | None = None, effort: int = 0
     ) -> DenseEngine:
         """Looked for in `index_dir`, else beside the corpus, else in the user's cache.
 

@@ -31,15 +31,7 @@ from zerosearch.data.passages import (
     read_manifest,
     store_passages,
 )
-from zerosearch.engines.dense import (
-    INDEX,
-    PROBE,
-    DenseSettings,
-    difference,
-    manifest_of,
-    probe_of,
-    same_probe,
-)
+from zerosearch.engines.dense import INDEX, PROBE, DenseSettings, difference, manifest_of, probe_of, same_probe
 from zerosearch.engines.nearest import build, faiss
 from zerosearch.models.encoder import Encoder
 

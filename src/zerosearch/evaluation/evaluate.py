@@ -83,12 +83,7 @@ async def evaluate(
 
 
 async def _answered(
-    question: Question,
-    policy: Policy,
-    environment: Environment,
-    settings: RolloutSettings,
-    episode: Episode,
-    renderer: Renderer | None,
+    question: Question, policy: Policy, environment: Environment, settings: RolloutSettings, episode: Episode, renderer: Renderer | None
 ) -> Answered:
     started, metered = time.perf_counter(), MeteredPolicy(policy)
     trajectory = await rollout(question, metered, environment, settings, episode, renderer)

@@ -1,6 +1,5 @@
 """What the study asks (claims.toml): the arms of its matrix, and the claims, with the paper's words and figures and a rule that decides.
 
-
 An arm is the study's common recipe with a few settings changed; every arm of a seed starts from the same world, policy and simulator, so
 differences are taken seed by seed. An arm serves every claim that names it and is run once.
 """

@@ -64,10 +64,7 @@ def _read_sglang(raw: Any, stop: Sequence[str]) -> Generation:
             raise _no_ids("SGLang")
 
 
-DIALECTS = {
-    "vllm": _Dialect("completions", _vllm_body, _read_vllm),
-    "sglang": _Dialect("/generate", _sglang_body, _read_sglang),
-}
+DIALECTS = {"vllm": _Dialect("completions", _vllm_body, _read_vllm), "sglang": _Dialect("/generate", _sglang_body, _read_sglang)}
 
 
 def _generation(ids: list[Any], logprobs: list[Any], reason: object, matched: object, stop: Sequence[str], usage: Any) -> Generation:

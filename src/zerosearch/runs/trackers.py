@@ -83,13 +83,7 @@ class Trackio:
 
         self._trackio = trackio
         self._run = trackio.init(
-            project="zerosearch",
-            name=run.name,
-            config=dict(config),
-            resume="allow",
-            embed=False,
-            auto_log_gpu=False,
-            auto_log_cpu=False,
+            project="zerosearch", name=run.name, config=dict(config), resume="allow", embed=False, auto_log_gpu=False, auto_log_cpu=False
         )
 
     def log(self, figures: Mapping[str, float], step: int) -> None:

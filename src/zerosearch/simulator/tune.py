@@ -165,9 +165,7 @@ def _completed(settings: TuneSettings) -> TuneSettings:
     if settings.optimizer == "muon" and (refused := [name for name, is_wanted in wanted.items() if is_wanted]):
         raise BadConfig(f"--optimizer muon cannot be combined with {refused[0]}: it is for small models, whole, in one process; use adamw.")
     return replace(
-        settings,
-        learning_rate=settings.learning_rate or usual.learning_rate,
-        batch_rows=settings.batch_rows or usual.batch_rows,
+        settings, learning_rate=settings.learning_rate or usual.learning_rate, batch_rows=settings.batch_rows or usual.batch_rows
     )
 
 
@@ -195,13 +193,7 @@ def _is_first_process() -> bool:
 
 
 def fit_packed(
-    model: Any,
-    examples: Sequence[Example],
-    held_out: Sequence[Example],
-    settings: TuneSettings,
-    checkpoints: Path,
-    pad_id: int,
-    show: Show,
+    model: Any, examples: Sequence[Example], held_out: Sequence[Example], settings: TuneSettings, checkpoints: Path, pad_id: int, show: Show
 ) -> dict[str, Any]:
     """By transformers' Trainer. Loss curves: `loss` and `held_out_loss` are lists of (step, mean loss per token of the replies)."""
     if find_spec("accelerate") is None:  # transformers says so in a paragraph of its own

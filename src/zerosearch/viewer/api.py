@@ -51,11 +51,7 @@ class Api:
     def state(self) -> dict[str, Any]:
         """Every run in a line; `version` changes when anything that is shown does."""
         states = [run.state for run in self.runs.values()]
-        return {
-            "version": str(hash(tuple(states))),
-            "runs": [run.about() for run in self.runs.values()],
-            "has_study": bool(self.studies),
-        }
+        return {"version": str(hash(tuple(states))), "runs": [run.about() for run in self.runs.values()], "has_study": bool(self.studies)}
 
     def trajectories(self, words: Words) -> dict[str, Any]:
         """One page of the table."""

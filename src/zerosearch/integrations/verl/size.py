@@ -16,7 +16,7 @@ arithmetic.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from zerosearch.core.errors import BadConfig
 
@@ -31,11 +31,7 @@ class Gpu:
     network: float = 50e9
 
 
-GPUS = {
-    "a100": Gpu(312e12, 2.0e12, 80e9, 25e9),
-    "h100": Gpu(989e12, 3.35e12, 80e9),
-    "h200": Gpu(989e12, 4.8e12, 141e9),
-}
+GPUS = {"a100": Gpu(312e12, 2.0e12, 80e9, 25e9), "h100": Gpu(989e12, 3.35e12, 80e9), "h200": Gpu(989e12, 4.8e12, 141e9)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +208,3 @@ def best_split(policy: Model, simulator: Model, gpu: Gpu, gpus: int, work: Workl
 def least_gpus(policy: Model, gpu: Gpu) -> int:
     """GPUs that hold the trainer: weights 2, gradients 4, masters 4 and two moments 8 bytes per parameter, in 90% of the memory."""
     return max(1, -int(-18 * policy.parameters // (0.9 * gpu.memory)))
-
-
-def scaled(work: Workload, factor: float) -> Workload:
-    return replace(work, rollouts=round(work.rollouts * factor))
