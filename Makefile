@@ -30,7 +30,8 @@ check: setup  ## lint, format, types, rooms
 	@scripts/check
 
 docs: $(VENV)/.installed-docs  ## the documentation site, in build/site; a dead link is an error
-	@$(VENV)/bin/python scripts/docs_reference.py && $(VENV)/bin/zensical build --clean --strict --config-file mkdocs.yml
+	@$(VENV)/bin/python scripts/docs_reference.py && $(VENV)/bin/zensical build --clean --strict --config-file mkdocs.yml \
+		&& $(VENV)/bin/python scripts/docs_links.py build/site
 
 fix: setup  ## let ruff mend what it can
 	@scripts/fix
