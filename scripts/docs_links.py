@@ -1,7 +1,7 @@
 """Check that every link, image and anchor of the built site leads somewhere. `make docs` calls it after the build.
 
-The generator's own strict mode checks links between pages, and their anchors. It does not notice a missing image, another missing file, a link
-in raw HTML, or a page that the navigation names and nobody wrote. Addresses outside the site are not checked.
+The generator's own strict mode checks links between pages, and their anchors. It does not notice a missing image, another missing file,
+a link in raw HTML, or a page that the navigation names and nobody wrote. Addresses outside the site are not checked.
 
     python scripts/docs_links.py build/site
 """

@@ -65,17 +65,15 @@ def recipe_page() -> str:
     from zerosearch.config.recipe import Recipe
 
     page = [
-        "# Recipes\n\nA recipe is a TOML file with the sections below. Each key is also a `section.key=value` on the command line, and a key of "
-        "the dictionary of that name in `zs.train(…, rl={…}, run={…})`. `zerosearch recipes` lists complete recipes. An empty text means "
-        "that the setting is not used.\n"
+        "# Recipes\n\nA recipe is a TOML file with the sections below. Each key is also a `section.key=value` on the command line, and "
+        "a key of the dictionary of that name in `zs.train(…, rl={…}, run={…})`. `zerosearch recipes` lists complete recipes. An empty "
+        "text means that the setting is not used.\n"
     ]
     for name, field in Recipe.model_fields.items():
         page.append(f"\n## {name}\n\n")
         section: Any = field.annotation
         if name == "evaluation_engine":
-            page.append(
-                "The engine that the held-out questions are asked with. It has the same keys as `engine`, and is the training engine when left out.\n"
-            )
+            page.append("The engine for the held-out questions, with the same keys as `engine`. Left out, it is the engine of training.\n")
             continue
         page.append(_prose(inspect.getdoc(section) or "") + "\n\n")
         meanings = meanings_of(section)
