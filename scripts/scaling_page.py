@@ -76,7 +76,7 @@ are enough up to where that passes 8.
 
 GPUs of any kind · vLLM and SGLang inside verl (the settings are composed by verl's own configuration, and the requests are in their form) · several
 hosts · Megatron · LoRA on verl · Slurm, KubeRay and SkyPilot examples · the recipes for a cluster (`zerosearch recipes`). What ran is verl 0.9.1's own trainer on two
-CPU ranks: README, "On a cluster".
+CPU processes; see [On a cluster](cluster.md).
 """
 
 
