@@ -10,7 +10,6 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
-import re
 import sys
 import types
 from collections.abc import Callable
@@ -84,9 +83,11 @@ def recipe_page() -> str:
 
 
 def meanings_of(section: Any) -> dict[str, str]:
-    """Key → the comment on the field's own line; keys without one are left out."""
-    lines = inspect.getsource(section).splitlines()
-    return {found[1]: found[2] for line in lines if (found := re.match(r" {4}(\w+): .*?  # (.*)", line))}
+    """Key → the comment at the end of the field's own line (its last one); keys without one are left out."""
+    source = inspect.getsource(section)
+    fields = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)]
+    ends = {field.target.id: source.splitlines()[(field.end_lineno or 0) - 1] for field in fields}
+    return {key: line.partition("  # ")[2] for key, line in ends.items() if "  # " in line}
 
 
 def commands_page() -> str:

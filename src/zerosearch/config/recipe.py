@@ -25,70 +25,62 @@ from zerosearch.runs.settings import RunConfig
 
 
 class PolicyConfig(Section):
-    """`model` is a folder, or a Hugging Face hub id. `lora_rank` > 0: an adapter of that rank learns, scaled by `lora_alpha` / rank.
+    """What learns."""
 
-    In bfloat16 the optimiser works on float32 masters of what learns.
-    """
-
-    model: Name
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    device: str = "auto"
-    lora_rank: Natural = 0
-    lora_alpha: Annotated[float, Field(gt=0)] = 32.0
+    model: Name  # A folder or a Hugging Face hub id.
+    dtype: Literal["float32", "bfloat16"] = "float32"  # In bfloat16 the optimiser works on float32 copies of what learns.
+    device: str = "auto"  # auto, cpu, cuda or mps; auto takes the fastest that there is.
+    lora_rank: Natural = 0  # Above 0, an adapter of this rank learns instead of the model.
+    lora_alpha: Annotated[float, Field(gt=0)] = 32.0  # The adapter is scaled by this number / rank.
 
 
 class QuestionsConfig(Section):
-    """Question files: JSONL or JSONL.gz with id, question, golden_answers. `held_out` is evaluated on while training."""
+    """What is asked while training, and in evaluations."""
 
-    train: Name
-    held_out: str = ""
-    held_out_limit: Natural = 200
+    train: Name  # A file: JSONL or JSONL.gz with id, question, golden_answers.
+    held_out: str = ""  # A file of the same kind, to evaluate on.
+    held_out_limit: Natural = 200  # The first so many of them are asked; 0 is all.
 
 
 class RolloutConfig(Section):
-    """See `rollout.RolloutSettings` for what each budget means. `environment` and `renderer`: ours, or module:name of your own."""
+    """How the policy answers one question. The budgets count tokens of the policy's tokenizer."""
 
-    prompt: str = "search"
-    environment: Name = "search"
-    renderer: Name = "template"
-    max_turns: Positive = 4
-    max_turn_tokens: Positive = 500
-    max_observation_tokens: Positive = 1000
-    max_tokens: Positive = 4096
-    temperature: Annotated[float, Field(ge=0)] = 1.0
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    prompt: str = "search"  # The policy's prompt: a built-in name, or a text file with {question}.
+    environment: Name = "search"  # search, or module:name of your own.
+    renderer: Name = "template"  # template (the model's own chat template), or module:name of your own.
+    max_turns: Positive = 4  # Turns of the policy, the answering one included.
+    max_turn_tokens: Positive = 500  # Tokens of one turn.
+    max_observation_tokens: Positive = 1000  # Tokens of one observation.
+    max_tokens: Positive = 4096  # Tokens of a whole rollout.
+    temperature: Annotated[float, Field(ge=0)] = 1.0  # Of sampling; 0 is greedy.
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0  # Only the likeliest tokens, with this probability together, are drawn.
 
 
 class CurriculumConfig(Section):
-    """`schedule` is a name, or module:name of your own `(step, rewards) -> noise rate`.
+    """The share of noisy replies at each step. A schedule of your own is a function `(step, rewards) -> noise rate`."""
 
-    `base` is the paper's b; `target` (a mean reward) and `gain` are for the adaptive schedule."""
-
-    schedule: str = "paper"
-    start: Rate = 0.0
-    end: Rate = 0.5
-    base: Annotated[float, Field(gt=0)] = 4.0
-    target: Rate = 0.5
-    gain: Annotated[float, Field(gt=0)] = 0.1
+    schedule: str = "paper"  # paper, linear, reverse, constant, random, adaptive, or module:name of your own.
+    start: Rate = 0.0  # The noise rate of the first step.
+    end: Rate = 0.5  # The noise rate of the last step.
+    base: Annotated[float, Field(gt=0)] = 4.0  # The paper's b.
+    target: Rate = 0.5  # Of the adaptive schedule: the mean reward that it holds.
+    gain: Annotated[float, Field(gt=0)] = 0.1  # Of the adaptive schedule: how fast it reacts.
 
 
 class ClusterConfig(Section):
-    """Where verl trains: `nodes` × `gpus_per_node` GPUs, shared by the trainer and `server` (what samples, `tensor_parallel` GPUs a copy).
+    """Where verl trains: `nodes` × `gpus_per_node` GPUs, shared by the trainer and the server that samples."""
 
-    `gpu_memory_utilization` is the server's share of each GPU; `offload` moves weights and moments to the hosts' memory in between.
-    `agent_workers` are the processes that roll out. `verl` holds settings of verl's own, put on top of what the recipe comes to:
-    cluster.verl.trainer.project_name=mine.
-    """
-
-    nodes: Positive = 1
-    gpus_per_node: Positive = 8
-    strategy: Literal["fsdp", "fsdp2", "megatron"] = "fsdp2"
-    server: Literal["vllm", "sglang"] = "vllm"
-    tensor_parallel: Positive = 1
-    gpu_memory_utilization: Annotated[float, Field(gt=0, lt=1)] = 0.6
-    offload: bool = False
-    agent_workers: Positive = 8
-    verl: dict[str, Any] = Field(default_factory=dict[str, Any])
+    nodes: Positive = 1  # Machines.
+    gpus_per_node: Positive = 8  # GPUs of each.
+    strategy: Literal["fsdp", "fsdp2", "megatron"] = "fsdp2"  # What trains.
+    server: Literal["vllm", "sglang"] = "vllm"  # What samples.
+    tensor_parallel: Positive = 1  # GPUs per copy of the sampling server.
+    gpu_memory_utilization: Annotated[float, Field(gt=0, lt=1)] = 0.6  # The sampling server's share of each GPU.
+    offload: bool = False  # Move weights and moments to the hosts' memory between the phases.
+    agent_workers: Positive = 8  # Processes that roll out.
+    verl: dict[str, Any] = Field(
+        default_factory=dict[str, Any]
+    )  # Settings of verl's own, for instance cluster.verl.trainer.project_name=mine.
 
     @property
     def gpus(self) -> int:

@@ -35,63 +35,59 @@ _SETTING_IS = {
 
 
 class EngineConfig(Section):
-    """A search engine. `kind` is a name in `search.registry.ENGINES`; which other settings count depends on it.
+    """A search engine. Which settings count depends on its `kind`:
 
-    simulated      `model` (folder or hub id, in process) or `url` (an OpenAI-compatible endpoint, or several with spaces between them: the
-                   least loaded is asked, and all may be down for `outage_s`), how it samples, its `template`
-                   ("web": with a worked example, for any model; "tuned": for a tuned one; or a file), what it stands in for (`persona`,
-                   `domain`, `language`, `words_per_document`), and `guard_redraws`, `guarded` (search/simulated.py)
-    bm25           `corpus` (JSONL or JSONL.gz with id, title, text); `index_dir` is where the index is, by default beside the corpus
-    dense hybrid   also `encoder` (folder or hub id), how it is used (E5: query_prefix "query: ", passage_prefix "passage: "), and the
-                   FAISS index: `index_kind`, and `index_effort`, the beam of hnsw or the lists ivfpq probes (0: the kind's own)
-    search-r1 serper serpapi searxng tavily brave      `url` (a default where the service has one); keys come from the environment
-    mcp            `command` or `url` of an MCP server, its `tool` (needed when it has several) and the names of its arguments
-    replay         the one engine whose searches are in the file `replay`
-    MODULE:NAME    an async function of yours, (query, k) -> documents
+    - `simulated`: `model` or `url`, how it samples, its `template` and what fills it, and the guard.
+    - `bm25`: `corpus` and `index_dir`.
+    - `dense`, `hybrid`: also `encoder`, how it is used, and the FAISS index.
+    - `search-r1`, `serper`, `serpapi`, `searxng`, `tavily`, `brave`: `url`, which has a default where the service has an address; keys come
+      from the environment.
+    - `mcp`: `command` or `url` of an MCP server, its `tool` and the names of the tool's arguments.
+    - `replay`: the one engine whose searches are in the file `replay`.
+    - `module:name`: a function of your own, `(query, k) -> documents`.
 
-    `url` and `command` may name environment variables as ${NAME}, so that a recipe holds no secret. Around any of them: `record` keeps
-    what is found in a file and asks nothing twice, `replay` asks only that file; `max_searches` and `max_usd` (at `usd_per_search`)
-    stop before the search that would go over; 0 is no limit.
+    `url` and `command` may name environment variables as `${NAME}`, so that a recipe holds no secret. With several addresses in `url` the
+    least loaded is asked. `record`, `replay` and the limits work around any engine.
     """
 
-    kind: Name = "simulated"
-    k: Positive = 5
-    model: str = ""
-    url: str = ""
-    template: str = "web"
-    persona: Name = "a search engine"
-    domain: Name = "the web"
-    language: Name = "English"
-    words_per_document: Positive = 30
-    guard_redraws: Natural = 0
-    guarded: Literal["both", "noisy"] = "both"
-    temperature: Annotated[float, Field(ge=0)] = 0.8
-    top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
-    max_new_tokens: Positive = 600
-    timeout_s: Annotated[float, Field(gt=0)] = 120.0
-    outage_s: Annotated[float, Field(ge=0)] = 300.0
-    max_attempts: Positive = 4
-    max_concurrency: Positive = 64
-    share_coin_in_group: bool = False
-    corpus: str = ""
-    index_dir: str = ""
-    encoder: str = ""
-    encoder_max_tokens: Positive = 256
-    pooling: Literal["mean", "cls", "last"] = "mean"
-    normalised: bool = True
-    query_prefix: str = ""
-    passage_prefix: str = ""
-    index_kind: Literal["flat", "hnsw", "ivfpq"] = "flat"
-    index_effort: Natural = 0
-    command: str = ""
-    tool: str = ""
-    query_argument: Name = "query"
-    k_argument: str = ""
-    record: str = ""
-    replay: str = ""
-    max_searches: Natural = 0
-    max_usd: Annotated[float, Field(ge=0)] = 0.0
-    usd_per_search: Annotated[float, Field(ge=0)] = 0.0
+    kind: Name = "simulated"  # The engine's name, or module:name of your own.
+    k: Positive = 5  # Documents per search.
+    model: str = ""  # The simulator, run in this process: a folder or hub id.
+    url: str = ""  # Where the engine answers; several simulators with spaces between them.
+    template: str = "web"  # The simulator's prompt: web, tuned, micro, or a file.
+    persona: Name = "a search engine"  # What the simulator stands in for: {persona} of a template.
+    domain: Name = "the web"  # {domain} of a template.
+    language: Name = "English"  # {language} of a template.
+    words_per_document: Positive = 30  # {words} of a template.
+    guard_redraws: Natural = 0  # How often a reply that breaks its keyword is drawn again.
+    guarded: Literal["both", "noisy"] = "both"  # Which replies are checked so.
+    temperature: Annotated[float, Field(ge=0)] = 0.8  # Of the simulator.
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.95  # Of the simulator.
+    max_new_tokens: Positive = 600  # Tokens of a simulator's reply.
+    timeout_s: Annotated[float, Field(gt=0)] = 120.0  # Seconds that one request may take.
+    outage_s: Annotated[float, Field(ge=0)] = 300.0  # Seconds that all endpoints of a simulator may be down.
+    max_attempts: Positive = 4  # Tries of a request, or of a reply without a document.
+    max_concurrency: Positive = 64  # Requests under way at once.
+    share_coin_in_group: bool = False  # Draw useful or noisy once for all rollouts of a question.
+    corpus: str = ""  # A file: JSONL or JSONL.gz with id, title, text.
+    index_dir: str = ""  # Where the index is; by default beside the corpus.
+    encoder: str = ""  # Of dense and hybrid: a folder or hub id.
+    encoder_max_tokens: Positive = 256  # Tokens of a text that are encoded.
+    pooling: Literal["mean", "cls", "last"] = "mean"  # How the encoder's states become one vector.
+    normalised: bool = True  # Whether vectors have length 1.
+    query_prefix: str = ""  # Put before every query.
+    passage_prefix: str = ""  # Put before every passage.
+    index_kind: Literal["flat", "hnsw", "ivfpq"] = "flat"  # The FAISS index.
+    index_effort: Natural = 0  # The beam of hnsw, or the lists that ivfpq probes; 0 is the kind's own.
+    command: str = ""  # What starts an MCP server.
+    tool: str = ""  # The MCP server's search tool; needed when it has several.
+    query_argument: Name = "query"  # The tool's argument for the query.
+    k_argument: str = ""  # The tool's argument for k; empty: it has none.
+    record: str = ""  # A file that keeps what is found; nothing is asked twice.
+    replay: str = ""  # A file of recorded searches, which alone is asked.
+    max_searches: Natural = 0  # Stop before one search more; 0 is no limit.
+    max_usd: Annotated[float, Field(ge=0)] = 0.0  # Stop before spending more; 0 is no limit.
+    usd_per_search: Annotated[float, Field(ge=0)] = 0.0  # The price of a search.
 
     @model_validator(mode="after")
     def _is_whole(self) -> EngineConfig:

@@ -27,46 +27,41 @@ def _weights_or_name(value: object) -> object:
 
 
 class RLConfig(Section):
-    """`algorithm` and `reward` are names, or module:name of your own (`reward`: also a table of weighted terms; an environment that gives a
-    reward itself goes before terms). One step is `questions_per_step` × `group_size` rollouts, then `epochs` passes over them in
-    `minibatches` updates each.
+    """One step is `questions_per_step` × `group_size` rollouts, then `epochs` passes over them in `minibatches` updates each.
 
-    A step in which more than `max_failed_share` of the rollouts failed (a dead engine, not a bad policy) stops the run.
-    `clip`, `clip_high`: unset, the algorithm's own. `kl_in`: a term of the loss, or a cost in the reward. `reference`: auto is the policy
-    without its adapter, or a frozen copy. `discount`, `gae_lambda`, `value_clip` (0: none) and `critic_*` are for algorithms with a critic;
-    its rate, unset, is ten times the policy's. `importance_cap` > 0: old log-probs are the trainer's, each token counts min(π_trainer /
-    π_sampler, cap).
+    An environment that gives a reward itself goes before the terms of `reward`. With `importance_cap` the old log-probs are the trainer's,
+    otherwise the sampler's.
     """
 
-    algorithm: str = "grpo"
-    reward: Annotated[str | dict[str, float], PlainValidator(_weights_or_name)] = "f1"
-    steps: Positive = 200
-    questions_per_step: Positive = 64
-    group_size: Positive = 5
-    epochs: Positive = 1
-    minibatches: Positive = 1
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-6
-    schedule: Literal["constant", "linear", "cosine"] = "constant"
-    warmup_steps: Natural = 5
-    optimizer: Literal["adamw", "adamw_8bit"] = "adamw"
-    clip: Annotated[float, Field(gt=0)] | None = None
-    clip_high: Annotated[float, Field(gt=0)] | None = None
-    kl_coefficient: Annotated[float, Field(ge=0)] = 0.001
-    kl_estimator: Literal["k1", "k2", "k3"] = "k3"
-    kl_in: Literal["loss", "reward"] = "loss"
-    reference: Literal["auto", "copy", "lora_off", "none"] = "auto"
-    discount: Rate = 1.0
-    gae_lambda: Rate = 1.0
-    critic_coefficient: Annotated[float, Field(ge=0)] = 0.5
-    critic_learning_rate: Annotated[float, Field(gt=0)] | None = None
-    critic_warmup_steps: Natural = 0
-    value_clip: Annotated[float, Field(ge=0)] = 0.2
-    importance_cap: Annotated[float, Field(ge=0)] = 0.0
-    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
-    microbatch_tokens: Positive = 16384
-    gradient_checkpointing: bool = False
-    mask_observations: bool = True
-    max_failed_share: Rate = 0.5
+    algorithm: str = "grpo"  # A name, or module:name of your own.
+    reward: Annotated[str | dict[str, float], PlainValidator(_weights_or_name)] = "f1"  # A term, a table of weighted terms, or module:name.
+    steps: Positive = 200  # Steps of the run.
+    questions_per_step: Positive = 64  # Questions of a step.
+    group_size: Positive = 5  # Rollouts of each question.
+    epochs: Positive = 1  # Passes over the rollouts of a step.
+    minibatches: Positive = 1  # Updates per pass.
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-6  # Of the policy.
+    schedule: Literal["constant", "linear", "cosine"] = "constant"  # Of the learning rate, after the warm-up.
+    warmup_steps: Natural = 5  # Steps over which the learning rate rises.
+    optimizer: Literal["adamw", "adamw_8bit"] = "adamw"  # adamw_8bit keeps its moments in 8 bits.
+    clip: Annotated[float, Field(gt=0)] | None = None  # ε below 1; unset: the algorithm's own.
+    clip_high: Annotated[float, Field(gt=0)] | None = None  # ε above 1; unset: the algorithm's own.
+    kl_coefficient: Annotated[float, Field(ge=0)] = 0.001  # The weight of the KL to the reference.
+    kl_estimator: Literal["k1", "k2", "k3"] = "k3"  # How the KL is estimated.
+    kl_in: Literal["loss", "reward"] = "loss"  # Whether the KL is a term of the loss, or a cost in the reward.
+    reference: Literal["auto", "copy", "lora_off", "none"] = "auto"  # auto: the policy without its adapter, else a frozen copy.
+    discount: Rate = 1.0  # γ, where there is a critic.
+    gae_lambda: Rate = 1.0  # λ of GAE, where there is a critic.
+    critic_coefficient: Annotated[float, Field(ge=0)] = 0.5  # The weight of the critic's loss.
+    critic_learning_rate: Annotated[float, Field(gt=0)] | None = None  # Unset: ten times the policy's.
+    critic_warmup_steps: Natural = 0  # Steps in which only the critic learns.
+    value_clip: Annotated[float, Field(ge=0)] = 0.2  # How far a value may move from the old one; 0 is any.
+    importance_cap: Annotated[float, Field(ge=0)] = 0.0  # Above 0: each token counts min(π_trainer / π_sampler, this).
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0  # Gradients are scaled down to this norm.
+    microbatch_tokens: Positive = 16384  # Tokens of one pass through the model, padding included.
+    gradient_checkpointing: bool = False  # Less memory, more time.
+    mask_observations: bool = True  # false: train on documents too, to study masking.
+    max_failed_share: Rate = 0.5  # A step with more failed rollouts than this stops the run.
 
     @model_validator(mode="after")
     def _fits_together(self) -> RLConfig:
@@ -99,23 +94,20 @@ Limit = Annotated[float, Field(ge=0)]
 
 
 class GuardsConfig(Section):
-    """What is watched while training; a limit of 0 is none. `on_…` says what happens beyond it: warn, skip the update, roll the weights
-    back to the newest checkpoint, or stop. After `max_interventions` skips and rollbacks of a run the next one stops it.
-
-    Limits: mean KL a token; mean entropy a token (below); mean tokens a rollout that the policy writes; the largest |log-prob of trainer -
-    sampler|; and reward: the mean of the last `reward_window` steps may not fall below `min_reward_share` of the best such mean.
+    """What is watched while training; a limit of 0 is none. `on_…` says what happens beyond a limit: warn, skip the update, roll the
+    weights back to the newest checkpoint, or stop.
     """
 
-    on_nonfinite: Literal["skip", "rollback", "stop"] = "stop"
-    max_kl: Limit = 0.0
-    on_kl: Action = "warn"
-    min_entropy: Limit = 0.0
-    on_entropy: Action = "warn"
-    max_policy_tokens: Limit = 0.0
-    on_length: Action = "warn"
-    max_mismatch: Limit = 1.0
-    on_mismatch: Action = "warn"
-    min_reward_share: Rate = 0.5
-    reward_window: Positive = 10
-    on_collapse: Action = "warn"
-    max_interventions: Natural = 10
+    on_nonfinite: Literal["skip", "rollback", "stop"] = "stop"  # What to do about a loss or gradient that is not finite.
+    max_kl: Limit = 0.0  # Mean KL per token.
+    on_kl: Action = "warn"  # What to do above it.
+    min_entropy: Limit = 0.0  # Mean entropy per token.
+    on_entropy: Action = "warn"  # What to do below it.
+    max_policy_tokens: Limit = 0.0  # Mean tokens that the policy writes per rollout.
+    on_length: Action = "warn"  # What to do above it.
+    max_mismatch: Limit = 1.0  # Largest |log-prob of trainer - sampler| of a token.
+    on_mismatch: Action = "warn"  # What to do above it.
+    min_reward_share: Rate = 0.5  # The mean reward of the window, as a share of the best such mean.
+    reward_window: Positive = 10  # Steps of that window.
+    on_collapse: Action = "warn"  # What to do below that share.
+    max_interventions: Natural = 10  # Skips and rollbacks of a run; the next one stops it.
