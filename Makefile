@@ -56,7 +56,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/.made
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/.made
 	@echo "Installing zerosearch, what it needs and the developer's tools into $(VENV): torch, transformers, pytest, … (a minute or two, once)"
 	@$(PIP) --editable '.[dev]'
-	@touch $@ $(VENV)/.installed
+	@touch $(VENV)/.installed && touch $@ $(VENV)/.installed-docs
 
 $(VENV)-verl/.installed: pyproject.toml constraints-verl.txt
 	@echo "Installing zerosearch with verl, Ray, torch, … into $(VENV)-verl (minutes, once)"

@@ -113,7 +113,7 @@ def train(
     and `close`, or names; figures are `train/reward`, `evaluate/em`, …. Each may be "module:name".
 
     `rl`, `rollout`, `guards` and `run` are the sections of a recipe, with the same keys; `recipe` is a file (or its content as a dict) that
-    all of these are put on top of. A run that was stopped goes on with the same arguments and `resume=True`.
+    all of these are put on top of. A run that was stopped resumes with the same arguments and `resume=True`.
 
     Raises BadInput, before anything is written, for whatever the caller can mend, and RunFailed when the run could not be finished.
     """

@@ -76,7 +76,7 @@ def _page(data: Mapping[str, Any], found: Mapping[str, Sequence[Finding]]) -> st
         Made by `zerosearch study` (how many seeds an arm has is in a table below) from {len(runs)} runs
         ({hours:.1f} hours of them, two at a time, a thread each), commit
         {commits(data)}; Python {versions.get("python", "?")}, torch {versions.get("torch", "?")},
-        transformers {versions.get("transformers", "?")}. `{_COMMAND}` goes on with what is missing. `study.json` holds every figure;
+        transformers {versions.get("transformers", "?")}. `{_COMMAND}` runs what is missing. `study.json` holds every figure;
         `python -m zerosearch.lab.study_page docs/study.json docs` makes this page of it."""
     setting = f"""
         A run is {scale["steps"]} steps of {scale["questions_per_step"]} × {scale["group_size"]} rollouts, noise 0 → {scale["noise_end"]:g}.
