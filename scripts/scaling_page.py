@@ -64,7 +64,7 @@ are enough up to where that passes 8.
 
 ## What becomes the limit
 
-- **The slowest rollout**, first and for most shapes: {grown[0].slowest_s:.0f} s against {grown[0].policy_s:.0f} s of decoding and {grown[0].simulator_s:.0f} s of the simulator at {TOTALS[0]} GPUs. What shortens it: fewer and
+- **The slowest rollout**, first and for most shapes: {grown[0].slowest_rollout_s:.0f} s against {grown[0].policy_s:.0f} s of decoding and {grown[0].simulator_s:.0f} s of the simulator at {TOTALS[0]} GPUs. What shortens it: fewer and
   shorter turns (`rollout.max_turns`, `max_turn_tokens`), a simulator with small batches; or verl's asynchronous trainer, which we have not tried.
 - **The simulator**, when it has too few GPUs: the split above gives it as many as make it no slower than the rest. {1 / one:.0f} searches/s a GPU is the figure to
   plan with; with shorter replies it grows in proportion.
@@ -96,7 +96,7 @@ def _lengths(work: Workload) -> str:
 
 def _table(steps: list[Step]) -> str:
     rows = [
-        f"| {s.gpus + s.simulators} | {s.gpus} + {s.simulators} | {s.seconds:.0f} | {s.policy_s:.0f} / {s.simulator_s:.0f} / {s.slowest_s:.0f} | "
+        f"| {s.gpus + s.simulators} | {s.gpus} + {s.simulators} | {s.seconds:.0f} | {s.policy_s:.0f} / {s.simulator_s:.0f} / {s.slowest_rollout_s:.0f} | "
         f"{s.learning_s:.0f} | {s.hand_over_s:.1f} | {s.searches / s.rollout_s:,.0f} | {s.tokens / s.seconds:,.0f} | {s.limit} |"
         for s in steps
     ]

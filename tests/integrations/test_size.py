@@ -59,7 +59,7 @@ def test_a_step_adds_up_and_names_its_limit() -> None:
 def test_twice_the_gpus_halve_what_can_be_shared_and_nothing_else() -> None:
     one, two = (step(SMALL, SMALL, GPU, n, n, Workload(rollouts=1000), EASY) for n in (2, 4))
     assert two.simulator_s == pytest.approx(one.simulator_s / 2) and two.learning_s == pytest.approx(one.learning_s / 2)
-    assert two.hand_over_s == one.hand_over_s and two.slowest_s == pytest.approx(one.slowest_s)
+    assert two.hand_over_s == one.hand_over_s and two.slowest_rollout_s == pytest.approx(one.slowest_rollout_s)
 
 
 def test_the_best_split_is_no_slower_than_any_other() -> None:

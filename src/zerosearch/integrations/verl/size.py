@@ -98,7 +98,7 @@ class Step:
     simulators: int
     policy_s: float
     simulator_s: float
-    slowest_s: float
+    slowest_rollout_s: float
     learning_s: float
     hand_over_s: float
     overhead_s: float
@@ -107,7 +107,7 @@ class Step:
 
     @property
     def rollout_s(self) -> float:
-        return max(self.policy_s, self.simulator_s, self.slowest_s)
+        return max(self.policy_s, self.simulator_s, self.slowest_rollout_s)
 
     @property
     def seconds(self) -> float:
@@ -116,30 +116,17 @@ class Step:
     @property
     def limit(self) -> str:
         """The part that takes longest."""
-        parts = {
-            "policy": self.policy_s if self.policy_s == self.rollout_s else 0.0,
-            "simulator": self.simulator_s if self.simulator_s == self.rollout_s else 0.0,
-            "slowest rollout": self.slowest_s if self.slowest_s == self.rollout_s else 0.0,
-            "learning": self.learning_s,
-            "hand-over": self.hand_over_s,
-            "overhead": self.overhead_s,
-        }
+        parts = {"policy": self.policy_s, "simulator": self.simulator_s, "slowest rollout": self.slowest_rollout_s}
+        parts = {name: seconds for name, seconds in parts.items() if seconds == self.rollout_s}  # they run side by side
+        parts |= {"learning": self.learning_s, "hand-over": self.hand_over_s, "overhead": self.overhead_s}
         return max(parts, key=lambda name: parts[name])
 
     def as_dict(self) -> dict[str, float | int | str]:
+        parts = ("policy_s", "simulator_s", "slowest_rollout_s", "learning_s", "hand_over_s")
         return {
-            "gpus": self.gpus,
-            "simulator_gpus": self.simulators,
-            "step_s": self.seconds,
-            "rollout_s": self.rollout_s,
-            "policy_s": self.policy_s,
-            "simulator_s": self.simulator_s,
-            "slowest_rollout_s": self.slowest_s,
-            "learning_s": self.learning_s,
-            "hand_over_s": self.hand_over_s,
-            "searches_per_s": self.searches / self.rollout_s,
-            "tokens_per_s": self.tokens / self.seconds,
-            "limit": self.limit,
+            **{"gpus": self.gpus, "simulator_gpus": self.simulators, "step_s": self.seconds, "rollout_s": self.rollout_s},
+            **{part: getattr(self, part) for part in parts},
+            **{"searches_per_s": self.searches / self.rollout_s, "tokens_per_s": self.tokens / self.seconds, "limit": self.limit},
         }
 
 
@@ -183,7 +170,7 @@ def step(policy: Model, simulator: Model, gpu: Gpu, gpus: int, simulators: int, 
         simulators=simulators,
         policy_s=reading + work.decoded / gpus * token_s / rows,
         simulator_s=work.rollouts * work.searches * one_search / simulators,
-        slowest_s=slowest,
+        slowest_rollout_s=slowest,
         learning_s=learning,
         hand_over_s=2 * policy.parameters / gpu.network,
         overhead_s=assumed.overhead_s,
