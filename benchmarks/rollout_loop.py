@@ -19,10 +19,10 @@ from typing import Any
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from zerosearch.core.function_engine import FunctionEngine
 from zerosearch.core.renderers import TemplateRenderer
 from zerosearch.core.rewards import reward_function
 from zerosearch.core.types import Document, Episode, Finish, Generation, Group, Question, Sampling
-from zerosearch.engines.function import FunctionEngine
 from zerosearch.rl.rollouts import with_rewards
 from zerosearch.rollout.environment import SearchEnvironment
 from zerosearch.rollout.loop import RolloutSettings, rollout

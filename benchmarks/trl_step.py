@@ -193,8 +193,8 @@ def ours(folder: Path, work: Work, steps: int, gate: Any) -> dict[str, Any]:
     import torch
     import transformers
 
+    from zerosearch.core.function_engine import FunctionEngine
     from zerosearch.core.types import Episode, Group, Question
-    from zerosearch.engines.function import FunctionEngine
     from zerosearch.rl.learner import Learner
     from zerosearch.rl.settings import RLConfig
     from zerosearch.rl.train import learn

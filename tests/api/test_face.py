@@ -12,6 +12,7 @@ import pytest
 
 import zerosearch as zs
 from scripted import ScriptedPolicy
+from zerosearch.api.settings import recipe_of
 from zerosearch.data.questions import load_questions
 
 BUDGETS = {"prompt": "micro", "max_turns": 3, "max_turn_tokens": 24, "max_observation_tokens": 60, "max_tokens": 200}
@@ -54,6 +55,27 @@ def test_objects_go_in_as_they_are() -> None:
     environment = zs.SearchEnvironment(zs.SimulatedEngine(lambda prompt: "Doc 1: Goethe wrote it.", noise=0.25), k=1)
     trajectory = zs.rollout(FAUST[0], policy, environment=environment)
     assert trajectory.searches[0].result.documents[0].text == "Goethe wrote it." and trajectory.question is FAUST[0]
+
+
+def test_an_environment_over_a_function_by_hand() -> None:
+    environment = zs.SearchEnvironment(library, "micro", k=1)
+    assert environment.reset("who wrote Faust?") == "Question: who wrote Faust?"
+    step = environment.step("<search>Faust author</search>")
+    assert isinstance(step, zs.Step) and not step.done and "Faust author: Goethe" in (step.observation or "")
+    step = environment.step("<answer>Goethe</answer>")
+    assert step.done and step.answer == "Goethe" and step.observation is None
+
+
+def test_an_agent_and_an_algorithm_may_be_functions(micro: Path, tmp_path: Path) -> None:
+    def agent(engine: Any, prompt: Any, k: int, max_turns: int) -> zs.Environment:
+        return zs.SearchEnvironment(engine, "micro", k=1, max_turns=2)
+
+    report = zs.evaluate(SEARCHES, FAUST, engine=library, agent=agent)
+    assert report.em.mean == 1.0 and "Question: who wrote Faust?" in repr(report.rows[0])
+    with pytest.raises(zs.BadConfig, match="3 is not an agent; give a function"):
+        zs.evaluate(SEARCHES, FAUST, engine=library, agent=3)
+    run = trained(micro, tmp_path / "run", algorithm=lambda groups: [[None if r is None else r - 0.5 for r in g] for g in groups])
+    assert len(run.metrics) == 1
 
 
 def test_evaluate_a_list_and_a_file(micro: Path, tmp_path: Path) -> None:
@@ -153,12 +175,18 @@ def test_a_recipe_names_everything_by_module_and_name(micro: Path, tmp_path: Pat
     assert logged == 1 and "train/reward" in figures
 
 
+class SearchesSync:
+    def search(self, request: zs.SearchRequest) -> list[str]:
+        return ["Goethe"]
+
+
 NOT_ENGINES = [
     (lambda query, k: None, "a first search failed: the search engine returned None"),
     (lambda query, k: 1 / 0, "a first search failed: the search engine raised ZeroDivisionError"),
     (lambda query, k: ["x", 3], "a first search failed: the search engine returned the document 3"),
     (lambda query: [], "a first search failed: the search engine raised TypeError.*takes 1 positional argument but 2 were given"),
     (3, "3 is not a search engine; give a function"),
+    (SearchesSync(), "a first search failed: the search engine's `search` returned .* it must return a zerosearch.SearchResult"),
     ("no_such_module:search", "cannot load the engine 'no_such_module:search' .*No module named 'no_such_module'"),
     ("bm52", "unknown engine 'bm52'; did you mean 'bm25'"),
 ]
@@ -187,6 +215,7 @@ def test_an_engine_that_is_not_one(micro: Path, tmp_path: Path, engine: Any, sai
         ({"renderer": object()}, "is not a renderer"),
         ({"curriculum": lambda step: 2.0}, "the curriculum returned 2.0 for step 0"),
         ({"engine": None}, "say what to search"),
+        ({"algorithm": 3}, "3 is not an algorithm; give a zerosearch.Algorithm"),
     ],
 )
 def test_a_wrong_argument_is_one_line(micro: Path, tmp_path: Path, given: dict[str, Any], said: str) -> None:
@@ -206,6 +235,19 @@ def test_a_wrong_argument_is_one_line(micro: Path, tmp_path: Path, given: dict[s
 def test_questions_that_are_none(questions: list[Any], said: str) -> None:
     with pytest.raises(zs.BadConfig, match=said):
         zs.evaluate(SEARCHES, questions, engine=library)
+
+
+def test_what_is_left_out_or_no_dictionary(micro: Path, tmp_path: Path) -> None:
+    with pytest.raises(zs.BadConfig, match="there is no question to train on; give at least one"):
+        zs.train(micro / "policy", [], engine=library, out=tmp_path / "run")
+    with pytest.raises(zs.BadConfig, match="say what to train with: policy= a folder or a hub id"):
+        zs.train(questions=FAUST, engine=library)
+    with pytest.raises(zs.BadConfig, match="say what to train with: questions= a file, or a list"):
+        zs.train(micro / "policy", engine=library)
+    for section in ("rl", "rollout", "run"):
+        with pytest.raises(zs.BadConfig, match=f"{section} = 'x' is not a dictionary of settings"):
+            recipe_of({section: "x"}, {})
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_evaluation_s_wrong_argument() -> None:

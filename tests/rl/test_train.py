@@ -224,11 +224,6 @@ def test_questions_of_a_step_cost_one_shuffle_an_epoch() -> None:
     assert step_s < 0.05  # sixty-four shuffles in the first step take 0.1
 
 
-def test_no_question_is_one_helpful_line() -> None:
-    with pytest.raises(BadConfig, match="no question to train on"):
-        QuestionOrder([], seed=0)
-
-
 def test_failures_are_neither_scored_nor_compared() -> None:
     question = Question("q", "?", ("Rome",))
     spans = (Span(Author.PROMPT, (1,), "?"),)

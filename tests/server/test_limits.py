@@ -8,7 +8,6 @@ import pytest
 
 from serving import HTTP, served
 from zerosearch.core.types import Document
-from zerosearch.engines.function import real_engine
 from zerosearch.server.http_request import Reason, Refused
 from zerosearch.server.limits import ConcurrencyLimit, Keys, RateLimit
 from zerosearch.server.service import Bounds

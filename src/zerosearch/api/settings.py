@@ -34,7 +34,9 @@ def recipe_of(arguments: Mapping[str, Any], unknown: Mapping[str, Any]) -> tuple
     elif (kept := getattr(policy, "recipe", None)) is not None:  # a policy that a run has trained
         table.setdefault("rollout", kept.rollout.model_dump())
     for section in _SECTIONS:
-        table[section] = {**table.get(section, {}), **a.get(section, {})}
+        if not isinstance(given := a.get(section, {}), Mapping):
+            raise BadConfig(f"{section} = {given!r:.80} is not a dictionary of settings; give for instance rl={{'steps': 100}}.")
+        table[section] = {**table.get(section, {}), **given}
     out = str(a.get("out") or table["run"].get("out") or "runs/run")
     asked, held_out = (_questions(a.get(name), f"{out}/{name}.jsonl") for name in ("questions", "held_out"))
 
@@ -71,6 +73,9 @@ def recipe_of(arguments: Mapping[str, Any], unknown: Mapping[str, Any]) -> tuple
     for section, chosen in (("engine", engine), ("evaluation_engine", evaluation_engine)):
         if chosen is not None:
             table[section] = engine_table(chosen)
+    for section, key, what in (("policy", "model", "a folder or a hub id"), ("questions", "train", "a file, or a list of Question")):
+        if key not in table.get(section, {}):
+            raise BadConfig(f"say what to train with: {section}= {what}.")
     if "engine" not in table:
         raise BadConfig("say what to search: engine= a function (query, k) -> documents, an engine, or a dict such as {'kind': 'bm25', …}.")
 

@@ -12,12 +12,12 @@ from typing import Any, cast
 from zerosearch.config.recipe import PolicyConfig, Recipe, RolloutConfig
 from zerosearch.core.curriculum import NoiseCurriculum
 from zerosearch.core.errors import BadConfig, called
+from zerosearch.core.function_engine import as_engine
 from zerosearch.core.interfaces import Chat, Environment, Renderer, SearchEngine
 from zerosearch.core.registry import resolve
 from zerosearch.core.rewards import reward_function
 from zerosearch.core.types import Question
 from zerosearch.data.questions import load_questions
-from zerosearch.engines.function import as_engine
 from zerosearch.engines.registry import EngineContext, build_engine, builder_of
 from zerosearch.engines.settings import EngineConfig
 from zerosearch.models.local import LocalModel
@@ -149,6 +149,10 @@ def load_renderer(recipe: Recipe, given: Any, policy: LocalModel) -> Renderer | 
 
 def load_algorithm(recipe: Recipe, given: Any) -> Algorithm:
     algorithm = resolve("algorithm", given if given is not None else recipe.rl.algorithm, ALGORITHMS)
+    if callable(algorithm):  # a function from a step's rewards to advantages, with the usual loss
+        algorithm = Algorithm(cast(Any, algorithm))
+    if not isinstance(algorithm, Algorithm):
+        raise BadConfig(f"{algorithm!r:.80} is not an algorithm; give a zerosearch.Algorithm, or a function from rewards to advantages.")
     try:
         require_fit(recipe.rl, algorithm)
         loss_function(algorithm)  # a name that nobody knows is said before models are loaded
@@ -194,6 +198,8 @@ def load_training(recipe: Recipe, given: Given = NOTHING) -> TrainingContext:
     arbiter = Arbiter()
     device = Device(recipe.policy.device, recipe.policy.dtype, arbiter)
     policy = given.policy if given.policy is not None else load_policy(recipe.policy, arbiter, recipe.run.seed)
+    if not questions:
+        raise BadConfig("there is no question to train on; give at least one.")
     if not isinstance(policy, LocalModel):
         raise BadConfig(f"a policy that learns is a checkpoint's folder or hub id, received {policy!r:.80}; others can be evaluated.")
     evaluated = recipe.evaluation_engine is not None or given.evaluation_engine is not None

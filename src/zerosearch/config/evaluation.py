@@ -12,10 +12,10 @@ from typing import Any, cast
 from zerosearch.config.build import Device, load_engine, load_policy, make_environment, rollout_settings
 from zerosearch.config.recipe import PolicyConfig, Recipe, RolloutConfig, load_recipe, make_engine, make_rollout
 from zerosearch.core.errors import BadConfig, one_of
+from zerosearch.core.function_engine import as_engine
 from zerosearch.core.interfaces import Environment, Policy, Renderer, SearchEngine
 from zerosearch.core.registry import name_of, resolve
 from zerosearch.core.types import Episode
-from zerosearch.engines.function import as_engine
 from zerosearch.engines.registry import deciding
 from zerosearch.engines.settings import EngineConfig
 from zerosearch.evaluation.context import EvaluationContext
@@ -87,7 +87,9 @@ def build_evaluation(wanted: EvaluationSettings) -> EvaluationContext:
     """Load what is wanted. Raises BadInput, one line, for anything that is not there; settings are checked before models are loaded."""
     agent: Agent = resolve("agent", wanted.agent, AGENTS)
     if not isinstance(agent, Agent):
-        raise BadConfig(f"{agent!r:.80} is not an agent; give a zerosearch Agent, or one of: {', '.join(AGENTS)}.")
+        if not callable(agent):
+            raise BadConfig(f"{agent!r:.80} is not an agent; give a function (engine, prompt, k, max_turns) -> environment, or an Agent.")
+        agent = Agent("search", True, agent)
     policy, recipe = wanted.policy, cast(Recipe | None, getattr(wanted.policy, "recipe", None))
     if isinstance(policy, str | Path):
         policy = str(policy)

@@ -27,9 +27,9 @@ from bm25s.stopwords import STOPWORDS_EN
 from numpy.typing import NDArray
 
 from zerosearch.core.errors import BadFile
+from zerosearch.core.function_engine import FunctionEngine
 from zerosearch.core.types import Document, SearchRequest, SearchResult
 from zerosearch.data.passages import MANIFEST, PassageStore, existing, index_places, indexed_text, read_manifest, store_passages
-from zerosearch.engines.function import real_engine
 
 _BM25: Any = bm25s.BM25  # comes without types, like the stemmer
 _stem_word: Callable[[str], str] = cast(Any, Stemmer).Stemmer("english").stemWord
@@ -93,7 +93,7 @@ class BM25Engine:
         self._columns: NDArray[np.int64] = np.asarray(index.scores["indptr"])
         self._vocabulary: dict[str, int] = index.vocab_dict
         self._passages = PassageStore(index_dir)
-        self._engine = real_engine(self._search)
+        self._engine = FunctionEngine(self._search)
         self.index_dir = index_dir
 
     def __reduce__(self) -> tuple[Any, ...]:

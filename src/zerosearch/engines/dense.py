@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zerosearch.core.errors import BadFile, SearchFailed, one_line, one_of
+from zerosearch.core.function_engine import FunctionEngine
 from zerosearch.core.types import Document, SearchRequest, SearchResult
 from zerosearch.data.passages import MANIFEST, PassageStore, existing, fingerprint, index_places, read_manifest
-from zerosearch.engines.function import real_engine
 from zerosearch.engines.nearest import INDEX_KINDS, Nearest, faiss
 from zerosearch.engines.settings import EngineConfig
 from zerosearch.models.encoder import Encoder
@@ -65,7 +65,7 @@ class DenseEngine:
         self._nearest = Nearest(index_dir / INDEX, settings.index_kind, effort)
         self._waiting: list[tuple[str, int, asyncio.Future[list[Document]]]] = []
         self._server: asyncio.Task[None] | None = None
-        self._engine = real_engine(self._search)
+        self._engine = FunctionEngine(self._search)
 
     @classmethod
     def open(

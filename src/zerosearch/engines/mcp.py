@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from zerosearch.core.errors import BadConfig, SearchFailed, first_error, one_line, one_of
+from zerosearch.core.function_engine import FunctionEngine
 from zerosearch.core.install import not_installed
 from zerosearch.core.types import Document, SearchRequest, SearchResult
 from zerosearch.engines.documents import parse_documents
-from zerosearch.engines.function import real_engine
 from zerosearch.net.http import is_url, shown_url
 
 _MAX_REPLY_CHARACTERS = 8 * 2**20
@@ -66,7 +66,7 @@ class MCPEngine:
         self._timeout_s = timeout_s
         self._where = f"MCP server '{self._words[0] if command else shown_url(url)}'"
         self._connection: _ServerConnection | None = None
-        self._engine = real_engine(self._retrieve)
+        self._engine = FunctionEngine(self._retrieve)
 
     async def search(self, request: SearchRequest) -> SearchResult:
         return await self._engine.search(request)

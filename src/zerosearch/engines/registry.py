@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from zerosearch.core.errors import BadFile
+from zerosearch.core.function_engine import as_engine
 from zerosearch.core.interfaces import Chat, SearchEngine
 from zerosearch.core.registry import resolve
 from zerosearch.core.types import Quality, Sampling
 from zerosearch.engines.bm25 import BM25Engine
-from zerosearch.engines.function import as_engine
 from zerosearch.engines.hybrid import HybridEngine
 from zerosearch.engines.prompts import Imitated, simulator_prompt
 from zerosearch.engines.replay import Budget, RecordedEngine

@@ -13,9 +13,9 @@ from html import unescape
 from typing import Any
 
 from zerosearch.core.errors import BadConfig, SearchFailed
+from zerosearch.core.function_engine import FunctionEngine
 from zerosearch.core.types import Document, SearchRequest, SearchResult
 from zerosearch.data.passages import document_of
-from zerosearch.engines.function import real_engine
 from zerosearch.net.http import Advice, Call, JsonClient, RetryableError, key_from
 
 Read = Callable[[Any], "list[Document] | None"]
@@ -54,7 +54,7 @@ class WebEngine:
         self._key = key_from(api.key_env, f"engine '{api.name}'" if api.key_env else "", environment)
         advice = Advice(f"check url: does {api.name} answer there?", "check the query and the account.", api.by_status)
         self._client = JsonClient(url or api.url, SearchFailed, advice, key=self._key, key_env=api.key_env, **bounds)
-        self._engine = real_engine(self._retrieve)
+        self._engine = FunctionEngine(self._retrieve)
 
     async def search(self, request: SearchRequest) -> SearchResult:
         return await self._engine.search(request)

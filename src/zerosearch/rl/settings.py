@@ -77,8 +77,6 @@ class RLConfig(Section):
 def require_fit(rl: RLConfig, algorithm: Algorithm) -> None:
     """Raises ValueError where the settings ask of an algorithm what it cannot do."""
     name = rl.algorithm.upper()
-    if not isinstance(algorithm, Algorithm):
-        raise ValueError(f"algorithm = {algorithm!r:.80} is not an Algorithm; see zerosearch.Algorithm")
     if rl.group_size < algorithm.smallest_group:
         raise ValueError(f"group_size = {rl.group_size} leaves {name} nothing to compare; choose at least {algorithm.smallest_group}")
     if rl.epochs > 1 and not algorithm.reusable:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from zerosearch.core.errors import BadConfig, RunFailed
+from zerosearch.core.errors import RunFailed
 from zerosearch.core.interfaces import Environment, Renderer
 from zerosearch.core.types import Episode, Group, Question, Trajectory
 from zerosearch.evaluation.evaluate import evaluate
@@ -150,8 +150,6 @@ class QuestionOrder:
     """The questions of each step: epoch after epoch, each in an order of its own. A pure function of the seed: a resume needs no cursor."""
 
     def __init__(self, questions: Sequence[Question], seed: int) -> None:
-        if not questions:
-            raise BadConfig("there is no question to train on; give at least one.")
         self._questions, self._seed = questions, seed
         self._orders: dict[int, list[int]] = {}  # of the epochs that the last step touched
 

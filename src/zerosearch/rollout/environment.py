@@ -5,15 +5,17 @@ from __future__ import annotations
 from copy import copy
 from dataclasses import replace
 from functools import partial
+from inspect import isawaitable
 from typing import Any
 
-from zerosearch.core.errors import BadConfig
+from zerosearch.core.errors import BadConfig, SearchFailed
+from zerosearch.core.function_engine import Retrieve, as_engine
 from zerosearch.core.interfaces import SearchEngine, close
 from zerosearch.core.sync import run_sync
 from zerosearch.core.templates import fill
-from zerosearch.core.types import Count, Document, Episode, Question, SearchRecord, SearchRequest, Step
+from zerosearch.core.types import Count, Document, Episode, Question, SearchRecord, SearchRequest, SearchResult, Step
 from zerosearch.rollout.grammar import STOP_TAGS, Answer, Malformed, Search, parse_turn, render_information
-from zerosearch.rollout.prompts import SEARCH, PolicyPrompt
+from zerosearch.rollout.prompts import SEARCH, PolicyPrompt, policy_prompt
 
 
 class SearchEnvironment:
@@ -23,18 +25,21 @@ class SearchEnvironment:
         text = environment.reset("who wrote Faust?")
         step = environment.step("<search>author of Faust</search>")      # Step(observation="<information>Doc 1: …", done=False, …)
 
-    `k` documents per search; `max_turns` turns, the answering one included: on the last turn nobody would read what a search finds, so it
+    `engine` is an engine or a function `(query, k) -> documents`, `prompt` one of the built-in ones or a file by name. `k` documents per
+    search; `max_turns` turns, the answering one included: on the last turn nobody would read what a search finds, so it
     is not made. A turn that is neither a search nor an answer gets a line that says so. In an event loop: `await environment.astep(text)`.
     """
 
     stop = STOP_TAGS
 
-    def __init__(self, engine: SearchEngine | None, prompt: PolicyPrompt = SEARCH, k: int = 5, max_turns: int = 4) -> None:
+    def __init__(self, engine: SearchEngine | Retrieve | None, prompt: PolicyPrompt | str = SEARCH, k: int = 5, max_turns: int = 4) -> None:
         if engine is None and max_turns > 1:
             raise BadConfig(
                 f"an environment of {max_turns} turns needs an engine to search with; only one of a single turn never searches."
             )
-        self.engine, self.prompt, self.k, self.max_turns = engine, prompt, k, max_turns
+        self.engine = None if engine is None else as_engine(engine)
+        self.prompt = policy_prompt(prompt) if isinstance(prompt, str) else prompt
+        self.k, self.max_turns = k, max_turns
         self.episode = Episode()
         self.question = Question("", "", ())
         self.turn = -1
@@ -81,7 +86,11 @@ class SearchEnvironment:
         assert self.engine is not None  # else there is but one turn, and it does not search
         e, turn = self.episode, max(self.turn, 0)
         request = SearchRequest(query, self.question, self.k, e.noise_rate, e.seed, e.step, e.sample, turn)
-        return SearchRecord(turn, query, await self.engine.search(request))
+        result: Any = self.engine.search(request)
+        result = await result if isawaitable(result) else result
+        if not isinstance(result, SearchResult):
+            raise SearchFailed(f"the search engine's `search` returned {result!r:.80}; it must return a zerosearch.SearchResult.")
+        return SearchRecord(turn, query, result)
 
     def other(self, action: Any) -> Step:
         """What an environment with more tags makes of them."""

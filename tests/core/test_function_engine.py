@@ -6,7 +6,6 @@ import pytest
 
 from zerosearch.core.errors import SearchFailed
 from zerosearch.core.types import Document, Question, SearchRequest, SearchResult
-from zerosearch.engines.function import real_engine
 
 REQUEST = SearchRequest("capital of France", Question("q", "?", ("Paris",)), k=2, noise_rate=1.0)
 

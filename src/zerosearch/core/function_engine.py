@@ -28,7 +28,7 @@ class FunctionEngine:
     """
 
     def __init__(self, retrieve: Retrieve) -> None:
-        self._retrieve = retrieve
+        self._retrieve = cast(Callable[[str, int], Any], retrieve)
 
     async def search(self, request: SearchRequest) -> SearchResult:
         """At most k documents; fewer, or none, is an answer too.
@@ -45,12 +45,7 @@ class FunctionEngine:
             raise SearchFailed(f"the search engine raised {type(error).__name__}: {error}") from error
         if isinstance(found, str | Mapping) or not isinstance(found, Iterable):
             raise SearchFailed(f"the search engine returned {found!r:.80}; it must return a list of documents, which may be empty.")
-        return SearchResult(tuple(_document(one) for one in found)[: request.k])
-
-
-def real_engine(retrieve: Retrieve) -> FunctionEngine:
-    """Lift a function `(query, k) -> documents` into a SearchEngine that no gold answer can reach."""
-    return FunctionEngine(retrieve)
+        return SearchResult(tuple(_document(one) for one in cast(Iterable[object], found))[: request.k])
 
 
 def as_engine(given: object) -> SearchEngine:
