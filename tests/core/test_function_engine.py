@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from zerosearch.core.errors import SearchFailed
+from zerosearch.core.function_engine import FunctionEngine
 from zerosearch.core.types import Document, Question, SearchRequest, SearchResult
 
 REQUEST = SearchRequest("capital of France", Question("q", "?", ("Paris",)), k=2, noise_rate=1.0)
@@ -17,7 +18,7 @@ def test_only_the_query_and_k_reach_the_function() -> None:
         seen.append(args)
         return [Document("a"), Document("b"), Document("c")]
 
-    result = asyncio.run(real_engine(three).search(REQUEST))
+    result = asyncio.run(FunctionEngine(three).search(REQUEST))
     assert seen == [("capital of France", 2)]
     assert result == SearchResult((Document("a"), Document("b")), quality=None, remark="")
 
@@ -26,7 +27,7 @@ def test_nothing_found_is_an_answer() -> None:
     async def nothing(query: str, k: int) -> list[Document]:
         return []
 
-    assert asyncio.run(real_engine(nothing).search(REQUEST)) == SearchResult(())
+    assert asyncio.run(FunctionEngine(nothing).search(REQUEST)) == SearchResult(())
 
 
 @pytest.mark.parametrize(("error", "line"), [(SearchFailed("quota used up"), "quota used up"), (OSError("boom"), "raised OSError: boom")])
@@ -35,4 +36,4 @@ def test_a_failure_is_a_failure(error: Exception, line: str) -> None:
         raise error
 
     with pytest.raises(SearchFailed, match=line):
-        asyncio.run(real_engine(broken).search(REQUEST))
+        asyncio.run(FunctionEngine(broken).search(REQUEST))

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from serving import HTTP, served
+from zerosearch.core.function_engine import FunctionEngine
 from zerosearch.core.types import Document
 from zerosearch.server.http_request import Reason, Refused
 from zerosearch.server.limits import ConcurrencyLimit, Keys, RateLimit
@@ -100,21 +101,21 @@ def test_beyond_the_queue_it_is_503_at_once() -> None:
         async with httpx.AsyncClient(timeout=30) as client:
             return await asyncio.gather(*(one(client) for _ in range(10)))
 
-    with served(real_engine(slow), places=ConcurrencyLimit(2, 3)) as service:
+    with served(FunctionEngine(slow), places=ConcurrencyLimit(2, 3)) as service:
         replies = asyncio.run(ask(service.library.base_url))
     assert sorted(status for status, _ in replies) == [200] * 5 + [503] * 5
     assert max(seconds for status, seconds in replies if status == 503) < 0.4
 
 
 def test_a_search_that_takes_too_long_is_504() -> None:
-    with served(real_engine(slow), bounds=Bounds(timeout_s=0.1)) as service:
+    with served(FunctionEngine(slow), bounds=Bounds(timeout_s=0.1)) as service:
         reply = HTTP.get(f"{service.library.base_url}/searxng/search", params={"q": "5", "format": "json"})
         assert reply.status_code == 504 and "0.1 s" in reply.json()["error"]
         assert service.places.taken == 0
 
 
 def test_a_client_that_goes_away_gives_its_place_back() -> None:
-    with served(real_engine(slow), places=ConcurrencyLimit(1, 0)) as service:
+    with served(FunctionEngine(slow), places=ConcurrencyLimit(1, 0)) as service:
         url = f"{service.library.base_url}/v1/search"
         with pytest.raises(httpx.ReadTimeout):
             HTTP.post(url, json={"query": "30"}, timeout=0.2)
@@ -125,7 +126,7 @@ def test_a_client_that_goes_away_gives_its_place_back() -> None:
 
 
 def test_a_rate_is_a_keys_own() -> None:
-    with served(real_engine(slow), rate=RateLimit(0.01, burst=2)) as service:
+    with served(FunctionEngine(slow), rate=RateLimit(0.01, burst=2)) as service:
         url = f"{service.library.base_url}/serper/search"
         statuses = [HTTP.post(url, json={"q": "0"}, headers={"X-API-KEY": key}).status_code for key in "aaab"]
         assert statuses == [200, 200, 429, 200]
