@@ -121,7 +121,7 @@ def test_a_run_is_resumed_from_python_and_only_there(micro: Path, tmp_path: Path
     trained(micro, tmp_path / "run", reward=reward)
     again = trained(micro, tmp_path / "run", reward=reward, resume=True)
     assert len(again.metrics) == 1
-    with pytest.raises(zs.BadConfig, match=r"handed over from Python .*zerosearch.train\(…, resume=True\) with the same arguments"):
+    with pytest.raises(zs.BadConfig, match=r"passed from Python .*zerosearch.train\(…, resume=True\) with the same arguments"):
         zs.train(recipe=tmp_path / "run" / "config.toml", resume=True, out=tmp_path / "run")
 
 

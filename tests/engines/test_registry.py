@@ -92,7 +92,7 @@ def test_an_engine_of_ones_own_needs_no_line_here(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-P", "-m", "zerosearch", *words], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert [document["text"] for document in json.loads(done.stdout)["documents"]] == ["hello 0", "hello 1"]
     for kind in ("no_such_module:search", "json:no_such_name"):
-        with pytest.raises(BadConfig, match=f"cannot load the engine '{kind}'.*write module:name"):
+        with pytest.raises(BadConfig, match=f"cannot load the engine '{kind}'.*give it as module:name"):
             engine_of(kind=kind)
 
 

@@ -1,4 +1,4 @@
-"""Ask once: identical calls that overlap share one future, and finished ones are remembered for a while."""
+"""Identical calls that overlap share one future, and finished answers are remembered for a while."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class _Running(Generic[V]):
 
 
 class Coalesced(Generic[K, V]):
-    """An async function of a hashable key, called once per key while the answer is under way or remembered.
+    """An async function of a hashable key, called once per key while the answer is pending or remembered.
 
     At most `max_remembered` finished answers are kept, the least recently used dropped first. A failure reaches
     everyone who waits for it and is then forgotten. A waiter that is cancelled leaves the others waiting; the last one
@@ -69,6 +69,6 @@ class Coalesced(Generic[K, V]):
 
 
 def _retrieve_exception(task: asyncio.Task[V]) -> None:
-    """Mark the exception as seen: when every waiter has left, nobody else will, and asyncio would complain."""
+    """Mark the exception as retrieved: when every waiter has left, nothing else does, and asyncio would log it."""
     if not task.cancelled():
         task.exception()

@@ -1,7 +1,7 @@
 """How the noise rate changes while the policy learns: schedules from step to probability.
 
 `noise_rate(step, rewards)` is a probability in [0, 1]; `step` counts optimiser steps from 0; `steps` is the length of the run; `rewards`
-are the mean rewards of the steps before. A schedule is a pure function of these, so a run that is resumed meets the same noise.
+are the mean rewards of earlier steps. A schedule is a pure function of these, so a resumed run sees the same noise.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ class NoiseCurriculum:
         return min(max(step / max(self.steps, 1), 0.0), 1.0)
 
 
-# A schedule says how far from `start` to `end` a step is, from 0 to 1.
+# A schedule maps a step to how far it lies between `start` and `end`, from 0 to 1.
 
 
 def paper(c: NoiseCurriculum, step: int, rewards: Sequence[float]) -> float:
-    """(b**(i/m) - 1) / (b - 1): slow at first, steep at the end. ZeroSearch (arXiv 2505.04588), section 3.4; b = 1 is its limit, a line."""
+    """(b**(i/m) - 1) / (b - 1): slow at first, steep at the end. ZeroSearch (arXiv 2505.04588), section 3.4; a straight line at b = 1."""
     return _paper(c.progress(step), c.base)
 
 
@@ -58,24 +58,24 @@ def linear(c: NoiseCurriculum, step: int, rewards: Sequence[float]) -> float:
 
 
 def reverse(c: NoiseCurriculum, step: int, rewards: Sequence[float]) -> float:
-    """Hard first: the paper's schedule run backwards, from `end` to `start`."""
+    """The paper's schedule reversed, from `end` to `start`: the hardest steps first."""
     return _paper(1 - c.progress(step), c.base)
 
 
 def constant(c: NoiseCurriculum, step: int, rewards: Sequence[float]) -> float:
-    """`end` from the first step to the last. The paper's "random noise" is this with end = 0.5: each search tosses its coin anyway."""
+    """`end` from the first step to the last. The paper's "random noise" is this with end = 0.5: noise is drawn for each search anyway."""
     return 1.0
 
 
 def at_random(c: NoiseCurriculum, step: int, rewards: Sequence[float]) -> float:
-    """Anywhere from `start` to `end`, each step anew; the same for the same seed."""
+    """Drawn uniformly between `start` and `end` at each step; the same for the same seed."""
     return random.Random(f"{c.seed}/noise rate/{min(max(step, 0), c.steps)}").random()
 
 
 def adaptive(c: NoiseCurriculum, step: int, rewards: Sequence[float]) -> float:
-    """Noise follows the reward, so that a mean reward of `target` is held: x ← x + gain · (reward - target), kept within [0, 1], from 0.
+    """Adjusts the noise to hold a mean reward of `target`: x ← x + gain · (reward - target), clipped to [0, 1], starting at 0.
 
-    An integrating controller: too easy, and the noise rises; too hard, and it falls.
+    An integrating controller: the noise rises while the task is too easy and falls while it is too hard.
     """
     place = 0.0
     for reward in rewards[:step]:

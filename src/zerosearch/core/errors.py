@@ -1,12 +1,12 @@
-"""Every error zerosearch raises on purpose, drawn as a tree.
+"""Every error that zerosearch raises on purpose, as a tree.
 
 ZeroSearchError
-├── BadInput                 the user can mend it: exit code 2, one line on stderr
+├── BadInput                 the user can fix it: exit code 2, one line on stderr
 │   ├── BadConfig            an unknown recipe key, a value out of range, settings that contradict each other
 │   ├── BadFile              a missing, empty or malformed file (names the file and the line)
 │   └── ModelNotUsable       a checkpoint that cannot be loaded, or has no tokenizer
-├── SearchFailed             a search engine could not answer; ends the rollout, never becomes documents
-│   └── BudgetSpent          the search would go over max_searches or max_usd; it was not made
+├── SearchFailed             a search engine could not answer; ends the rollout, is never turned into documents
+│   └── BudgetSpent          the search would exceed max_searches or max_usd; it was not made
 ├── GenerationFailed         a policy or chat endpoint could not answer, after bounded retries
 └── RunFailed                the work began and could not be finished: exit code 1
 """
@@ -25,7 +25,7 @@ class ZeroSearchError(Exception):
 
 
 class BadInput(ZeroSearchError):
-    """The caller can mend it. The command line ends with exit code 2."""
+    """The caller can fix it. The command line ends with exit code 2."""
 
     exit_code = 2
 
@@ -59,19 +59,19 @@ class RunFailed(ZeroSearchError):
 
 
 def first_error(error: BaseException) -> BaseException:
-    """The first exception of a group, however deep it lies; any other exception as it is."""
+    """The first exception of a group, however deeply nested; any other exception as it is."""
     while isinstance(error, BaseExceptionGroup):
         error = cast(BaseExceptionGroup[BaseException], error).exceptions[0]
     return error
 
 
 def one_line(what: BaseException | str, limit: int = 200) -> str:
-    """A text in one line, cut to `limit` characters; an exception by its message, or by its kind where it says nothing."""
+    """A text on one line, cut to `limit` characters; for an exception, its message, or its type if the message is empty."""
     return " ".join(str(what).split())[:limit] or (type(what).__name__ if isinstance(what, BaseException) else "")
 
 
 def called(what: str, function: Callable[..., Any], *arguments: Any, where: str = "") -> Any:
-    """What a function that may be a user's returns. Raises BadConfig, one line with `what` it is, when it raises; our own errors pass."""
+    """Call a function that may be the user's. If it raises, raise BadConfig with one line that says `what` it is; our own errors pass."""
     try:
         return function(*arguments)
     except ZeroSearchError:
@@ -85,7 +85,7 @@ def quoted_name(function: object) -> str:
 
 
 def one_of(what: str, value: str, allowed: Iterable[str], error: type[BadInput] = BadConfig) -> str:
-    """Return `value` if it is among `allowed`; else raise an error that names the nearest."""
+    """Return `value` if it is among `allowed`; else raise an error that names the closest match."""
     names = sorted(allowed)
     if value in names:
         return value
@@ -97,5 +97,5 @@ def one_of(what: str, value: str, allowed: Iterable[str], error: type[BadInput] 
 
 
 def _likeness(value: str, name: str) -> float:
-    """As `get_close_matches` ranks them; letters in another order count too: 'gpro' is 'grpo' as much as 'gspo'."""
+    """The ratio of `get_close_matches`, with letters in another order counted too: 'gpro' is as close to 'grpo' as to 'gspo'."""
     return SequenceMatcher(None, name, value).ratio()

@@ -1,8 +1,8 @@
-"""How to install what is optional: the one place of the source that names the distribution."""
+"""How to install optional dependencies; the only place in the source that names the distribution."""
 
 from typing import Literal
 
-DISTRIBUTION = "zerosearch-rl"  # as pip knows it; the distribution called `zerosearch` is somebody else's
+DISTRIBUTION = "zerosearch-rl"  # as pip knows it; the distribution called `zerosearch` belongs to someone else
 
 Extra = Literal["dense", "mcp", "parquet", "serve", "track", "tune", "verl", "view"]  # as in pyproject.toml
 
@@ -13,5 +13,5 @@ def pip_line(extra: Extra) -> str:
 
 
 def not_installed(what: str, package: str, extra: Extra, instead: str = "") -> str:
-    """The error message when `what` needs a package that is not there; `instead` says what else the user can do."""
+    """The error message when `what` needs a package that is not installed; `instead` says what else the user can do."""
     return f"{what} needs {package}, which is not installed; install it with {pip_line(extra)}{instead and f', or {instead}'}."

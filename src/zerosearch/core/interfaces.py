@@ -17,7 +17,7 @@ class Renderer(Protocol):
         ...
 
     def observation(self, text: str) -> list[int]:
-        """Token ids of text in mid-stream: nothing is added."""
+        """Token ids of text in the middle of a conversation: nothing is added."""
         ...
 
     def decode(self, token_ids: Sequence[int]) -> str:
@@ -31,11 +31,11 @@ class Policy(Protocol):
 
     @property
     def renderer(self) -> Renderer:
-        """What makes token ids of text for this model, unless a rollout is given another one."""
+        """Turns text into token ids for this model, unless a rollout is given another renderer."""
         ...
 
     async def generate(self, token_ids: Sequence[int], sampling: Sampling, session: str) -> Generation:
-        """Continue `token_ids`. Calls with the same `session` extend one another, so work done before can be kept.
+        """Continue `token_ids`. Calls with the same `session` extend one another, so earlier computation can be reused.
 
         Raises GenerationFailed after bounded retries.
         """
@@ -50,17 +50,17 @@ class Policy(Protocol):
 class Environment(Protocol):
     """What the policy acts in: a state machine over text. One instance serves one rollout at a time.
 
-    Both methods may be plain or async. What else an environment has is used where it is there:
+    Both methods may be plain or async. These optional members are used if they exist:
 
     `stop`              strings that end a turn of the policy; without them a turn ends with the model's end token
-    `max_turns`         turns at most, instead of the rollout's own setting
-    `areset`, `astep`   taken instead of `reset` and `step` by whatever runs in an event loop
-    `begin(episode)`    a fresh environment for one rollout, which may use its seed, sample and noise rate; without it, it is copied
-    `aclose()`          gives back connections
+    `max_turns`         the maximum number of turns, instead of the rollout's own setting
+    `areset`, `astep`   used instead of `reset` and `step` in an event loop
+    `begin(episode)`    returns a fresh environment for one rollout, given its seed, sample and noise rate; otherwise it is copied
+    `aclose()`          closes connections
     """
 
     def reset(self, question: Question) -> str | Step | Awaitable[str | Step]:
-        """Begin with a question; returns what the policy reads first: a text (a Step, where searches made it)."""
+        """Start on a question; returns the text the policy reads first (as a Step if searches were made to write it)."""
         ...
 
     def step(self, text: str) -> Step | Awaitable[Step]:
@@ -77,7 +77,7 @@ class SearchEngine(Protocol):
 
 @runtime_checkable
 class Chat(Protocol):
-    """A language model that writes: text in, text out. The simulator and the judges speak through it."""
+    """A language model that writes: text in, text out. The simulator and the judges use one."""
 
     async def complete(self, prompt: str, sampling: Sampling) -> str:
         """The model's reply, special tokens removed. Raises GenerationFailed after bounded retries."""
@@ -90,6 +90,6 @@ class _Closes(Protocol):
 
 
 async def close(thing: object) -> None:
-    """Let an engine, a policy or a chat give back what it holds (connections of the running event loop), if it has an `aclose`."""
+    """Let an engine, a policy or a chat release what it holds (connections of the running event loop), if it has an `aclose`."""
     if isinstance(thing, _Closes):
         await thing.aclose()

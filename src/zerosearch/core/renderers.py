@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
-# Some chat templates print today's date, and then the same run is not the same the next day. This is the date they are told.
+# Some chat templates print today's date, so the same run would differ from day to day. They are given this date instead.
 TODAY = date(2025, 1, 1)
 
 
 class TemplateRenderer:
-    """By a Hugging Face tokenizer, and its chat template where it has one; a template that prints the date prints `TODAY`."""
+    """Uses a Hugging Face tokenizer, and its chat template if it has one; a template that prints the date prints `TODAY`."""
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
 
     def prompt(self, text: str) -> list[int]:
-        """A whole prompt: as one user message where the tokenizer has a chat template, else with its special tokens around."""
+        """A whole prompt: as one user message if the tokenizer has a chat template, otherwise with its special tokens around it."""
         if self.tokenizer.chat_template:
             messages = [{"role": "user", "content": text}]
             pinned = {"strftime_now": TODAY.strftime, "date_string": TODAY.strftime("%d %b %Y")}
@@ -28,5 +28,5 @@ class TemplateRenderer:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def decode(self, token_ids: Sequence[int]) -> str:
-        # tags may be special tokens: they must survive
+        # tags may be special tokens, and must be kept
         return self.tokenizer.decode(list(token_ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)

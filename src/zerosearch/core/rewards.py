@@ -1,7 +1,7 @@
 """Rewards: what a finished rollout is worth. Terms by name, each in [0, 1]; a recipe names one, or weighs several.
 
 rl.reward = "f1"                                                    the paper's
-rl.reward = { f1 = 1.0, format = 0.1, searches = -0.05 }            0.1 for a clean format, less 0.005 a search
+rl.reward = { f1 = 1.0, format = 0.1, searches = -0.05 }            0.1 for a clean format, minus 0.005 per search
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ def f1(trajectory: Trajectory) -> float:
 
 
 def em(trajectory: Trajectory) -> float:
-    """Exact match. The paper found that it breeds over-cautious or padded answers."""
+    """Exact match. The paper found that it leads to over-cautious or padded answers."""
     return trajectory.scores.em if trajectory.scores else 0.0
 
 
 def cover_em(trajectory: Trajectory) -> float:
-    """The answer contains a gold: it rewards naming many things."""
+    """The answer contains a gold answer. This also rewards naming many things."""
     return trajectory.scores.cover_em if trajectory.scores else 0.0
 
 
@@ -37,12 +37,12 @@ def clean_format(trajectory: Trajectory) -> float:
 
 
 def searches(trajectory: Trajectory) -> float:
-    """Searches made, in tenths: 3 searches are 0.3, 10 or more are 1. With a negative weight, what a search costs."""
+    """Searches made, divided by 10, at most 1. Give it a negative weight to charge for each search."""
     return min(len(trajectory.searches), MOST_SEARCHES) / MOST_SEARCHES
 
 
 def length(trajectory: Trajectory) -> float:
-    """Tokens the policy wrote, in thousands, 1 at most. Documents do not count: the policy did not choose their length."""
+    """Tokens the policy wrote, divided by 1000, at most 1. Documents do not count: the policy did not choose their length."""
     return min(trajectory.policy_token_count, MOST_TOKENS) / MOST_TOKENS
 
 
@@ -57,7 +57,7 @@ REWARDS: dict[str, Callable[[Trajectory], float]] = {
 
 
 def reward_of(trajectory: Trajectory, weights: Mapping[str, float], terms: Mapping[str, Callable[[Trajectory], float]] = REWARDS) -> float:
-    """Σ weight · term. Raises BadConfig for a term outside [0, 1], which only one added by hand can be."""
+    """Σ weight · term. Raises BadConfig for a term outside [0, 1], possible only for a term added by hand."""
     total = 0.0
     for name, weight in weights.items():
         value = terms[name](trajectory)
@@ -71,7 +71,7 @@ def reward_of(trajectory: Trajectory, weights: Mapping[str, float], terms: Mappi
 
 
 def reward_weights(reward: str | Mapping[str, float]) -> dict[str, float]:
-    """The weights a recipe means; a name alone is that term with weight 1. Raises BadConfig for an unknown term."""
+    """The weights that a recipe gives; a name alone is that term with weight 1. Raises BadConfig for an unknown term."""
     weights = {reward: 1.0} if isinstance(reward, str) else dict(reward)
     for name in weights:
         one_of("reward", name, REWARDS)
@@ -81,7 +81,7 @@ def reward_weights(reward: str | Mapping[str, float]) -> dict[str, float]:
 
 
 def reward_function(reward: str | Mapping[str, float]) -> Callable[[Trajectory], float]:
-    """What a recipe's rl.reward means: a function of yours by module:name, or weighted terms (an environment's own reward goes before)."""
+    """What rl.reward names: the user's function as module:name, or weighted terms (an environment's own reward overrides it)."""
     if isinstance(reward, str) and ":" in reward:
         return resolve("reward", reward)
     weights = reward_weights(reward)

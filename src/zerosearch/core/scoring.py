@@ -1,10 +1,10 @@
-"""How an answer is scored. The only place where EM, cover match and F1 get their meaning.
+"""How an answer is scored: the only place where EM, cover match and F1 are defined.
 
 answer                      golds       EM   cover   F1
 "Rome"                      ["Rome"]    1    1       1
 "It is Rome."               ["Rome"]    0    1       1/2     precision 1/3, recall 1
 "Paris or London or Rome"   ["Rome"]    0    1       1/3     precision 1/5, recall 1
-"yes it is"                 ["yes"]     0    1       0       a yes or no shares nothing with a longer answer
+"yes it is"                 ["yes"]     0    1       0       a yes or no never matches a longer answer in part
 
 Dates are text, as in the benchmarks' own scorers: "20 June 1837" is not "June 20, 1837" unless the golds hold both.
 """
@@ -40,7 +40,7 @@ def usable_golds(golds: Sequence[str]) -> tuple[str, ...]:
     """The golds that can be matched at all. Raises BadInput if there is none: such a question cannot be scored."""
     usable = tuple(gold for gold in golds if normalise(gold))
     if not usable:
-        raise BadInput(f"no golden answer is left after normalisation, received {list(golds)!r}; leave this question out.")
+        raise BadInput(f"no golden answer is left after normalisation, received {list(golds)!r}; remove this question.")
     return usable
 
 
@@ -57,7 +57,7 @@ def exact_match(answer: str, golds: Sequence[str]) -> bool:
 def cover_match(answer: str, golds: Sequence[str]) -> bool:
     """True if the normalised answer contains a normalised gold, token by token: "Romeo" does not contain "Rome".
 
-    Generous to answers that name many things; published "EM" figures are sometimes this, over characters.
+    Lenient with answers that name many things; published "EM" figures are sometimes this measure, taken over characters.
     """
     padded = f" {normalise(answer)} "
     return any(f" {gold} " in padded for gold in _normalised(golds))
@@ -81,9 +81,9 @@ def token_f1(answer: str, golds: Sequence[str]) -> float:
 
 
 def holds_answer(text: str, golds: Sequence[str]) -> bool:
-    """True if the words of a gold stand in a row in a document, whatever the case and the punctuation between them.
+    """True if the words of a gold follow one another in a document, whatever the case and the punctuation between them.
 
-    The measure of retrievers since DPR (Karpukhin et al., 2020, `has_answer`); differs: punctuation does not have to match.
+    The measure of retrievers since DPR (Karpukhin et al., 2020, `has_answer`), except that punctuation does not have to match.
     Unlike cover_match, "Anglo-American" holds "American", and articles count.
     """
     padded = f" {_words(text)} "
@@ -91,7 +91,7 @@ def holds_answer(text: str, golds: Sequence[str]) -> bool:
 
 
 def documents_hold_answer(documents: Sequence[Document], golds: Sequence[str]) -> bool:
-    """True if the title or the text of a document holds a gold: what the guard, labels, cards, training metrics and recall all mean."""
+    """True if the title or the text holds a gold: the definition that the guard, labels, cards, training metrics and recall share."""
     return rank_of_answer(documents, golds) is not None
 
 

@@ -1,4 +1,4 @@
-"""How sure a mean is, and a difference of two."""
+"""Confidence intervals of a mean and of the difference between two means."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Estimate:
     n: int
 
     def as_json(self) -> dict[str, float]:
-        """The form reports read: mean, low, high."""
+        """The form that reports read: mean, low, high."""
         return {"mean": self.mean, "low": self.low, "high": self.high}
 
     def __str__(self) -> str:
@@ -38,16 +38,16 @@ class Estimate:
 def bootstrap_interval(values: Sequence[float] | NDArray[np.float64], seed: int = 0) -> Estimate:
     """95% percentile bootstrap of the mean (Efron, 1979): the same seed gives the same interval.
 
-    Values that are all equal give an interval of width zero: the bootstrap cannot know what it never saw.
-    Raises BadInput when there is nothing to average.
+    Values that are all equal give an interval of width zero: the bootstrap only knows the values it was given.
+    Raises BadInput if there is nothing to average.
     """
     return _bootstrap(np.asarray(values, dtype=np.float64), seed)[0]
 
 
 def _bootstrap(data: NDArray[np.float64], seed: int) -> tuple[Estimate, NDArray[np.float64]]:
-    """The interval, and the resampled means it is read off."""
+    """The interval, and the resampled means it is taken from."""
     if data.size == 0 or not np.isfinite(data).all():
-        raise BadInput(f"cannot average {data.size} values{' that are not all finite' if data.size else ''}; check the rows scored.")
+        raise BadInput(f"cannot average {data.size} values{' that are not all finite' if data.size else ''}; check the scored rows.")
     means = _resampled_means(data, np.random.default_rng(seed))
     tail = 100 * (1 - _CONFIDENCE) / 2
     low, high = np.percentile(means, [tail, 100 - tail])
@@ -62,12 +62,12 @@ _T95 = (
 
 
 def t_interval(values: Sequence[float]) -> Estimate:
-    """mean ± t(n - 1) · s / √n: for a handful of values, where a bootstrap has too little to draw from. Raises BadInput below two.
+    """mean ± t(n - 1) · s / √n: for few values, where a bootstrap has too little to draw from. Raises BadInput for fewer than two.
 
     Above 30 degrees of freedom ν, t ≈ z + (z³ + z) / 4ν (Abramowitz & Stegun, 1964, 26.7.5), which is right to 0.2%.
     """
     if len(values) < 2:
-        raise BadInput(f"cannot say how sure a mean of {len(values)} values is; run at least two seeds.")
+        raise BadInput(f"cannot give an interval for the mean of {len(values)} values; run at least two seeds.")
     mean, freedom = fmean(values), len(values) - 1
     t = _T95[freedom - 1] if freedom <= len(_T95) else Z95 + (Z95**3 + Z95) / (4 * freedom)
     half = t * stdev(values) / len(values) ** 0.5
@@ -91,8 +91,8 @@ class Difference:
 def paired_bootstrap(a: Sequence[float], b: Sequence[float]) -> Difference:
     """Bootstrap of the paired differences d = b − a (Efron & Tibshirani, 1993, section 16.4).
 
-    p = (1 + #{ |mean* − mean| ≥ |mean| }) / (1 + #resamples): how often a resample, shifted to no difference, is as far off as was seen.
-    Values at one index belong to one question. Raises BadInput when there is no pair.
+    p = (1 + #{ |mean* − mean| ≥ |mean| }) / (1 + #resamples): how often a resample shifted to no difference is as extreme as the data.
+    Values at one index belong to one question. Raises BadInput if there are no pairs.
     """
     if len(a) != len(b):
         raise BadInput(f"cannot pair {len(a)} values with {len(b)}; join them by question first.")
@@ -108,7 +108,7 @@ def _resampled_means(data: NDArray[np.float64], rng: np.random.Generator) -> NDA
     n = data.size
     distinct, counts = np.unique(data, return_counts=True)
     if distinct.size * _MULTINOMIAL_COST <= max(n, 2 * _MULTINOMIAL_COST):
-        # a resample is fully described by how often each distinct value falls; for 0/1 that is one binomial
+        # a resample is fully described by how often each distinct value is drawn; for 0/1 that is one binomial
         return rng.multinomial(n, counts / n, size=_RESAMPLES) @ distinct / n
     means = np.empty(_RESAMPLES)
     rows = max(1, _CHUNK // n)

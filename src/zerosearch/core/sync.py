@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 def outside_loop(work: Callable[[], T]) -> T:
-    """`work()`, which may start an event loop of its own. One that is running already, a notebook's, stands still meanwhile.
+    """Run `work`, which may start its own event loop. A loop that is already running (a notebook's) is suspended meanwhile.
 
     The work stays on this thread: only on the main one does Ctrl-C (a notebook's "interrupt") reach it.
     """

@@ -12,7 +12,7 @@ from zerosearch.core.errors import BadConfig, BadFile
 
 
 def read_texts(module: str, file: str) -> dict[str, Any]:
-    """The texts that lie beside a module (its `__file__`), a TOML file."""
+    """The texts of the TOML file that lies beside a module (given by its `__file__`)."""
     return tomllib.loads(Path(module).with_name(file).read_text(encoding="utf-8"))
 
 

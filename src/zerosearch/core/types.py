@@ -1,4 +1,4 @@
-"""The nouns. Frozen records that every other module passes around; no behaviour beyond reading them."""
+"""Frozen records that every other module passes around, with no behaviour beyond reading them."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Document:
     id: str = ""
 
     def as_json(self) -> dict[str, str]:
-        """What `dataclasses.asdict` gives, at a sixth of its time: rows of trajectories hold tens of documents."""
+        """What `dataclasses.asdict` gives, in a sixth of the time: rows of trajectories hold tens of documents."""
         return {"text": self.text, "title": self.title, "id": self.id}
 
 
 class Quality(StrEnum):
-    """What the coin asked the simulator for."""
+    """The kind of documents that were drawn, and that the simulator was asked for."""
 
     USEFUL = "useful"
     NOISY = "noisy"
@@ -39,9 +39,9 @@ class Quality(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SearchRequest:
-    """One search, whole: nothing that belongs together ever travels in parallel lists.
+    """One search with everything that belongs to it, so that nothing travels in parallel lists.
 
-    (`seed`, `step`, `question.id`, `sample`, `turn`) name the search; the noise coin is a pure function of them.
+    (`seed`, `step`, `question.id`, `sample`, `turn`) name the search; the noise draw is a pure function of them.
     `noise_rate` is the probability that a simulator answers with noisy documents; real engines ignore it.
     """
 
@@ -57,9 +57,9 @@ class SearchRequest:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """The documents of one search. `quality` is what was drawn (None: a real engine, nothing was drawn).
+    """The documents of one search. `quality` is what was drawn (None for a real engine, where nothing is drawn).
 
-    `remark` says what was odd about the reply, for instance "3 documents instead of 5"; empty when nothing was.
+    `remark` says what was unusual about the reply, for instance "3 documents instead of 5"; empty when nothing was.
     """
 
     documents: tuple[Document, ...]
@@ -88,7 +88,7 @@ class Finish(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What one or several generations took, as an API bills it: every call counts its whole prompt again."""
+    """Tokens that one or several generations used, as an API bills them: every call counts its whole prompt again."""
 
     calls: int = 0
     prompt_tokens: int = 0
@@ -102,8 +102,8 @@ class Usage:
 class Generation:
     """Sampled token ids with the log-prob of each, under the distribution at the sampling temperature (before top-p; T = 1 when greedy).
 
-    An endpoint that tells no log-probs leaves them empty; where its tokens are not our ids, `usage` is its own count. A policy with a
-    critic gives the `values` of what was before each token, too.
+    An endpoint that reports no log-probs leaves them empty; if its tokens are not our ids, `usage` is its own count. A policy with a
+    critic also gives `values`, one per token: the value of the text before it.
     """
 
     token_ids: tuple[int, ...]
@@ -190,7 +190,7 @@ class Episode:
     noise_rate: float = 0.0
 
 
-Count = Callable[[str], int]  # text -> how many tokens of the policy's it is
+Count = Callable[[str], int]  # text -> its length in the policy's tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,11 +198,11 @@ class Step:
     """What an environment makes of one turn of the policy: what the policy reads next, or the end.
 
     `reward` is the environment's own, at the end; None: the trainer's reward function decides. `answer`, `searches` and `malformed` (the
-    turn was no legal action) are for the record: scores, metrics and the viewer read them.
+    turn was not a legal action) are for the record: scores, metrics and the viewer read them.
 
-    `shorten(count, max_tokens)` gives the observation in at most so many tokens, None when it cannot: where it is missing, an observation
-    that is too long ends the rollout. With `aside` the policy is asked that prompt outside of the conversation, and the next `step` gets
-    what it said.
+    `shorten(count, max_tokens)` returns the observation in at most `max_tokens` tokens, or None if it cannot; without it, an observation
+    that is too long ends the rollout. With `aside`, the policy is asked that prompt outside the conversation, and the next `step` receives
+    its reply.
     """
 
     observation: str | None = None
@@ -219,8 +219,8 @@ class Step:
 class Trajectory:
     """One rollout. `answer` is what the policy wrote, None when it never answered.
 
-    `scores` and `reward` are None while unscored and stay None for failures (0 is a score, None is none).
-    `token_advantages` are the trained tokens' where a critic gives each its own; otherwise each has `advantage`.
+    `scores` and `reward` are None while unscored and stay None for failures (0 is a score; None means there is none).
+    `token_advantages` has one value per trained token if a critic gives them; otherwise every token has `advantage`.
     """
 
     question: Question
@@ -238,11 +238,11 @@ class Trajectory:
 
     @property
     def token_ids(self) -> tuple[int, ...]:
-        return tuple(chain.from_iterable(span.token_ids for span in self.spans))  # asked for every turn: in C
+        return tuple(chain.from_iterable(span.token_ids for span in self.spans))  # read at every turn, so the loop runs in C
 
     @property
     def policy_mask(self) -> tuple[bool, ...]:
-        """True for tokens the policy sampled; aligned with `token_ids`. The loss mask is this and nothing else."""
+        """True for tokens the policy sampled; aligned with `token_ids`. This is the loss mask."""
         return tuple(span.author is Author.POLICY for span in self.spans for _ in span.token_ids)
 
     @property

@@ -6,7 +6,7 @@
     r1           reason in <think> tags, then answer (models trained by RL without search)
     rag          search once with the question, then answer (Lewis et al., 2020)
     ra-agent     decides whether to search, and which of the documents to read
-    search-o1    searches inside its reasoning; the policy reads the documents aside and writes down what matters
+    search-o1    searches inside its reasoning; the policy reads the documents separately and writes down what matters
 
 (RA-Agent and Search-o1 are Li et al., 2025, arXiv 2501.05366; words and code are ours.) All of them put the answer in answer tags, and only
 what the policy wrote itself is read.
@@ -44,7 +44,7 @@ class Agent:
 
 
 def one_turn(engine: SearchEngine | None, prompt: PolicyPrompt, k: int, max_turns: int) -> SearchEnvironment:
-    """Answers at once: on its last turn a rollout never searches. These agents differ in their prompt alone."""
+    """Answers at once, because a rollout never searches on its last turn. These agents differ only in their prompts."""
     return SearchEnvironment(engine, prompt, k, max_turns=1)
 
 
@@ -146,6 +146,6 @@ def _beginning(document: Document) -> Document:
 
 
 def _chosen(numbers: str, listed: tuple[Document, ...]) -> tuple[Document, ...]:
-    """The documents of the last list whose numbers are named; a number that is not on the list is passed over."""
+    """The documents of the last list whose numbers are named; a number that is not on the list is ignored."""
     wanted = dict.fromkeys(int(number) for number in re.findall(r"\d{1,3}", numbers))
     return tuple(listed[number - 1] for number in wanted if 1 <= number <= len(listed))

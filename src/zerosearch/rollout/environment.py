@@ -26,7 +26,7 @@ class SearchEnvironment:
         step = environment.step("<search>author of Faust</search>")      # Step(observation="<information>Doc 1: …", done=False, …)
 
     `engine` is an engine or a function `(query, k) -> documents`, `prompt` one of the built-in ones or a file by name. `k` documents per
-    search; `max_turns` turns, the answering one included: on the last turn nobody would read what a search finds, so it
+    search; `max_turns` turns, including the one that answers: a search on the last turn could not be read, so it
     is not made. A turn that is neither a search nor an answer gets a line that says so. In an event loop: `await environment.astep(text)`.
     """
 
@@ -35,7 +35,7 @@ class SearchEnvironment:
     def __init__(self, engine: SearchEngine | Retrieve | None, prompt: PolicyPrompt | str = SEARCH, k: int = 5, max_turns: int = 4) -> None:
         if engine is None and max_turns > 1:
             raise BadConfig(
-                f"an environment of {max_turns} turns needs an engine to search with; only one of a single turn never searches."
+                f"an environment of {max_turns} turns needs an engine to search with; pass an engine, or set max_turns=1."
             )
         self.engine = None if engine is None else as_engine(engine)
         self.prompt = policy_prompt(prompt) if isinstance(prompt, str) else prompt
@@ -45,19 +45,19 @@ class SearchEnvironment:
         self.turn = -1
 
     def begin(self, episode: Episode) -> SearchEnvironment:
-        """A fresh one for one rollout, over the same engine."""
+        """A fresh environment for one rollout, over the same engine."""
         fresh = copy(self)
         fresh.episode = episode
         return fresh
 
     def reset(self, question: Question | str) -> str:
-        """Begin with a question; returns the prompt."""
+        """Start on a question; returns the prompt."""
         self.question = question if isinstance(question, Question) else Question("", question, ())
         self.turn = -1
         return fill(self.prompt.task, {"question": self.question.text})
 
     def step(self, text: str) -> Step:
-        """What comes of a turn. Raises SearchFailed when the engine could not answer."""
+        """Take one turn of the policy. Raises SearchFailed if the engine could not answer."""
         return run_sync(self._step_and_close(text))
 
     async def astep(self, text: str) -> Step:
@@ -77,13 +77,13 @@ class SearchEnvironment:
                 return self.other(other)
 
     async def search(self, query: str) -> Step:
-        """Ask the engine; the observation is the block of what it found."""
+        """Ask the engine; the observation is the block of documents it found."""
         found = await self.found(query)
         documents = found.result.documents
         return Step(render_information(documents), searches=(found,), shorten=partial(fit_documents, documents))
 
     async def found(self, query: str) -> SearchRecord:
-        assert self.engine is not None  # else there is but one turn, and it does not search
+        assert self.engine is not None  # without an engine there is only one turn, which never searches
         e, turn = self.episode, max(self.turn, 0)
         request = SearchRequest(query, self.question, self.k, e.noise_rate, e.seed, e.step, e.sample, turn)
         result: Any = self.engine.search(request)
@@ -93,7 +93,7 @@ class SearchEnvironment:
         return SearchRecord(turn, query, result)
 
     def other(self, action: Any) -> Step:
-        """What an environment with more tags makes of them."""
+        """For environments with more tags: handle their actions."""
         raise AssertionError(f"no such action here: {action}")
 
     async def aclose(self) -> None:
@@ -107,9 +107,9 @@ class SearchEnvironment:
 
 
 def fit_documents(documents: tuple[Document, ...], count: Count, max_tokens: int) -> str | None:
-    """The `<information>` block for `documents` in at most `max_tokens` tokens, or None when not even an empty one fits.
+    """The `<information>` block for `documents` in at most `max_tokens` tokens, or None if not even an empty one fits.
 
-    Too long a block loses words from the ends of its longest documents, evenly; its tags and markers stay whole.
+    A block that is too long loses words from the ends of its longest documents, evenly; its tags and markers stay whole.
     """
     block = render_information(documents)
     if count(block) <= max_tokens:

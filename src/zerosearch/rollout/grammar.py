@@ -31,7 +31,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Which of the documents just listed to open (one agent's word, see evaluation/agents)."""
+    """Which of the documents just listed to open (only `ra-agent` uses it, see rollout/agents.py)."""
 
     numbers: str
 
@@ -77,6 +77,6 @@ def render_document(document: Document, position: int) -> str:
 
 
 def render_information(documents: Sequence[Document]) -> str:
-    """The block the environment appends after a search. No documents is said in words, not by an empty block."""
+    """The block the environment appends after a search. If nothing was found, it says so in words."""
     lines = [render_document(document, i) for i, document in enumerate(documents, start=1)]
     return "\n\n<information>" + ("\n".join(lines) or "No documents were found.") + "</information>\n\n"

@@ -22,9 +22,9 @@ _CALLS = count()
 
 @dataclass(frozen=True, slots=True)
 class RolloutSettings:
-    """Budgets in tokens of the policy's, and how it samples.
+    """Budgets in the policy's tokens, and how it samples.
 
-    `max_turns` counts turns of the policy, the answering one included (an environment may have a limit of its own). A turn gets at most
+    `max_turns` counts turns of the policy, including the one that answers (an environment may have a limit of its own). A turn gets at most
     `max_turn_tokens`, an observation at most `max_observation_tokens`, and everything together at most `max_tokens`.
     """
 
@@ -86,7 +86,7 @@ async def rollout(
                 return conversation.ended(StopReason.ANSWERED)
             if step.done or turn == turns - 1:
                 return conversation.ended(StopReason.MAX_TURNS if turn == turns - 1 else StopReason.ENDED)
-            # an observation that leaves no token to answer with would be read by nobody
+            # an observation that leaves no token to answer with would never be used
             if not conversation.read(step, Author.ENVIRONMENT, min(settings.max_observation_tokens, conversation.room - 1)):
                 return conversation.ended(StopReason.BUDGET)
         return conversation.ended(StopReason.MAX_TURNS)
@@ -98,7 +98,7 @@ async def rollout(
         return conversation.ended(StopReason.SEARCH_FAILED, str(error))
     except GenerationFailed as error:
         return conversation.ended(StopReason.POLICY_FAILED, str(error))
-    except Exception as error:  # one rollout that nothing was prepared for must not cost the others
+    except Exception as error:  # an unexpected error in one rollout must not stop the others
         return conversation.ended(StopReason.ERROR, " ".join(f"{type(error).__name__}: {error}".split()))
     finally:
         policy.close(conversation.session)
@@ -127,7 +127,7 @@ class _OutOfRoom(Exception):
 
 
 class _Conversation:
-    """The tokens of one rollout, as they come to be."""
+    """The tokens of one rollout as it grows."""
 
     def __init__(self, question: Question, policy: Policy, renderer: Renderer, settings: RolloutSettings, episode: Episode) -> None:
         self.policy, self.renderer, self.settings = policy, renderer, settings
@@ -141,7 +141,7 @@ class _Conversation:
         return self.settings.max_tokens - len(self.trajectory.token_ids)
 
     def count(self, text: str) -> int:
-        """How many tokens a text is in mid-stream."""
+        """The length in tokens of a text in the middle of the conversation."""
         return len(self.renderer.observation(text))
 
     def read(self, step: Step, author: Author, max_tokens: int) -> bool:
@@ -163,7 +163,7 @@ class _Conversation:
         return text
 
     async def aside(self, step: Step, turn: int) -> str:
-        """What the policy makes of another prompt; neither is part of this conversation."""
+        """The policy's reply to another prompt; neither becomes part of this conversation."""
         prompt = step.shorten(self.count, self.settings.max_observation_tokens) if step.shorten else step.aside
         ids = self.renderer.prompt(prompt or step.aside or "")
         room = self.settings.max_tokens - len(ids)

@@ -1,6 +1,6 @@
 """What the policy reads. Each prompt is a text with {placeholders} in prompts.toml; any of them may be a file of the user's.
 
-A template with a task takes its name in a recipe (`prompt = "search"`) or a path (`prompt = "my_prompt.txt"`).
+A recipe names a prompt (`prompt = "search"`) or gives the path of a file with the task (`prompt = "my_prompt.txt"`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class PolicyPrompt:
     """
 
     task: str
-    malformed: str = ""  # an agent of one turn has no use for it
+    malformed: str = ""  # agents of one turn do not use it
     distil: str = ""
 
 
@@ -28,9 +28,9 @@ SEARCH, MICRO = POLICY_PROMPTS["search"], POLICY_PROMPTS["micro"]
 
 
 def policy_prompt(name: str, agent_prompt: PolicyPrompt = SEARCH) -> PolicyPrompt:
-    """A built-in prompt by name, or the task in a text file; BadConfig when it lacks what `agent_prompt`'s task holds.
+    """A built-in prompt by name, or the task in a text file; BadConfig if the file lacks a placeholder of `agent_prompt`'s task.
 
-    What a file does not say (the line for a malformed turn, …) is `agent_prompt`'s.
+    Whatever a file does not give (the line for a malformed turn, …) is taken from `agent_prompt`.
     """
     if (text := file_text(name)) is None:
         return POLICY_PROMPTS[one_of("prompt", name, POLICY_PROMPTS)]
@@ -39,7 +39,7 @@ def policy_prompt(name: str, agent_prompt: PolicyPrompt = SEARCH) -> PolicyPromp
 
 
 def distil_prompt(name: str) -> str:
-    """The text of a file for the step that distils documents; BadConfig when it lacks {query} or {documents}."""
+    """The text of a file for the step that distils documents; BadConfig if it lacks {query} or {documents}."""
     if (text := file_text(name)) is None:
         raise BadConfig(f"the distilling prompt '{name}' is not a file; give a text file with {{query}} and {{documents}}.")
     require_placeholders(name, text, ("query", "documents"))
