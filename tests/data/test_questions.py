@@ -49,7 +49,7 @@ def test_limit_takes_the_first_and_a_seed_samples_in_order(tmp_path: Path) -> No
     ("line", "message"),
     [
         ("{not json", "line 2: not JSON, received '{not json'"),
-        ("[1]", "line 2: a list instead of a JSON object"),
+        ("[1]", "line 2: received a list instead of a JSON object"),
         ({"id": "q2", "golden_answers": ["x"]}, "line 2: no field 'question'; the fields are golden_answers, id"),
         ({"id": "q2", "question": "?"}, "line 2: no field 'golden_answers'"),
         ({"question": "?", "golden_answers": ["x"]}, "line 2: no field 'id'"),

@@ -25,7 +25,7 @@ def test_what_is_whole_is_read_and_the_log_says_where_it_ends(damage: str, tmp_p
     file.write_bytes(packed([{"n": "first"}]) + after)
     with caplog.at_level(logging.WARNING):
         assert [row["n"] for row in read_trajectories(file)] == ["first"]
-    assert caplog.messages == [f"{file} is cut after row 1; what follows is left out."]
+    assert caplog.messages == [f"{file} is cut off after row 1; the rest is ignored."]
 
 
 def test_a_file_that_may_not_be_read_is_an_error(tmp_path: Path) -> None:

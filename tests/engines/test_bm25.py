@@ -161,8 +161,8 @@ GOOD = b'{"text": "fine"}\n'
 @pytest.mark.parametrize(
     ("name", "data", "what"),
     [
-        ("c.jsonl", b"", "c.jsonl: holds no passage"),
-        ("c.jsonl", b"\n \n", "c.jsonl: holds no passage"),
+        ("c.jsonl", b"", "c.jsonl: has no passages"),
+        ("c.jsonl", b"\n \n", "c.jsonl: has no passages"),
         ("c.jsonl", GOOD + b"\n{oops\n", r"c.jsonl, line 3: not JSON .*'\{oops'"),
         ("c.jsonl", GOOD + b'"text"\n', "c.jsonl, line 2: a passage needs a 'text' or 'contents'"),
         ("c.jsonl", GOOD + b'{"title": "t"}\n', "c.jsonl, line 2: a passage needs a 'text' or 'contents'"),

@@ -148,7 +148,7 @@ def test_stopped_and_killed_in_every_phase_it_ends_as_if_it_had_not_been(finishe
 
 def test_another_seed_is_refused(finished: Path) -> None:
     before = sorted(finished.iterdir())
-    with pytest.raises(BadConfig, match="was begun with seed = 5, now it is 6"):
+    with pytest.raises(BadConfig, match="was begun with seed = 5, but it is now 6"):
         quickstart(finished, 6, TINY, QUIET)
     assert sorted(finished.iterdir()) == before
 

@@ -179,7 +179,7 @@ def test_muon_killed_goes_on_at_the_step_it_had_reached(world: Path) -> None:
     for step in (3, 5):
         with pytest.raises(Killed):
             tune(world / "searches", settings, world / "killed", quiet, killed_after(step))
-    with pytest.raises(BadConfig, match="was begun with seed = 0, now it is 1"):
+    with pytest.raises(BadConfig, match="was begun with seed = 0, but it is now 1"):
         tune(world / "searches", replace(settings, seed=1), world / "killed", quiet)
     killed = tune(world / "searches", settings, world / "killed", quiet, killed_after(0))
     assert seen == [1, 2, 3, 3, 4, 5, 5, 6]  # a step counts when it is saved

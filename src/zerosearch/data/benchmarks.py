@@ -1,8 +1,8 @@
-"""The seven question sets by name, and any file. Every question that can be scored is taken; those that cannot are named.
+"""The seven question sets by name, and any file. Questions that cannot be scored are left out and reported.
 
-A name is looked for in a folder of the user's (`NAME.jsonl`, `.jsonl.gz` or `.parquet`), else downloaded once from the Hugging Face hub,
+A name is looked up in a folder of the user's (`NAME.jsonl`, `.jsonl.gz` or `.parquet`), else downloaded once from the Hugging Face hub,
 where FlashRAG (Jin et al., 2024, arXiv 2405.13576) keeps all seven in one layout: id, question, golden_answers. The splits are the ones
-that ZeroSearch and Search-R1 report: test where its answers are public, else dev.
+that ZeroSearch and Search-R1 report: test if its answers are public, otherwise dev.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _ENDINGS = (".jsonl", ".jsonl.gz", ".parquet")
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """The questions that will be asked, in the file's order. `excluded` are the ids of those that no answer could ever match."""
+    """The questions that will be asked, in the file's order. `excluded` holds the ids of those that no answer could match."""
 
     name: str
     source: str
@@ -41,7 +41,7 @@ class Benchmark:
     excluded: tuple[str, ...]
 
     def fingerprint(self) -> str:
-        """Two runs with the same one asked the same questions with the same golds."""
+        """Two runs with the same fingerprint asked the same questions with the same golds."""
         asked = [(q.id, q.text, q.golden_answers) for q in self.questions]
         return blake2b(json.dumps(asked).encode(), digest_size=8).hexdigest()
 
@@ -49,7 +49,7 @@ class Benchmark:
 def load_benchmark(name: str, folder: str = "", limit: int | None = None, seed: int = 0) -> Benchmark:
     """A set by name or a file by its path; with `limit` a sample of that many, drawn with `seed`.
 
-    `folder` defaults to the environment variable ZEROSEARCH_BENCHMARKS. Raises BadConfig for an unknown name, with the nearest one, and
+    `folder` defaults to the environment variable ZEROSEARCH_BENCHMARKS. Raises BadConfig for an unknown name, with the closest match, and
     BadFile for a file that is missing or malformed.
     """
     path = _file_of(name, folder or os.environ.get(FOLDER_VARIABLE, ""))
@@ -72,7 +72,7 @@ def _file_of(name: str, folder: str) -> Path:
     if folder:
         if not Path(folder).is_dir():
             raise BadFile(
-                f"there is no folder '{folder}' of benchmarks; --benchmarks (or ${FOLDER_VARIABLE}) names one that holds NAME.jsonl."
+                f"there is no folder '{folder}' of benchmarks; give one that holds NAME.jsonl with --benchmarks (or ${FOLDER_VARIABLE})."
             )
         found = {_short_name(path.name): path for path in sorted(Path(folder).iterdir()) if path.name.endswith(_ENDINGS)}
     one_of("benchmark", name, {*HUB_FILES, *found})
@@ -88,7 +88,7 @@ def _downloaded(name: str) -> Path:
         try:
             return Path(hf_hub_download(HUB_REPOSITORY, HUB_FILES[name], repo_type="dataset", local_files_only=True))
         except LocalEntryNotFoundError:
-            # one question, 5 seconds: left to itself, the download asks a hub that is out of reach for half a minute
+            # one request, 5 seconds: by default, the download tries an unreachable hub for half a minute
             HfApi().dataset_info(HUB_REPOSITORY, timeout=5)
             return Path(hf_hub_download(HUB_REPOSITORY, HUB_FILES[name], repo_type="dataset"))
     except Exception as error:  # offline mode, no route, no name server, a refusal: all mean the same to the user

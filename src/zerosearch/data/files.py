@@ -1,4 +1,4 @@
-"""Writing so that a kill or a full disk leaves the old or the new, never a half; and saying in one line what could not be written."""
+"""Write so that a kill or a full disk leaves the old file or the new one, never half a file; report failed writes in one line."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def writing(path: Path, resume_command: str = "the same command") -> Iterator[No
 
 
 def require_writable(path: Path, what: str, folder: bool = False) -> None:
-    """Said before hours of work, not after: raises BadFile when the file, or in the folder, nothing can be written, a full disk included.
+    """Check before hours of work: raises BadFile if the file, or anything in the folder, cannot be written, a full disk included.
 
     Leaves nothing behind.
     """
@@ -42,7 +42,7 @@ def require_writable(path: Path, what: str, folder: bool = False) -> None:
             path.mkdir(parents=True, exist_ok=True)
         if probe.is_file() or probe.is_dir():
             probe.open("ab").close()
-        elif not probe.exists():  # a pipe or a device is left to whoever reads it
+        elif not probe.exists():  # a pipe or a device is not probed: its reader would see it
             try:
                 probe.write_bytes(b"0" * 4096)
             finally:
@@ -57,7 +57,7 @@ def require_writable(path: Path, what: str, folder: bool = False) -> None:
 
 @contextmanager
 def new_file(final: Path) -> Iterator[Path]:
-    """A path to write to, which takes the place of `final` once the block is done: a reader, or a kill, never meets half a file."""
+    """A path to write to, which takes the place of `final` once the block is done: readers never see half a file, even after a kill."""
     partial = final.with_name(f".{final.name}.partial")
     try:
         yield partial
@@ -69,13 +69,13 @@ def new_file(final: Path) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """All of it or nothing (`new_file`)."""
+    """Write the whole file or nothing (`new_file`)."""
     with new_file(path) as partial:
         partial.write_bytes(content if isinstance(content, bytes) else content.encode())
 
 
 def append_whole(path: Path, data: bytes) -> None:
-    """All of it at the end of the file, or the file as it was: a full disk takes what fits, and half a line is worse than none."""
+    """Append all of it or leave the file as it was: a full disk takes what fits, and half a line is worse than none."""
     before = path.stat().st_size if path.exists() else 0
     try:
         with path.open("ab") as file:
@@ -87,12 +87,12 @@ def append_whole(path: Path, data: bytes) -> None:
 
 
 def whole_lines(path: Path) -> list[bytes]:
-    """The lines of a file that is appended to, without their ends; none when there is no file. One that a kill has cut is left out."""
+    """The lines of a file that is appended to, without line ends; none if there is no file. A line that a kill has cut is left out."""
     return path.read_bytes().split(b"\n")[:-1] if path.exists() else []
 
 
 def replace_directory(partial: Path, final: Path) -> None:
-    """Put a finished directory in place; one that was there before is moved aside first, then removed."""
+    """Put a finished directory in place; an earlier one is moved aside first, then removed."""
     old = final.with_name(f".{final.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if final.exists():
@@ -103,7 +103,7 @@ def replace_directory(partial: Path, final: Path) -> None:
 
 @contextmanager
 def new_directory(final: Path, resume_command: str = "the same command") -> Iterator[Path]:
-    """A folder to write into, which takes the place of `final` once the block is done, or vanishes when it fails. See `writing`."""
+    """A folder to write into, which takes the place of `final` once the block is done, or is removed if it fails. See `writing`."""
     partial = final.with_name(f".partial-{final.name}")
     shutil.rmtree(partial, ignore_errors=True)
     with writing(final, resume_command):
@@ -117,17 +117,17 @@ def new_directory(final: Path, resume_command: str = "the same command") -> Iter
 
 
 def locked(path: Path) -> FileLock:
-    """`with locked(path):` by one process at a time. The lock is a file beside `path`, and stays: removing it would split its waiters.
+    """`with locked(path):` by one process at a time. The lock is a file beside `path`, never removed: else two processes could hold it.
 
-    Raises OSError where it cannot be made.
+    Raises OSError if it cannot be made.
     """
     return FileLock(path.with_name(f".{path.name}.lock"), poll_interval=0.01)
 
 
 def begin_folder(description: Path, settings: Mapping[str, Any], what: str, otherwise: str = "choose another --out") -> None:
-    """Make the folder that holds `description`, a JSON file of the settings `what` is made with; or go on with it, if they are the same.
+    """Make the folder that holds `description`, a JSON file of the settings `what` is made with; or resume it if they are the same.
 
-    Raises BadConfig when it was begun with others or holds something else, OSError when it cannot be written.
+    Raises BadConfig if it was begun with other settings or holds something else, OSError if it cannot be written.
     """
     folder = description.parent
     if description.exists():
@@ -135,7 +135,7 @@ def begin_folder(description: Path, settings: Mapping[str, Any], what: str, othe
         for key in {**before, **settings}:
             if before.get(key) != settings.get(key):
                 raise BadConfig(
-                    f"'{folder}' was begun with {key} = {json.dumps(before.get(key))}, now it is {json.dumps(settings.get(key))}; "
+                    f"'{folder}' was begun with {key} = {json.dumps(before.get(key))}, but it is now {json.dumps(settings.get(key))}; "
                     f"use the same settings, or {otherwise}."
                 )
     elif folder.exists() and any(folder.iterdir()):

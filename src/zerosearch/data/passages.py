@@ -24,7 +24,7 @@ import numpy as np
 from zerosearch.core.errors import BadFile
 from zerosearch.core.types import Document
 
-MANIFEST = "manifest.json"  # of an index: what was indexed, and with what
+MANIFEST = "manifest.json"  # of an index: what was indexed, and how
 STORE_FILES = _LINES, _OFFSETS = ("corpus.jsonl", "offsets.npy")
 _ENDS_BYTES = 2**20
 
@@ -45,9 +45,9 @@ class PassageStore:
 
 
 def store_passages(corpus: Path, folder: Path) -> Iterator[Document]:
-    """Copy a corpus into a store and yield its passages on the way; the store is whole when the iterator is exhausted.
+    """Copy a corpus into a store and yield its passages meanwhile; the store is complete when the iterator is exhausted.
 
-    Raises BadFile at the first bad line, and when there is none.
+    Raises BadFile at the first bad line, or if there is no passage.
     """
     offsets = array("q", [0])
     with open(folder / _LINES, "wb") as copy:
@@ -55,12 +55,12 @@ def store_passages(corpus: Path, folder: Path) -> Iterator[Document]:
             offsets.append(offsets[-1] + copy.write(line + b"\n"))
             yield document
     if len(offsets) == 1:
-        raise BadFile(f"{corpus}: holds no passage; a corpus is a JSONL file with a 'text' on each line.")
+        raise BadFile(f"{corpus}: has no passages; a corpus is a JSONL file with a 'text' on each line.")
     np.save(folder / _OFFSETS, np.frombuffer(offsets, dtype=np.int64))
 
 
 def read_passages(corpus: Path) -> Iterator[tuple[bytes, Document]]:
-    """Line and passage of every line that is not blank. Raises BadFile at the first bad one."""
+    """Line number and passage of every line that is not blank. Raises BadFile at the first bad one."""
     number = 0
     try:
         with _opened(corpus) as file:
@@ -105,7 +105,7 @@ def existing(corpus_path: str | Path) -> Path:
 
 
 def fingerprint(corpus: Path) -> str:
-    """The same for the same content wherever it lies: of the size, the first and the last MiB, so that it is quick on any size."""
+    """The same for the same content in any place. Computed from the size and the first and last MiB, so it is quick at any size."""
     size = corpus.stat().st_size
     digest = blake2b(str(size).encode(), digest_size=8)
     with open(corpus, "rb") as file:
@@ -116,17 +116,17 @@ def fingerprint(corpus: Path) -> str:
 
 
 def index_places(corpus: Path, suffix: str, index_dir: str | Path | None) -> list[Path]:
-    """Where the index of a corpus may be: in `index_dir`, or else beside it, or in the user's cache where that cannot be written."""
+    """Where the index of a corpus may be: in `index_dir`, or beside it, or in the user's cache if that cannot be written."""
     if index_dir is not None:
         return [Path(index_dir)]
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    # two corpora of one name in two folders keep out of each other's way
+    # corpora of one name in different folders do not share an index
     where = blake2b(str(corpus.resolve()).encode(), digest_size=6).hexdigest()
     return [corpus.with_name(f"{corpus.name}.{suffix}"), root / "zerosearch" / f"{corpus.name}-{where}.{suffix}"]
 
 
 def read_manifest(index_dir: Path) -> dict[str, Any]:
-    """What an index says of itself; {} when there is none that can be read."""
+    """What an index's manifest says; {} if there is none that can be read."""
     try:
         found = json.loads((index_dir / MANIFEST).read_text())
     except (OSError, ValueError):

@@ -22,7 +22,7 @@ _GZIP_MAGIC = b"\x1f\x8b"
 def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """The objects of a JSON-lines file with their line numbers (blank lines are skipped), or the rows of a .parquet file with theirs.
 
-    Raises BadFile for a file that is missing, empty, damaged, or holds anything else.
+    Raises BadFile for a file that is missing, empty, damaged, or not of that form.
     """
     if path.suffix == ".parquet":
         yield from _parquet_rows(path)
@@ -73,7 +73,7 @@ def _as_object(line: bytes, path: Path, line_number: int) -> dict[str, Any]:
         shown = line[:60].decode("utf-8", errors="replace").strip()
         raise BadFile(f"{path}, line {line_number}: not JSON, received {shown!r}; write one JSON object per line.") from None
     if not isinstance(value, dict):
-        raise BadFile(f"{path}, line {line_number}: a {type(value).__name__} instead of a JSON object; write one object per line.")
+        raise BadFile(f"{path}, line {line_number}: received a {type(value).__name__} instead of a JSON object; write one object per line.")
     return cast(dict[str, Any], value)
 
 
@@ -110,8 +110,8 @@ def load_questions(
 ) -> list[Question]:
     """Every question of a file, or `limit` of them: the first ones, or with `seed` a random sample, in the file's order.
 
-    Fields beside id, question and golden_answers become metadata, those of a `metadata` object too (FlashRAG keeps `type` there). A
-    question whose golds normalise to nothing cannot be scored: it is an error, or with `on_unusable` left out, and its id handed over.
+    Fields beside id, question and golden_answers become metadata, and so do those of a `metadata` object (FlashRAG keeps `type` there). A
+    question whose golds normalise to nothing cannot be scored: it is an error, or is left out and its id passed to `on_unusable`.
     Raises BadFile, naming the file and the line.
     """
     path = Path(path)

@@ -19,9 +19,9 @@ Row = dict[str, Any]
 
 
 def read_trajectories(path: Path) -> Iterator[Row]:
-    """The whole rows of a file, which may be many gzip members in a row; none when there is no file.
+    """The complete rows of a file, which may be many gzip members in a row; none if there is no file.
 
-    A kill may have cut the last member: what is whole is read, and the log says where it ends. Raises OSError when it may not be read.
+    A kill may have cut the last member: the complete rows are read, and the log says where they end. Raises OSError if it may not be read.
     """
     if not path.exists():
         return
@@ -32,16 +32,16 @@ def read_trajectories(path: Path) -> Iterator[Row]:
                 yield json.loads(line)
                 number += 1
         except (gzip.BadGzipFile, EOFError, zlib.error, ValueError):
-            log.warning("%s is cut after row %s; what follows is left out.", path, f"{number:,}")
+            log.warning("%s is cut off after row %s; the rest is ignored.", path, f"{number:,}")
 
 
 def packed(rows: Iterable[Row], level: int = 3) -> bytes:
-    """Rows as one gzip member, to be written or appended; the same bytes for the same rows."""
+    """Rows as one gzip member, to write or append; the same bytes for the same rows."""
     return gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode(), compresslevel=level, mtime=0)
 
 
 def trajectory_row(trajectory: Trajectory, step: int, phase: str) -> dict[str, Any]:
-    """A trajectory as JSON takes it; the layout of `trajectories.jsonl.gz`."""
+    """A trajectory as a JSON object: the layout of `trajectories.jsonl.gz`."""
     t = trajectory
     return {
         "step": step,
@@ -71,7 +71,7 @@ def trajectory_row(trajectory: Trajectory, step: int, phase: str) -> dict[str, A
 
 
 def _span_rows(trajectory: Trajectory) -> list[dict[str, Any]]:
-    """Each span's tokens; where the policy's tokens have advantages of their own, those too."""
+    """Each span's tokens; and their advantages, if the policy's tokens have their own."""
     rows: list[dict[str, Any]] = []
     advantages = iter(trajectory.token_advantages)
     told = len(trajectory.token_advantages) == trajectory.policy_token_count > 0  # not when documents were trained on, too

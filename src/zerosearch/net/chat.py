@@ -15,9 +15,9 @@ PATHS = {"chat": "chat/completions", "completions": "completions"}
 
 
 class OpenAIChat:
-    """A Chat that posts to `{base_url}/chat/completions` (or `/completions`, given whole prompts: `style="completions"`).
+    """A Chat that posts to `{base_url}/chat/completions` (with `style="completions"` whole prompts to `/completions`).
 
-    The other arguments are `Endpoint`'s. Raises BadConfig when an argument cannot be right.
+    The other arguments are `Endpoint`'s. Raises BadConfig if an argument is invalid.
     """
 
     def __init__(self, base_url: str, model: str = "", *, style: str = "chat", **limits: Any) -> None:
@@ -35,7 +35,7 @@ class OpenAIChat:
         await self._endpoint.aclose()
 
     async def answers(self) -> bool:
-        """Whether the server lists its models, asked once: a health check."""
+        """Whether the server lists its models, asked once without retries: a health check."""
         return await self._endpoint.answers()
 
     async def complete(self, prompt: str, sampling: Sampling) -> str:
@@ -69,7 +69,7 @@ class FunctionChat:
 
 
 def sampling_body(sampling: Sampling) -> dict[str, Any]:
-    """What OpenAI's protocol calls our sampling."""
+    """Our sampling in the words of OpenAI's protocol."""
     return {
         "max_tokens": sampling.max_new_tokens,
         "temperature": sampling.temperature,

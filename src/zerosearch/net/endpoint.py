@@ -23,10 +23,10 @@ T = TypeVar("T")
 class Endpoint:
     """Calls `{base_url}/…`.
 
-    An empty `model` is the first one the server lists. The key is read from the environment variable `api_key_env`, sent
-    in the header and never shown. What is tried again, and how often: `http.JsonClient`, whose the other arguments are.
+    An empty `model` stands for the first one that the server lists. The key is read from the environment variable `api_key_env`, sent
+    in the header and never shown. Retries are those of `http.JsonClient`, which takes the other arguments.
 
-    Raises BadConfig when an argument cannot be right.
+    Raises BadConfig if an argument is invalid.
     """
 
     def __init__(self, base_url: str, model: str = "", *, api_key_env: str = "OPENAI_API_KEY", **limits: Any) -> None:
@@ -41,11 +41,11 @@ class Endpoint:
         await self._client.aclose()
 
     async def model_name(self) -> str:
-        """The model that was named, else the first one the server lists. Raises GenerationFailed."""
+        """The model that was named, otherwise the first one that the server lists. Raises GenerationFailed."""
         return self._model or await self._first_model("models")
 
     async def answers(self) -> bool:
-        """Whether it lists its models, asked once: a health check."""
+        """Whether the server lists its models, asked once without retries: a health check."""
         try:
             await self._client.ask(Call("GET", "models", headers=self._headers), _first_model_of, max_attempts=1)
         except GenerationFailed:
@@ -53,7 +53,7 @@ class Endpoint:
         return True
 
     async def call(self, method: str, path: str, body: Mapping[str, Any] | None, read: Callable[[Any], T]) -> T:
-        """What `read` finds in the JSON reply; it raises Trouble, or `unexpected`, when it is not there.
+        """What `read` finds in the JSON reply; it raises RetryableError, or `unexpected`, if it finds nothing.
 
         Raises GenerationFailed with one line: the URL, what happened, what to do.
         """
@@ -71,4 +71,4 @@ def _first_model_of(reply: Any) -> str:
         case {"data": [{"id": str(name)}, *_]} if name:
             return name
         case _:
-            raise RetryableError("the server lists no model", "name one: model=….", retry=False)
+            raise RetryableError("the server lists no model", "name one with model=….", retry=False)

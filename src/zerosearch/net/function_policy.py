@@ -1,4 +1,4 @@
-"""A Policy around a function: what was said so far in, what comes next out. For anything that writes text and cannot be trained here."""
+"""A Policy around a function: the text so far in, the next turn out. For anything that writes text and cannot be trained here."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class FunctionPolicy:
         self._chat = FunctionChat(write)
 
     async def generate(self, token_ids: Sequence[int], sampling: Sampling, session: str) -> Generation:
-        """Raises GenerationFailed for whatever the function raised."""
+        """Raises GenerationFailed for whatever the function raises."""
         written = await self._chat.complete(self.renderer.decode(token_ids), sampling)
         text, finish = close_tag(written, "stop", None, sampling.stop)
         return Generation(tuple(self.renderer.observation(text)), (), finish)
 
     def close(self, session: str) -> None:
-        """There is nothing to forget."""
+        """Does nothing: the function keeps no session."""

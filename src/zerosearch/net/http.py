@@ -1,4 +1,4 @@
-"""JSON over HTTP, bounded: attempts, waits, sizes and connections all have a limit, and a failure is one line that never shows a key."""
+"""JSON over HTTP, with limits on attempts, waits, sizes and connections; a failure is one line that never shows a key."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ class RetryableError(Exception):
 class Advice:
     """What to do when a server fails; `by_status` comes before the rest."""
 
-    url: str  # the reply comes from something else, or from nowhere
-    request: str  # the server does not like what was asked
+    url: str  # something else replied, or nothing did
+    request: str  # the server rejected the request
     by_status: Mapping[int, str] = field(default_factory=dict[int, str])
     url_name: str = "url"
     url_example: str = "http://localhost:8000"
@@ -58,7 +58,7 @@ class Advice:
 
 @dataclass(frozen=True, slots=True)
 class _Connection:
-    """What belongs to one event loop."""
+    """What belongs to one event loop: a session and its connection limit."""
 
     loop: asyncio.AbstractEventLoop
     session: aiohttp.ClientSession
@@ -69,10 +69,10 @@ class JsonClient:
     """Calls to one server, whose failures are raised as `error`.
 
     408, 429, 5xx, lost connections and time-outs are tried again, `max_attempts` times in all, after
-    first_wait_s · 2^i · uniform(½, 1), or what `Retry-After` asks for, but never more than `max_wait_s`. A redirect is
+    first_wait_s · 2^i · uniform(½, 1), or as long as `Retry-After` asks, but never more than `max_wait_s`. A redirect is
     not followed. `key` is blotted out of whatever a server says; `key_env` is the variable it came from.
 
-    Raises BadConfig when an argument cannot be right.
+    Raises BadConfig if an argument is invalid.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class JsonClient:
         seed: int = 0,
     ) -> None:
         if not is_url(base_url):
-            raise BadConfig(f"{advice.url_name} '{shown_url(base_url)}' is not a URL; it looks like {advice.url_example}.")
+            raise BadConfig(f"{advice.url_name} '{shown_url(base_url)}' is not a URL; it should look like {advice.url_example}.")
         for name, value in {"max_attempts": max_attempts, "max_concurrency": max_concurrency}.items():
             if value < 1:
                 raise BadConfig(f"{name} is {value}; it must be at least 1.")
@@ -118,7 +118,7 @@ class JsonClient:
             await connection.session.close()
 
     async def ask(self, call: Call, read: Callable[[Any], T], max_attempts: int | None = None) -> T:
-        """What `read` finds in the JSON reply, after at most `max_attempts` attempts (None: the client's); `read` may raise Trouble."""
+        """What `read` finds in the JSON reply, in at most `max_attempts` attempts (None: the client's). `read` may raise RetryableError."""
         last = max_attempts or self._max_attempts
         for attempt in range(1, last + 1):
             try:
@@ -134,13 +134,13 @@ class JsonClient:
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def unexpected(self, reply: Any) -> RetryableError:
-        """For `read` to raise: JSON, but not what was hoped for."""
+        """For `read` to raise: the reply is JSON, but not of the expected form."""
         return self._unexpected(json.dumps(reply))
 
     def _url(self, call: Call) -> str:
         if call.path.startswith("/"):  # at the root of the server
             return urljoin(f"{self._base_url}/", call.path)
-        # people write the whole address as often as its beginning
+        # users may give the whole address instead of its beginning
         return self._base_url if self._base_url.endswith(f"/{call.path}") else f"{self._base_url}/{call.path}"
 
     async def _attempt(self, call: Call) -> Any:
@@ -155,7 +155,7 @@ class JsonClient:
             except TimeoutError:
                 raise RetryableError(f"timed out after {self._timeout_s:g} s", "raise timeout_s or lower max_concurrency.") from None
             except aiohttp.ClientConnectorDNSError:
-                raise RetryableError("the host's name is unknown", f"check {self._advice.url_name}.") from None
+                raise RetryableError("the host name cannot be resolved", f"check {self._advice.url_name}.") from None
             except aiohttp.ClientConnectorError as error:
                 reason = "connection refused" if isinstance(error.os_error, ConnectionRefusedError) else error.strerror
                 raise RetryableError(f"{reason or 'cannot connect'}", f"is the server running? check {self._advice.url_name}.") from None
@@ -198,7 +198,7 @@ class JsonClient:
         return text
 
     async def _connected(self) -> _Connection:
-        """The session of the running loop; one left over from a loop that is gone is closed."""
+        """The session of the running loop; a session left over from a loop that has ended is closed."""
         loop = asyncio.get_running_loop()
         found = self._connection
         if found is not None and found.loop is loop:
@@ -213,7 +213,7 @@ class JsonClient:
 
 
 def key_from(variable: str, needed_by: str = "", environment: Mapping[str, str] = os.environ) -> str:
-    """The key in an environment variable; empty when there is none, or BadConfig when it is `needed_by` something."""
+    """The key in an environment variable, or empty if it is not set; then BadConfig if it is `needed_by` something."""
     key = environment.get(variable, "").strip() if variable else ""
     if not key and needed_by:
         raise BadConfig(f"{needed_by} needs a key; set the environment variable {variable}.")
@@ -221,7 +221,7 @@ def key_from(variable: str, needed_by: str = "", environment: Mapping[str, str] 
 
 
 def from_environment(text: str, setting: str, environment: Mapping[str, str] = os.environ) -> str:
-    """`text` with each ${NAME} replaced by the environment's value: so a recipe holds no secret. BadConfig when it is not set."""
+    """`text` with each ${NAME} replaced by the environment's value, so that a recipe holds no secret. BadConfig if it is not set."""
 
     def value(match: re.Match[str]) -> str:
         if match[1] not in environment:
@@ -240,7 +240,7 @@ def is_url(text: str) -> bool:
 
 
 def shown_url(url: str) -> str:
-    """The URL without what may be secret in it: a user's password, a query."""
+    """The URL without what may be secret in it: a password, a query."""
     try:
         parts = urlsplit(url)
         return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
@@ -249,7 +249,7 @@ def shown_url(url: str) -> str:
 
 
 async def _read_bounded(response: aiohttp.ClientResponse, advice: str) -> bytes:
-    """The body, read piece by piece so that a runaway server cannot fill the memory."""
+    """The body, read piece by piece so that a huge reply cannot fill the memory."""
     reply = bytearray()
     async for chunk in response.content.iter_any():
         reply += chunk
@@ -259,7 +259,7 @@ async def _read_bounded(response: aiohttp.ClientResponse, advice: str) -> bytes:
 
 
 def _retry_after_s(value: str) -> float:
-    """Seconds of a Retry-After header, which is a number or a date; 0 when it is neither."""
+    """Seconds of a Retry-After header, which is a number or a date; 0 if it is neither."""
     try:
         return max(0.0, float(value))
     except ValueError:

@@ -1,4 +1,4 @@
-"""A port to listen at: the one that is wanted, or the next that is free."""
+"""A port to listen on: the requested one, or the next free one."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import socket
 
 from zerosearch.core.errors import BadConfig
 
-_PORTS_TRIED = 20  # after the one that is wanted
+_PORTS_TRIED = 20  # after the requested one
 _HIGHEST = 65535
 
 
 def bind(host: str, port: int, *, search: bool) -> socket.socket:
-    """A listening socket; with `search` one of the next ports when this one is taken. Raises BadConfig."""
+    """A listening socket; with `search`, one of the next ports if this one is taken. Raises BadConfig."""
     last = min(port + _PORTS_TRIED, _HIGHEST) if search else port
     for candidate in range(port, last + 1):
         listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
@@ -25,7 +25,7 @@ def bind(host: str, port: int, *, search: bool) -> socket.socket:
             listener.close()
             if error.errno != errno.EADDRINUSE:
                 raise BadConfig(
-                    f"cannot listen at {host}:{candidate} ({error.strerror or error}); choose another --host or --port."
+                    f"cannot listen on {host}:{candidate} ({error.strerror or error}); choose another --host or --port."
                 ) from error
     tried = f"ports {port} to {last} are" if search else f"port {port} is"
-    raise BadConfig(f"{tried} taken at {host}; choose another --port, or 0 for any that is free.")
+    raise BadConfig(f"{tried} already in use on {host}; choose another --port, or 0 for any free port.")

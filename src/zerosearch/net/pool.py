@@ -1,4 +1,4 @@
-"""Several endpoints as one Chat: the least loaded healthy one is asked; one that fails is set aside until it answers a health check."""
+"""Several endpoints as one Chat: asks the least loaded healthy one; one that fails is set aside until it answers a health check."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def addresses(url: str) -> list[str]:
 
 @dataclass
 class PooledEndpoint:
-    """An endpoint: how many calls it has in the air, how many it failed, and until when it is set aside (0: it is healthy)."""
+    """An endpoint: how many of its calls are pending, how many it failed, and until when it is set aside (0: it is healthy)."""
 
     chat: OpenAIChat
     load: int = 0
@@ -32,11 +32,11 @@ class PooledEndpoint:
 class EndpointPool:
     """A Chat over `urls`, which all serve the same model.
 
-    A call goes to the healthy endpoint with the fewest calls in the air. One that fails it (after `max_attempts` of its own) is set aside
-    for `rest_s`, and the call goes to the next. Set aside, an endpoint comes back with its first answer to a health check (`GET models`).
-    While all are set aside the calls wait, `outage_s` at most. A call is put to each endpoint twice at most.
+    A call goes to the healthy endpoint with the fewest pending calls. One that fails a call (after `max_attempts` of its own) is set aside
+    for `rest_s`, and the call goes to the next. An endpoint that is set aside comes back when it answers a health check (`GET models`).
+    While all are set aside, calls wait up to `outage_s`. A call is tried at most twice on each endpoint.
 
-    The other arguments are `OpenAIChat`'s. Raises BadConfig when an argument cannot be right.
+    The other arguments are `OpenAIChat`'s. Raises BadConfig if an argument is invalid.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class EndpointPool:
         self._rest_s, self._outage_s = rest_s, outage_s
 
     async def complete(self, prompt: str, sampling: Sampling) -> str:
-        """The reply of one of the endpoints. Raises GenerationFailed when none gave one."""
+        """The reply of one of the endpoints. Raises GenerationFailed if none gave one."""
         tries, deadline = [0] * len(self.members), time.monotonic() + self._outage_s
         failure = "all were set aside before"
         while (chosen := await self._choose(tries, deadline)) is not None:
@@ -69,7 +69,7 @@ class EndpointPool:
             await member.chat.aclose()
 
     async def _choose(self, tries: Sequence[int], deadline: float) -> int | None:
-        """The endpoint to ask: healthy, the least tried, the least loaded. Waits for one; None when there is none before the deadline."""
+        """The endpoint to ask: healthy, the least tried, the least loaded. Waits for one; None if there is none before the deadline."""
         candidates = [i for i, tried in enumerate(tries) if tried < 2]
         while candidates:
             healthy = [i for i in candidates if not self.members[i].rests_until]
@@ -84,7 +84,7 @@ class EndpointPool:
         return None
 
     async def _examine(self, member: PooledEndpoint) -> bool:
-        """Whether an endpoint that was set aside answers again. One caller asks; the others see it resting until the next time."""
+        """Whether an endpoint that was set aside answers again. One caller asks; for the others it stays set aside until the next time."""
         member.rests_until = time.monotonic() + self._rest_s
         if answers := await member.chat.answers():
             member.rests_until = 0.0

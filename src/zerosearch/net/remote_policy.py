@@ -1,6 +1,6 @@
-"""A Policy behind an OpenAI-compatible endpoint, as chat or as raw completions: text goes out, text comes back.
+"""A Policy behind an OpenAI-compatible endpoint, as chat or as raw completions: text out, text in.
 
-The rollout speaks in token ids; such an endpoint does not. So this policy has a vocabulary of its own: pieces of text, about one
+A rollout works on token ids; such an endpoint does not. So this policy has a vocabulary of its own: pieces of text, about one
 to a token of English, each with an id that is a hash of it. Encoding and decoding lose nothing, nothing the server wrote is changed, and
 budgets (`max_tokens`, `max_observation_tokens`) are counted in pieces. What the server counted itself is in `Generation.usage`. There
 are no log-probs, so nothing that comes from here can be trained on.
@@ -43,7 +43,7 @@ class Pieces:
 
     def _new(self, piece: str) -> int:
         made = int.from_bytes(blake2b(piece.encode("utf-8", "surrogatepass"), digest_size=8).digest()) >> (64 - _ID_BITS)
-        while self._text_of.get(made, piece) != piece:  # two pieces with one hash: once in a hundred thousand runs
+        while self._text_of.get(made, piece) != piece:  # two pieces with one hash, about once in a hundred thousand runs
             made = (made + 1) % 2**_ID_BITS
         self._id_of[piece], self._text_of[made] = made, piece
         return made
@@ -51,7 +51,7 @@ class Pieces:
 
 @dataclass(slots=True)
 class _Conversation:
-    """What a session said so far; ids up to the first end are the user's, up to the next the assistant's, and so on in turns."""
+    """The text of a session so far; ids up to the first end are the user's, up to the next the assistant's, and so on in turns."""
 
     ids: tuple[int, ...]
     ends: list[int]
@@ -66,9 +66,9 @@ class _Reply:
 
 class RemotePolicy:
     """`style="chat"`: the prompt is the user's message, each turn of the policy the assistant's, each observation the user's next.
-    `style="completions"`: the whole text so far is the prompt, and the model goes on with it.
+    `style="completions"`: the whole text so far is the prompt, and the model continues it.
 
-    The other arguments are `Endpoint`'s. Raises BadConfig when an argument cannot be right.
+    The other arguments are `Endpoint`'s. Raises BadConfig if an argument is invalid.
     """
 
     def __init__(self, base_url: str, model: str = "", *, style: str = "chat", **limits: Any) -> None:
@@ -78,7 +78,7 @@ class RemotePolicy:
         self._conversations: dict[str, _Conversation] = {}
 
     async def generate(self, token_ids: Sequence[int], sampling: Sampling, session: str) -> Generation:
-        """Go on from `token_ids`. A closing tag that the server cut off as a stop string is put back.
+        """Continue `token_ids`. A closing tag that the server cut off as a stop string is put back.
 
         Raises GenerationFailed after bounded retries.
         """
@@ -92,7 +92,7 @@ class RemotePolicy:
         return Generation(written, (), reply.finish, reply.usage)
 
     async def model_name(self) -> str:
-        """The model that answers. Raises GenerationFailed when the server has to be asked for it and does not say."""
+        """The model that answers. Raises GenerationFailed if the server has to be asked for it and does not say."""
         return await self._endpoint.model_name()
 
     def close(self, session: str) -> None:
@@ -103,7 +103,7 @@ class RemotePolicy:
         await self._endpoint.aclose()
 
     def _ends(self, ids: tuple[int, ...], session: str) -> list[int]:
-        """Where each message ends. What does not go on from the session's last turn is one message of the user's."""
+        """Where each message ends. Text that does not continue the session's last turn is one message of the user's."""
         before = self._conversations.get(session)
         if before is None or len(ids) <= len(before.ids) or ids[: len(before.ids)] != before.ids:
             return [len(ids)]
@@ -120,7 +120,7 @@ class RemotePolicy:
 
 
 def _read(raw: Any, stop: Sequence[str], endpoint: Endpoint) -> _Reply:
-    """Text, reason and counts of the first choice. Raises Trouble when there is no text."""
+    """Text, reason and counts of the first choice. Raises RetryableError if there is no text."""
     text = text_of(raw, endpoint)
     choice = cast(Mapping[str, Any], raw["choices"][0])
     text, finish = close_tag(text, str(choice.get("finish_reason")), choice.get("stop_reason") or choice.get("matched_stop"), stop)
@@ -134,8 +134,8 @@ def _read(raw: Any, stop: Sequence[str], endpoint: Endpoint) -> _Reply:
 def close_tag(text: str, reason: str, matched: object, stop: Sequence[str]) -> tuple[str, Finish]:
     """The text up to and with the stop string that ended it.
 
-    Servers cut the stop string off, and most do not say which it was: then it is the closing tag of what was opened last and is
-    still open. A server that heeds no stop strings is cut where it should have stopped.
+    Servers cut the stop string off, and most do not say which it was: then it is taken to be the closing tag of the last tag that is
+    still open. The text of a server that ignores stop strings is cut where it should have stopped.
     """
     cuts = [(text.find(s), s) for s in stop if s and s in text]
     if cuts:

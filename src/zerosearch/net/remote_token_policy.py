@@ -88,7 +88,7 @@ def _no_ids(server: str) -> RetryableError:
 class RemoteTokenPolicy:
     """`dialect` is "vllm" (its `/completions` with token ids) or "sglang" (its `/generate`, at the root of the server).
 
-    The other arguments are `Endpoint`'s. Raises BadConfig when an argument cannot be right.
+    The other arguments are `Endpoint`'s. Raises BadConfig if an argument is invalid.
     """
 
     def __init__(self, base_url: str, tokenizer: Any, model: str = "", *, dialect: str, **limits: Any) -> None:
@@ -97,17 +97,17 @@ class RemoteTokenPolicy:
         self._endpoint = Endpoint(base_url, model, **limits)
 
     async def generate(self, token_ids: Sequence[int], sampling: Sampling, session: str) -> Generation:
-        """Go on from `token_ids`. Raises GenerationFailed after bounded retries."""
+        """Continue `token_ids`. Raises GenerationFailed after bounded retries."""
         dialect = self._dialect
         body = dialect.body(await self._endpoint.model_name(), list(token_ids), sampling)
         return await self._endpoint.call("POST", dialect.path, body, lambda raw: dialect.read(raw, sampling.stop))
 
     async def model_name(self) -> str:
-        """The model that answers. Raises GenerationFailed when the server has to be asked for it and does not say."""
+        """The model that answers. Raises GenerationFailed if the server has to be asked for it and does not say."""
         return await self._endpoint.model_name()
 
     def close(self, session: str) -> None:
-        """The server keeps what it likes."""
+        """Does nothing: the server manages its own cache."""
 
     async def aclose(self) -> None:
         """Close the connections; the next call opens new ones."""
