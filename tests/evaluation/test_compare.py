@@ -72,7 +72,7 @@ def test_a_training_run_shows_its_own_evaluations(micro: Path, tmp_path: Path) -
     run = tmp_path / "run"
     run.mkdir()
     (run / "config.toml").write_text(micro_recipe(micro).replace("[engine]", "held_out = 'data/test_questions.jsonl'\n[engine]"))
-    with pytest.raises(BadFile, match="has evaluated nothing yet"):
+    with pytest.raises(BadFile, match="has not evaluated anything yet"):
         compare([str(run)], PRICES)
     interval = {"mean": 0.5, "low": 0.4, "high": 0.6}
     figures = {"n": 10, "failed": 0, "em": interval, "cover_em": interval, "f1": interval, "searches": 1.2, "policy_tokens": 30.0}

@@ -104,7 +104,7 @@ def test_replayed_it_gives_the_same_bytes_without_the_corpus_and_for_nothing(wor
     assert not (world / "corpus.jsonl.bm25").exists()
 
 
-def test_a_search_that_is_not_on_the_tape_fails_its_question_alone(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_search_that_is_not_in_the_recording_fails_its_question_alone(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tape = world / "tape.jsonl"
     with speaking(reader) as server:
         assert run(evaluate(world, server.url, "recorded", "--record", str(tape))) == 0
@@ -115,7 +115,7 @@ def test_a_search_that_is_not_on_the_tape_fails_its_question_alone(world: Path, 
         assert run(evaluate(world, server.url, "replayed", "--replay", str(tape))) == 1
     result = json.loads(capsys.readouterr().out)
     (failure,) = result["failures"]
-    assert (result["n"], failure["id"], failure["stop_reason"]) == (5, "Peru", "search_failed") and "not on the tape" in failure["cause"]
+    assert (result["n"], failure["id"], failure["stop_reason"]) == (5, "Peru", "search_failed") and "not in the recording" in failure["cause"]
 
 
 def test_a_budget_may_be_raised(world: Path, capsys: pytest.CaptureFixture[str]) -> None:

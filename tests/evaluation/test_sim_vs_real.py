@@ -40,4 +40,4 @@ def test_an_agent_that_never_searched() -> None:
     rows = [row(1, 1.0, "q") | {"searches": []}]
     report = gap(rows, rows)
     assert report["overlap"] is None and report["simulated"]["answer_rate"] is None
-    assert "0 queries both met: –." in as_markdown(report)
+    assert "0 queries made on both sides: –." in as_markdown(report)

@@ -90,7 +90,7 @@ def test_the_bill_of_a_training_run(micro: Path, tmp_path: Path) -> None:
     (out / "summary.json").unlink()  # not done yet: the same from the metrics, but for how many workers there were
     again = bill(str(out), PRICES, 64_000)
     assert (again["searches"], again["new_tokens"]) == (report["searches"], report["new_tokens"])
-    assert "| this run (bm25) |" in as_markdown(report) and "- a projection takes" in as_markdown(report)
+    assert "| this run (bm25) |" in as_markdown(report) and "- a projection assumes" in as_markdown(report)
     (out / "metrics.jsonl").unlink()
     with pytest.raises(BadFile, match="has not finished a step yet"):
         bill(str(out), PRICES, 64_000)

@@ -86,7 +86,7 @@ def test_a_folder_that_cannot_be_written(run: RunDirectory, tmp_path: Path) -> N
 
 
 def test_open_where_no_run_is(tmp_path: Path) -> None:
-    with pytest.raises(BadFile, match=r"holds no run \(there is no config.toml\)"):
+    with pytest.raises(BadFile, match=r"is not a run directory \(it has no config.toml\)"):
         RunDirectory.open(tmp_path)
 
 

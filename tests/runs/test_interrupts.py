@@ -63,7 +63,7 @@ def test_one_ctrl_c_finishes_the_step_and_saves_it(forker: Forker, micro: Path, 
     assert lines[-1] == (
         f"zerosearch: stopped after step {steps} of 100000, which is saved; resume with: zerosearch train --resume {tmp_path / 'run'}"
     )
-    assert "stopping after this step, which is saved; once more stops at once" in lines and "Traceback" not in said
+    assert "stopping after this step, which will be saved; interrupt again to stop at once" in lines and "Traceback" not in said
     assert saved_of(tmp_path / "run") == steps
 
 

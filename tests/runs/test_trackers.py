@@ -82,7 +82,7 @@ class Dies:
 
 
 @pytest.mark.parametrize(
-    ("kind", "lines"), [(Dead, "cannot be reached (ConnectionError"), (Dies, "cannot be reached any more (TimeoutError")]
+    ("kind", "lines"), [(Dead, "cannot be reached (ConnectionError"), (Dies, "can no longer be reached (TimeoutError")]
 )
 def test_the_run_goes_on_without_a_tracker(micro: Path, tmp_path: Path, kind: Any, lines: str, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "recipe.toml").write_text(micro_recipe(micro))

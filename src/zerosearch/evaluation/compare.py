@@ -1,4 +1,4 @@
-"""`zerosearch compare RUN…`: benchmarks × agents in one table, with intervals, and how sure the differences are."""
+"""`zerosearch compare RUN…`: benchmarks × agents in one table, with intervals and the significance of differences."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from zerosearch.runs.directory import RunDirectory
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One run. `outcomes` is empty where only figures are left (a training run's own evaluations): nothing to pair then."""
+    """One run. `outcomes` is empty if only figures are left (a training run's own evaluations), which cannot be paired."""
 
     run: str
     benchmark: str
@@ -36,7 +36,7 @@ class Column:
 def compare(paths: Sequence[str], prices: Prices) -> dict[str, Any]:
     """`{"rows": […], "pairs": […]}`: each run's figures, and each pair of runs on the same benchmark, question by question.
 
-    Raises BadFile for a directory that holds nothing to compare, BadInput when one id means two questions.
+    Raises BadFile for a directory that holds nothing to compare, BadInput if one id stands for two questions.
     """
     columns = _labelled([column for path in paths for column in _columns(path, prices)])
     by_benchmark: dict[str, list[Column]] = defaultdict(list)
@@ -55,12 +55,12 @@ def _columns(path: str, prices: Prices) -> list[Column]:
         cost = cost_of(work_of(evaluation.path)[1], prices) if evaluation.costs.exists() else None
         return [Column(path, config["benchmark"], config["agent"], config["agent"], figures(outcomes), cost, {o.id: o for o in outcomes})]
     if not run.config.exists():
-        raise BadFile(f"'{path}' holds neither an evaluation nor a training run; name directories that evaluate --out or train wrote.")
+        raise BadFile(f"'{path}' holds neither an evaluation nor a training run; give directories that evaluate --out or train wrote.")
     return _training_columns(path, run)
 
 
 def _training_columns(path: str, run: RunDirectory) -> list[Column]:
-    """The policy before and after, as the run evaluated it itself."""
+    """The policy before and after, as the run itself evaluated it."""
     benchmark = Path(str(RunDirectory.open(path).read_config()["questions"]["held_out"])).name.split(".")[0]
     kept = {when: run.path / f"evaluation-{when}.json" for when in ("base", "trained")}
     columns = [
@@ -69,12 +69,12 @@ def _training_columns(path: str, run: RunDirectory) -> list[Column]:
         if file.exists()
     ]
     if not columns:
-        raise BadFile(f"the run in '{path}' has evaluated nothing yet; evaluate it: zerosearch evaluate --policy {path} --out DIR …")
+        raise BadFile(f"the run in '{path}' has not evaluated anything yet; run: zerosearch evaluate --policy {path} --out DIR …")
     return columns
 
 
 def _labelled(columns: list[Column]) -> list[Column]:
-    """Labels that tell runs on one benchmark apart: the agent, and where that is not enough, the directory."""
+    """Labels that tell runs on one benchmark apart: the agent, and if that is not enough, the directory."""
     seen = Counter((c.benchmark, c.label) for c in columns)
     return [
         Column(c.run, c.benchmark, c.agent, f"{c.label} ({c.run})", c.figures, c.cost, c.outcomes) if seen[c.benchmark, c.label] > 1 else c
@@ -100,12 +100,12 @@ def _row(column: Column) -> dict[str, Any]:
 
 
 def _pair(a: Column, b: Column) -> dict[str, Any] | None:
-    """b − a over the questions that both scored, joined by id."""
+    """b − a over the questions scored in both, joined by id."""
     shared = [i for i in a.outcomes if i in b.outcomes]
     for i in shared:
         if a.outcomes[i].question != b.outcomes[i].question:
             raise BadInput(
-                f"{a.benchmark}: id '{i}' is one question in '{a.run}' and another in '{b.run}'; compare runs on one question file."
+                f"{a.benchmark}: id '{i}' is one question in '{a.run}' and another in '{b.run}'; compare runs on the same question file."
             )
     scored = [(x, y) for i in shared if (x := a.outcomes[i].scores) and (y := b.outcomes[i].scores)]
     if not scored:
@@ -142,7 +142,7 @@ def as_markdown(table: Mapping[str, Any]) -> str:
                 for p in table["pairs"]
             ),
             "",
-            "Intervals: bootstrap over questions, 95%. p: paired bootstrap over the questions both scored, joined by id, two-sided. "
+            "Intervals: bootstrap over questions, 95%. p: paired bootstrap over the questions scored in both, joined by id, two-sided. "
             "Searches and tokens are per question, dollars per run.",
         ]
     if any(row["unpriced"] for row in table["rows"]):

@@ -1,4 +1,4 @@
-"""What an evaluation works with, loaded."""
+"""What an evaluation needs, loaded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zerosearch.rollout.loop import RolloutSettings
 
 @dataclass(frozen=True, slots=True)
 class EvaluationContext:
-    """`config` is all of it that decides the answers, as JSON takes it. `engine` is the environment's; None: it never searches."""
+    """`config` holds everything that decides the answers, as JSON. `engine` is the environment's; None: it never searches."""
 
     environment: Environment
     policy: Policy
@@ -29,7 +29,7 @@ class EvaluationContext:
 async def evaluate_in(
     context: EvaluationContext, questions: Sequence[Question], concurrency: int, on_done: Callable[[Answered], None]
 ) -> Evaluation:
-    """`evaluate` with all that the context has; its connections are given back."""
+    """`evaluate` with all that the context has; closes its connections."""
     try:
         c = context
         return await evaluate(c.policy, c.environment, questions, c.settings, c.episode, c.renderer, concurrency, on_done)

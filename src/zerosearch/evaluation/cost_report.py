@@ -1,4 +1,4 @@
-"""`zerosearch cost RUN`: what a run cost, and what the same searches would have cost elsewhere, as the paper's cost table has it."""
+"""`zerosearch cost RUN`: what a run cost, and what the same searches would have cost elsewhere, as in the paper's cost table."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _FIELDS = ("searches", "prompt_tokens", "new_tokens", "wall_s", "cpu_s", "gpu_s"
 
 
 def bill(path: str, prices: Prices, queries: int) -> dict[str, Any]:
-    """The cost of the run in `path`; every priced API's bill for as many searches; and both for `queries` searches, beside the paper's.
+    """The cost of the run in `path`, and of as many searches at every priced API; both for `queries` searches, beside the paper's.
 
-    Raises BadFile when `path` holds neither a training run nor an evaluation, or one that has done nothing yet.
+    Raises BadFile when `path` holds neither a training run nor an evaluation, or if it has done nothing yet.
     """
     kind, work = work_of(Path(path))
     own = cost_of(work, prices)
@@ -49,13 +49,13 @@ def bill(path: str, prices: Prices, queries: int) -> dict[str, Any]:
 def _assumptions(kind: str, prices: Prices) -> list[str]:
     hours, paper = prices.usd_per_hour, prices.paper
     return [
-        f"a CPU core costs ${hours.cpu_core:g} an hour, a GPU ${hours.gpu:g}; edit prices.toml and give it with --prices",
-        "all of the run's seconds count as the engine's, the policy's own work included: an upper bound for the simulator"
+        f"a CPU core costs ${hours.cpu_core:g} an hour, a GPU ${hours.gpu:g}; edit prices.toml and pass it with --prices",
+        "all of the run's seconds count as the engine's, including the policy's own work: an upper bound for the simulator"
         if kind == "training"
-        else "the seconds are the whole evaluation's, policy and engine together; a policy behind an endpoint costs its tokens",
-        "a projection takes the run's dollars per search as they are: the same models, lengths and machine",
+        else "the seconds are those of the whole evaluation, policy and engine together; a policy behind an endpoint costs its tokens",
+        "a projection assumes the run's dollars per search: the same models, lengths and machine",
         f"the paper's rows: {paper.queries:,} queries, {paper.hours:g} h on "
-        f"{', '.join(f'{n} GPU ({size})' for size, n in paper.gpus.items())}; its policy's GPUs are not in them",
+        f"{', '.join(f'{n} GPU ({size})' for size, n in paper.gpus.items())}; they leave out its policy's GPUs",
     ]
 
 
@@ -64,7 +64,7 @@ def work_of(path: Path) -> tuple[str, ResourceUse]:
     evaluation, run = EvaluationDirectory(path), RunDirectory(path)
     if evaluation.config.exists():
         if not evaluation.costs.exists():
-            raise BadFile(f"the evaluation in '{path}' is not done; run the same evaluate command again to resume.")
+            raise BadFile(f"the evaluation in '{path}' is not finished; run the same evaluate command again to resume.")
         stored = json.loads(evaluation.costs.read_text())
         engine = (evaluation.read_config()["engine"] or {}).get("kind")
         paid = stored.get("paid_searches")
@@ -73,7 +73,7 @@ def work_of(path: Path) -> tuple[str, ResourceUse]:
         )
     if run.config.exists():
         return "training", _training_work(run)
-    raise BadFile(f"'{path}' holds neither a training run nor an evaluation; name the directory that train or evaluate --out wrote.")
+    raise BadFile(f"'{path}' holds neither a training run nor an evaluation; give a directory that train or evaluate --out wrote.")
 
 
 def _training_work(run: RunDirectory) -> ResourceUse:

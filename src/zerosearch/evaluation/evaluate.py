@@ -16,12 +16,12 @@ from zerosearch.core.types import Episode, Generation, Question, Sampling, Score
 from zerosearch.evaluation.outcomes import Outcome, figures
 from zerosearch.rollout.loop import RolloutSettings, rollout
 
-_HOPELESS = 20  # so many failures with nothing that went right: the policy or the engine is dead
+_HOPELESS = 20  # after so many failures without a success, the policy or the engine is taken to be down
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A scored trajectory (a failed one has no scores), what it took, and for how long."""
+    """A scored trajectory (a failed one has no scores), its token usage and its seconds."""
 
     trajectory: Trajectory
     usage: Usage
@@ -30,7 +30,7 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """In the order of the questions."""
+    """The answers in the order of the questions."""
 
     answered: tuple[Answered, ...]
 
@@ -58,7 +58,7 @@ async def evaluate(
 ) -> Evaluation:
     """Every question once, at most `concurrency` at a time. What goes wrong with a question is in its trajectory.
 
-    Raises RunFailed when the first questions all fail, whatever was asked of whom: nothing is gained by asking the rest.
+    Raises RunFailed if the first questions all fail, since the rest would fail too.
     """
     places = asyncio.Semaphore(concurrency)
     done: list[Trajectory] = []
@@ -93,7 +93,7 @@ async def _answered(
 
 
 class MeteredPolicy:
-    """Counts the calls and tokens of another policy, for one question. An endpoint's own count goes before the number of our ids."""
+    """Counts the calls and tokens of another policy, for one question. An endpoint's own count replaces the number of our ids."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy

@@ -1,4 +1,4 @@
-"""One question, done; and the figures of many. The same whether a question was just answered or its row was read from a file."""
+"""One finished question, and the figures of many. The same whether a question was just answered or its row was read from a file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SCORES = ("em", "cover_em", "f1")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`scores` is None when the question failed: `stop_reason` and `cause` say why, and it counts in no mean."""
+    """`scores` is None if the question failed: `stop_reason` and `cause` say why, and it enters no mean."""
 
     id: str
     question: str
@@ -51,9 +51,9 @@ class Outcome:
 
 
 def row_of(trajectory: Trajectory, usage: Usage) -> dict[str, Any]:
-    """A row of an evaluation's trajectories.jsonl.gz: a training run's, with token counts instead of tokens, and what it took.
+    """A row of an evaluation's trajectories.jsonl.gz: that of a training run, with token counts instead of tokens, and the usage.
 
-    Log-probs differ in their last digits with what else was in the batch; without them a repeated evaluation is equal to the byte.
+    The last digits of log-probs depend on what else was in the batch; without them a repeated evaluation is identical to the byte.
     """
     bare = replace(trajectory, spans=tuple(Span(s.author, (), s.text) for s in trajectory.spans))
     row = trajectory_row(bare, 0, "evaluate")
@@ -64,12 +64,12 @@ def row_of(trajectory: Trajectory, usage: Usage) -> dict[str, Any]:
 
 
 def estimate(outcomes: Sequence[Outcome], score: str) -> Estimate:
-    """The mean of one score over those that did not fail, with its 95% interval. Raises BadInput when there is none."""
+    """The mean of one score over those that did not fail, with its 95% interval. Raises BadInput if there is none."""
     return bootstrap_interval([getattr(o.scores, score) for o in outcomes if o.scores])
 
 
 def figures(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """Means with 95% intervals, and exact match by the questions' `type` and `hops` where they have them."""
+    """Means with 95% intervals, and exact match by the questions' `type` and `hops` if they have them."""
     sound = [o for o in outcomes if o.scores]
     result: dict[str, Any] = {"n": len(sound), "failed": len(outcomes) - len(sound)}
     if not sound:

@@ -1,4 +1,4 @@
-"""How often what an engine finds holds the answer: the ceiling of whoever reads only that."""
+"""How often the documents an engine finds hold the answer: an upper bound for a policy that reads only those."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Recall:
 async def recall(
     engine: SearchEngine, questions: Sequence[Question], ks: Sequence[int], on_done: Callable[[], None] = lambda: None
 ) -> Recall:
-    """Search each question's own words, once, for the largest k. Raises BadConfig when there is no k."""
+    """Search each question's own words, once, for the largest k. Raises BadConfig if there is no k."""
     if not ks or min(ks) < 1:
         raise BadConfig(f"k = {', '.join(map(str, ks)) or '(none)'} must be at least 1; for instance --k 1,5,20.")
     asked = [question for question in questions if not is_yes_no(question.golden_answers)]

@@ -1,6 +1,6 @@
-"""Score finished transcripts again, whoever made them: anyone's JSON lines of question, golden_answers and response.
+"""Score finished transcripts again, from any source: JSON lines of question, golden_answers and response.
 
-Our own rollouts know who wrote what (`Span.author`). A raw transcript does not, so authorship is read off the grammar.
+Our own rollouts record who wrote what (`Span.author`). A raw transcript does not, so authorship is derived from the grammar.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from zerosearch.core.statistics import bootstrap_interval
 from zerosearch.core.types import Scores
 from zerosearch.data.questions import golds_field, read_objects, text_field
 
-# what an environment appends: a block right after a search. Punctuation may ride on the token that closed the search.
+# what an environment appends: a block right after a search. Punctuation may follow in the token that closed the search.
 _REPLY = re.compile(r"(</search>)[^\w<]*<information>.*?(?:</information>|\Z)", re.DOTALL)
 # any other closed block: the policy imagined documents, or the format is unknown. Nothing in it counts as an answer.
 _BLOCK = re.compile(r"<information>.*?</information>", re.DOTALL)
-# "put the query between <search> and </search>": the tags are spoken of, not used (unless an engine replied to it)
+# "put the query between <search> and </search>": the tags are mentioned, not used (unless an engine replied to it)
 _MENTION = re.compile(r"between\s+<(search|answer)>\s+and\s+</\1>(?![^\w<]*<information>)")
 
 
@@ -35,7 +35,7 @@ def policy_text(response: str) -> str:
 
 
 def _contents(text: str, tag: str) -> list[str]:
-    """What stands in each complete `<tag>…</tag>`, from the last opening before each closing (as `tags.parse_turn` has it)."""
+    """The text in each complete `<tag>…</tag>`, from the last opening before each closing (as in `grammar.parse_turn`)."""
     pieces = text.split(f"</{tag}>")[:-1]
     contents = (" ".join(piece.rpartition(f"<{tag}>")[2].split()) for piece in pieces if f"<{tag}>" in piece)
     return [content for content in contents if content]
@@ -53,7 +53,7 @@ def count_searches(policy_text: str) -> int:
 
 
 def rescore(path: Path | str, with_rows: bool = False) -> dict[str, Any]:
-    """EM, cover match and F1 of a file of transcripts, each with a 95% interval; with `with_rows` each row's scores too.
+    """EM, cover match and F1 of a file of transcripts, each with a 95% interval; with `with_rows` also each row's scores.
 
     Rows whose golds all normalise to nothing are left out and counted in "excluded"; rows without an answer score 0
     and are counted in "no_answer". Raises BadFile, naming the file and the line.

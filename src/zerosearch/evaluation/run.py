@@ -1,4 +1,4 @@
-"""A whole evaluation, resumable question by question; and a single question, to watch."""
+"""A whole evaluation, resumable question by question; and a single question, shown as it runs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from zerosearch.runs.progress import Progress
 
 @dataclass(slots=True)
 class Meter:
-    """What this session has spent since it began. `searches` are those its questions made, some of which a tape may have answered."""
+    """What this session has spent since it began. `searches` are those its questions made, some of which a recording may have answered."""
 
     context: EvaluationContext
     searches: int = 0
@@ -51,10 +51,10 @@ def evaluate_benchmark(
     console: Console,
     phase: str = "evaluating",
 ) -> tuple[dict[str, Any], list[Row]]:
-    """Ask every question that has no row in `out` yet; returns the summary, with what it cost as `cost`, and the rows.
+    """Ask every question that has no row in `out` yet; returns the summary, with its cost as `cost`, and the rows.
 
-    Rows are written as they come, the figures at the end, also when questions failed. Raises BadConfig when `out` was begun with another
-    configuration, RunFailed when no question could be answered.
+    Rows are written as they come, the figures at the end, even if questions failed. Raises BadConfig if `out` was begun with another
+    configuration, RunFailed if no question could be answered.
     """
     config = {
         "benchmark": benchmark.name,
@@ -97,7 +97,7 @@ def evaluate_benchmark(
 def evaluate_both(
     benchmark: Benchmark, build: Mapping[str, Callable[[], EvaluationContext]], out: Path | None, concurrency: int, console: Console
 ) -> dict[str, Any]:
-    """The gap report of two evaluations, "simulated" and "real", each built in its turn and resumable in its own folder."""
+    """The gap report of two evaluations, "simulated" and "real", built one after the other, each resumable in its own folder."""
     with tempfile.TemporaryDirectory() as scratch:
         rows: dict[str, list[Row]] = {}
         failures: list[Mapping[str, str]] = []
@@ -110,7 +110,7 @@ def evaluate_both(
 
 
 def summary_of(config: dict[str, Any], rows: Sequence[Row]) -> dict[str, Any]:
-    """Everything but times: the same for the same rows."""
+    """Everything except times: the same for the same rows."""
     outcomes = [Outcome.from_row(row) for row in rows]
     failures = [{"id": o.id, "stop_reason": o.stop_reason, "cause": o.cause} for o in outcomes if o.scores is None]
     return {**config, **figures(outcomes), "failures": failures}

@@ -2,10 +2,10 @@
 
 Over all searches of each side:   documents and words per reply · answer rate, the share of replies with a golden answer in a document ·
                                   redundancy, the mean overlap of two documents of one reply
-Over searches both sides met, the same query for the same question:   overlap, of the words of the two replies
+Over searches that both sides made (same query, same question):   overlap of the words of the two replies
 Over the questions:               EM of each, and real − simulated with interval and p
 
-Overlap of two texts is that of their sets of normalised words: |A ∩ B| / |A ∪ B| (Jaccard).
+The overlap of two texts is that of their sets of normalised words: |A ∩ B| / |A ∪ B| (Jaccard).
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def _searches(row: Row) -> Iterator[tuple[str, Reply]]:
 
 
 def _met_by_both(simulated: Sequence[Row], real: Sequence[Row]) -> list[tuple[Reply, Reply]]:
-    """Replies to one query for one question. Until the first reply the policy knows no difference, so first queries are always shared
-    when it is greedy."""
+    """Replies to one query for one question. Before the first reply both sides are alike, so first queries are always shared
+    if the policy is greedy."""
     theirs = {(row["question"]["id"], query): reply for row in real for query, reply in _searches(row)}
     ours = {(row["question"]["id"], query): reply for row in simulated for query, reply in _searches(row)}
     return [(reply, theirs[key]) for key, reply in ours.items() if key in theirs]
@@ -92,7 +92,7 @@ def as_markdown(report: Mapping[str, Any]) -> str:
     difference = report["em_real_minus_simulated"]
     if difference:
         lines += ["", f"EM, real − simulated: {_shown(difference)}, p = {difference['p']:.4f}, n = {report['n']}."]
-    lines.append(f"Overlap of the replies to the {report['shared_queries']} queries both met: {_shown(report['overlap'])}.")
+    lines.append(f"Overlap of the replies to the {report['shared_queries']} queries made on both sides: {_shown(report['overlap'])}.")
     return "\n".join(lines)
 
 

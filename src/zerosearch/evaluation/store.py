@@ -1,9 +1,9 @@
 """An evaluation's directory: a row per question as soon as it is answered, so that nothing is asked twice.
 
 DIR/
-├── evaluation.json         what was asked of whom; started again with anything else, the directory is refused
-├── trajectories.jsonl.gz   a row per question: spans with their authors, searches, answer, scores, tokens; at the end in the file's order
-├── timings.jsonl           seconds per question, and what the session has spent; it and costs.json alone are not the same at a repetition
+├── evaluation.json         the settings; restarted with any others, the directory is refused
+├── trajectories.jsonl.gz   a row per question: spans with their authors, searches, answer, scores, tokens; finally in the file's order
+├── timings.jsonl           seconds per question, and what the session has spent; only this file and costs.json differ in a repetition
 ├── summary.json            the figures
 └── costs.json              searches, tokens, seconds, dollars
 """
@@ -25,7 +25,7 @@ from zerosearch.evaluation.outcomes import Outcome
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """Of a whole evaluation, over all its sessions: `gpu_s` is the time that a GPU was held, `paid_searches` are those no tape answered."""
+    """Of a whole evaluation, over all its sessions: `gpu_s` is the time a GPU was held, `paid_searches` came from no recording."""
 
     wall_s: float = 0.0
     cpu_s: float = 0.0
@@ -44,28 +44,28 @@ class EvaluationDirectory:
 
     @classmethod
     def existing(cls, path: str | Path) -> EvaluationDirectory:
-        """Raises BadFile when `path` is not the directory of an evaluation."""
+        """Raises BadFile if `path` is not the directory of an evaluation."""
         directory = cls(Path(path))
         if not directory.config.exists():
-            raise BadFile(f"'{path}' holds no evaluation (there is no evaluation.json); name a directory that evaluate --out wrote.")
+            raise BadFile(f"'{path}' is not an evaluation (it has no evaluation.json); give a directory that evaluate --out wrote.")
         return directory
 
     def begin(self, config: Mapping[str, Any]) -> dict[str, Row]:
-        """Create the directory, or go on with it: the rows of the questions that are done, by id. Failed ones are asked again.
+        """Create the directory, or resume it: returns the rows of the finished questions, by id. Failed ones are asked again.
 
-        Raises BadConfig when it was begun with another configuration, BadFile when it cannot be written.
+        Raises BadConfig if it was begun with another configuration, BadFile if it cannot be written.
         """
         with self._written():
             begin_folder(self.config, config, "an evaluation")
         done = {row["question"]["id"]: row for row in self.rows() if row["scores"]}
-        self.rewrite(list(done.values()))  # without failures, and without what a kill has cut
+        self.rewrite(list(done.values()))  # without failures and rows cut by a kill
         return done
 
     def read_config(self) -> dict[str, Any]:
         return json.loads(self.config.read_text())
 
     def rows(self) -> Iterator[Row]:
-        """The whole rows; one that a kill has cut is left out. Raises BadFile when they may not be read: they are not none then."""
+        """The complete rows; one that a kill has cut is left out. Raises BadFile if the file may not be read."""
         try:
             yield from read_trajectories(self.trajectories)
         except OSError as error:
@@ -80,7 +80,7 @@ class EvaluationDirectory:
             append_whole(self.timings, json.dumps(timing).encode() + b"\n")
 
     def rewrite(self, rows: Sequence[Row]) -> None:
-        """All rows at once, as one stream: the same bytes for the same rows, however they were gathered."""
+        """All rows at once, as one stream: the same bytes for the same rows, in whatever order they came."""
         with self._written():
             write_atomically(self.trajectories, packed(rows, level=6))
 
@@ -89,7 +89,7 @@ class EvaluationDirectory:
             write_atomically(file, json.dumps(content, indent=2) + "\n")
 
     def spent(self) -> Spent:
-        """Added up over the sessions; a killed session counts up to its last answer."""
+        """Totals over the sessions; a killed session counts up to its last answer."""
         last: dict[str, Mapping[str, Any]] = {}
         for timing in map(json.loads, whole_lines(self.timings)):
             last[timing["session"]] = timing

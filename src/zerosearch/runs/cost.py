@@ -1,8 +1,8 @@
-"""What a run took and what that costs: searches, tokens, seconds, dollars; and the API's bill beside the simulator's.
+"""What a run used and what that costs: searches, tokens, seconds, dollars; and what the same searches cost at an API.
 
     dollars = searches · price/1,000  +  tokens · price/1,000,000  +  cpu_s · price/3,600  +  gpu_s · price/3,600
 
-Prices are an editable table (`prices.toml`); what it does not know is listed as unpriced.
+Prices are an editable table (`prices.toml`); what it lacks is listed as unpriced.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ class Prices(_Table):
 
 @dataclass(frozen=True, slots=True)
 class ResourceUse:
-    """What a run did. `model` is the name of an endpoint's model, None for one in this process, which costs its seconds instead.
+    """What a run used. `model` names an endpoint's model; None for one in this process, which costs its seconds instead.
 
-    `paid_searches` are those that reached the engine; None: all of them, no tape answered any.
+    `paid_searches` are those that reached the engine; None: all of them, none was answered from a recording.
     """
 
     searches: int
@@ -68,7 +68,7 @@ class ResourceUse:
 
 
 def load_prices(file: str = "") -> Prices:
-    """The table in `file`, else the package's own. Raises BadFile, one line that says what is wrong in it."""
+    """The table in `file`, or the package's own. Raises BadFile, one line that says what is wrong in it."""
     name = file or "the package's prices.toml"
     try:
         text = Path(file).read_text(encoding="utf-8") if file else (files("zerosearch.evaluation") / "prices.toml").read_text()
@@ -119,7 +119,7 @@ def compute_cost(cpu_s: float, gpu_s: float, prices: Prices) -> float:
 
 
 def training_work(metrics: Iterable[Mapping[str, Any]], rollouts_per_step: int, engine: str, on_gpu: bool, workers: int = 1) -> ResourceUse:
-    """What the train rows of a metrics.jsonl add up to; means there are over the rollouts that did not fail.
+    """What the train rows of a metrics.jsonl add up to; means in them are over the rollouts that did not fail.
 
     Seconds are those of the steps, rollouts and learning alike; on a CPU each of the workers keeps a core busy.
     """

@@ -5,9 +5,9 @@ runs/NAME/
 ├── metrics.jsonl           one object per step ("kind": "train") and per evaluation ("kind": "evaluate")
 ├── trajectories.jsonl.gz   every rollout: spans with their authors, searches with the noise drawn, scores
 ├── evaluation-WHEN.jsonl.gz   the same of every held-out question, greedily, before (base) and after (trained)
-├── checkpoints/step-000120 a Hugging Face folder, and trainer.pt: optimiser, cursor, how long the two files above were
+├── checkpoints/step-000120 a Hugging Face folder, and trainer.pt: optimiser, cursor, the lengths of the two files above
 ├── summary.json            the figures, once the run is done
-└── report.html             the same to look at, one file
+└── report.html             the run as one page
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from zerosearch.data.trajectories import packed, trajectory_row
 
 
 class RunDirectory:
-    """`resume_command` is the command that resumes this run; messages about a stop end with it. `followers` see each row of metrics."""
+    """`resume_command` is the command that resumes this run; messages about a stop quote it. `followers` see each row of metrics."""
 
     def __init__(self, path: Path, resume_command: str = "") -> None:
         self.path = path
@@ -38,20 +38,20 @@ class RunDirectory:
         self.trajectories = path / "trajectories.jsonl.gz"
         self.checkpoints = path / "checkpoints"
         self.summary = path / "summary.json"
-        self.marks = path / "marks.jsonl"  # of runs whose checkpoints somebody else writes
+        self.marks = path / "marks.jsonl"  # of runs whose checkpoints another program writes
         self.followers: list[Callable[[Mapping[str, Any]], None]] = []
 
     def require_new(self) -> None:
-        """Raises BadConfig when a run is here already: nothing is ever overwritten."""
+        """Raises BadConfig if there is a run here already: nothing is ever overwritten."""
         if self.config.exists() or any(self.checkpoints.glob("step-*")):
             raise BadConfig(f"'{self.path}' already holds a run; resume it with --resume {self.path}, or choose another run.out=DIR.")
 
     def require_writable(self) -> None:
-        """Raises BadFile when nothing can be written here, a full disk included; leaves nothing behind."""
+        """Raises BadFile if nothing can be written here, a full disk included; leaves nothing behind."""
         require_writable(self.path, "the run directory", folder=True)
 
     def create(self, config: str) -> None:
-        """Begin a run with `config`, the TOML of its complete recipe."""
+        """Start a run with `config`, the TOML of its complete recipe."""
         self.require_writable()
         with writing(self.path, self.resume_command):
             self.checkpoints.mkdir(parents=True, exist_ok=True)
@@ -59,23 +59,23 @@ class RunDirectory:
 
     @classmethod
     def open(cls, path: str | Path) -> RunDirectory:
-        """An existing run. Raises BadFile when the folder holds none."""
+        """An existing run. Raises BadFile if the folder holds none."""
         run = cls(Path(path))
         if not run.config.exists():
-            raise BadFile(f"'{path}' holds no run (there is no config.toml); --resume takes the directory of a run.")
+            raise BadFile(f"'{path}' is not a run directory (it has no config.toml); give --resume the directory of a run.")
         return run
 
     def read_config(self) -> dict[str, Any]:
-        """The recipe as it was written down, section by section. Raises BadFile when it cannot be read."""
+        """The recipe as it was saved, section by section. Raises BadFile if it cannot be read."""
         try:
             return tomllib.loads(self.config.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise BadFile(
-                f"cannot read the recipe '{self.config}' ({error}); a run directory has the recipe it was started with."
+                f"cannot read the recipe '{self.config}' ({error}); a run directory holds the recipe it was started with."
             ) from error
 
     def append_metrics(self, row: Mapping[str, Any]) -> None:
-        """One line. Raises RunFailed when a figure is infinite or no number: the run has gone wrong, and JSON has no word for it."""
+        """One line. Raises RunFailed if a figure is infinite or not a number: the run has diverged, and JSON cannot hold it."""
         try:
             line = json.dumps(row, allow_nan=False, default=float)
         except ValueError as error:
@@ -86,11 +86,11 @@ class RunDirectory:
             follow(row)
 
     def append_trajectories(self, groups: Iterable[Group], step: int, phase: str) -> None:
-        """One gzip member a call: a cut in the last one leaves the others readable."""
+        """One gzip member per call: a cut in the last one leaves the others readable."""
         self._append(self.trajectories, packed(trajectory_row(t, step, phase) for g in groups for t in g.trajectories))
 
     def write_evaluated(self, when: str, trajectories: Iterable[Trajectory], step: int) -> None:
-        """Every held-out rollout of the policy `when` it was "base" or "trained", all or nothing."""
+        """Every held-out rollout of the "base" or "trained" policy (`when`), all or nothing."""
         file = self.path / f"evaluation-{when}.jsonl.gz"
         with writing(file, self.resume_command):
             write_atomically(file, packed(trajectory_row(t, step, "evaluate") for t in trajectories))
@@ -103,18 +103,18 @@ class RunDirectory:
         return {file.name: file.stat().st_size if file.exists() else 0 for file in (self.metrics, self.trajectories)}
 
     def cut_back(self, lengths: Mapping[str, int]) -> None:
-        """Forget what was written after a checkpoint, so that a resumed run's files equal an uninterrupted run's."""
+        """Remove what was written after a checkpoint, so that a resumed run's files equal an uninterrupted run's."""
         for name, length in lengths.items():
             if (self.path / name).exists():
                 with writing(self.path / name, self.resume_command):
                     os.truncate(self.path / name, min(length, (self.path / name).stat().st_size))
 
     def mark(self, step: int) -> None:
-        """Remember how long the files are after a step, for `forget_after`."""
+        """Record the lengths of the files after a step, for `forget_after`."""
         self._append(self.marks, json.dumps({"step": step, **self.lengths()}).encode() + b"\n")
 
     def forget_after(self, step: int) -> None:
-        """Cut the files back to how they were after `step`; without a mark of it, to nothing."""
+        """Cut the files back to their lengths after `step`, or to nothing if these were not recorded."""
         lengths = dict.fromkeys(self.lengths(), 0)
         for row in map(json.loads, whole_lines(self.marks)):
             lengths = row if row.pop("step") == step else lengths

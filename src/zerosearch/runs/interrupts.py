@@ -1,7 +1,7 @@
 """Ctrl-C and SIGTERM without loss, in this process and in those it starts.
 
-The first asks the run to finish its step and save, the second stops it at once. A terminal sends Ctrl-C to every process of the job:
-the ones started here leave it to the first process, and end when that one does, however it ended.
+The first signal asks the run to finish its step and save, the second stops it at once. A terminal sends Ctrl-C to every process of the job:
+those started here ignore it and end when the first process does, however it ends.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from rich.console import Console
 
 
 class StopRequest:
-    """`with StopRequest() as stop: stop.run(work())`, where the work asks `stop.requested` after each step, saves and leaves.
+    """`with StopRequest() as stop: stop.run(work())`, where the work asks `stop.requested` after each step, saves and returns.
 
-    A second signal cancels the work, which ends where it waits next; a third raises wherever the program is. Raising must come last:
+    A second signal cancels the work, which ends at its next await; a third raises wherever the program is. Raising comes last because
     torch turns an exception raised inside one of its operators into an error of its own, which would then count as a failed rollout.
-    Only the main thread can listen; elsewhere it never fires.
+    Only the main thread receives signals; elsewhere it never stops anything.
     """
 
     def __init__(self, console: Console) -> None:
@@ -45,7 +45,7 @@ class StopRequest:
             signal.signal(number, handler)
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:
-        """Raises KeyboardInterrupt when the work was cut short."""
+        """Raises KeyboardInterrupt if the work was cut short."""
 
         async def stoppable() -> None:
             self._task = asyncio.current_task()
@@ -61,7 +61,7 @@ class StopRequest:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if not self.requested:
             self.requested = True
-            self._console.print("stopping after this step, which is saved; once more stops at once", highlight=False)
+            self._console.print("stopping after this step, which will be saved; interrupt again to stop at once", highlight=False)
         elif self._task:
             self._task.get_loop().call_soon_threadsafe(self._task.cancel)  # wakes a loop that waits for the network
             self._task = None
@@ -70,7 +70,7 @@ class StopRequest:
 
 
 def interrupt_on_terminate() -> None:
-    """SIGTERM, as a cluster's scheduler sends it, does what Ctrl-C does at that moment."""
+    """Make SIGTERM, which a cluster's scheduler sends, do what Ctrl-C does at that moment."""
 
     def handler(number: int, frame: FrameType | None) -> None:
         if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a background job of a shell script
@@ -86,9 +86,9 @@ def ignore_interrupts() -> None:
 
 
 def start_quietly(process: Any) -> None:
-    """Start a multiprocessing process that Ctrl-C does not reach, not even while it still imports.
+    """Start a multiprocessing process that Ctrl-C does not reach, even while it is still importing.
 
-    It does not import the user's `__main__` either: a script without `if __name__ == "__main__"` would run once more in there.
+    It does not import the user's `__main__` either: a script without `if __name__ == "__main__"` would run again in it.
     """
     main, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
     try:
@@ -104,7 +104,7 @@ def start_quietly(process: Any) -> None:
 
 
 def end_with_parent() -> None:
-    """Called in a process that multiprocessing started: it ends at once when its parent is gone, `kill -9` included."""
+    """For a process that multiprocessing started: end it at once when its parent is gone, `kill -9` included."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 
@@ -116,7 +116,7 @@ def end_with_parent() -> None:
 
 
 def run_child(command: Sequence[str]) -> int:
-    """Run a command; returns its exit code. An interrupt ends the command, which a terminal has told as well; the code is then not 0."""
+    """Run a command; returns its exit code. An interrupt, which a terminal also sends to the command, ends it; the code is then not 0."""
     with subprocess.Popen(command) as child:
         try:
             return child.wait()

@@ -1,4 +1,4 @@
-"""Live progress: phases, steps, a few figures, time left. On a terminal a bar; elsewhere a plain line now and then; always on stderr."""
+"""Live progress: phases, steps, a few figures, time left. A bar on a terminal, otherwise a plain line now and then; always on stderr."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.table import Column
 
 _SHOWN = {"reward": "reward", "noise_rate": "noise", "em": "EM", "searches": "searches", "loss": "loss", "lookup": "lookup"}
 _PLAIN_LINE_EVERY_S = 10.0
-_WIDE = 100  # columns from which on there is room for a bar
+_WIDE = 100  # from this many columns on, there is room for a bar
 
 
 class Progress:
@@ -25,14 +25,14 @@ class Progress:
         self.started = time.monotonic()
         self._last_line = 0.0
         self._warned = False
-        self._first: tuple[float, int] | None = None  # a resumed phase does not begin at 0: speed is measured from what is seen first
+        self._first: tuple[float, int] | None = None  # a resumed phase does not begin at 0: speed is measured from the first step seen
         self._bar = RichProgress(
             TextColumn("[bold]{task.description}", table_column=Column(no_wrap=True, min_width=26)),
             *([BarColumn(bar_width=16)] if self.console.width >= _WIDE else []),
             MofNCompleteColumn(table_column=Column(no_wrap=True, min_width=7)),
             TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=7)),
             TextColumn("left", table_column=Column(no_wrap=True, min_width=4)),
-            # last, and the one that is cut where the terminal is narrow
+            # last, so that it is the one cut on a narrow terminal
             TextColumn("{task.fields[figures]}", table_column=Column(no_wrap=True, ratio=1, overflow="ellipsis")),
             console=self.console,
             disable=not self.console.is_terminal,
@@ -54,7 +54,7 @@ class Progress:
         figures = " ".join(f"{label} {value:.2f}" for key, label in _SHOWN.items() if isinstance(value := metrics.get(key), float))
         self._bar.update(self._task, completed=done, total=total, figures=figures)
         alarm, action = metrics.get("alarm"), metrics.get("action")
-        if alarm and (action != "warn" or not self._warned):  # a warning that lasts is said once
+        if alarm and (action != "warn" or not self._warned):  # a lasting warning is printed once
             self._say(f"step {done}: {action}: {alarm}")
         self._warned = action == "warn"
         now = time.monotonic()
@@ -69,7 +69,7 @@ class Progress:
 
 
 class Phases:
-    """`with Phases(console) as report`: a bar for each phase that `report(phase, done, total)` names, one after the other."""
+    """`with Phases(console) as report`: one bar after another, for each phase that `report(phase, done, total)` names."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

@@ -37,6 +37,6 @@ class RunConfig(Section):
     @model_validator(mode="after")
     def _trackers_exist(self) -> RunConfig:
         for name in self.tracker_names:
-            if ":" not in name:  # else it is one of the user's
+            if ":" not in name:  # otherwise it is the user's own
                 one_of("tracker", name, TRACKER_NAMES)
         return self

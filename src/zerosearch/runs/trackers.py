@@ -1,6 +1,6 @@
 """Trackers: TensorBoard, Weights & Biases and trackio get each row of `metrics.jsonl` as it is written. One recipe key: `run.trackers`.
 
-The file is the truth, a tracker a courtesy: one that cannot be reached, at the start or later, costs a line on stderr and is left out from
+The file is the record. A tracker that cannot be reached, at the start or later, costs a line on stderr and is left out from
 then on. A new tracker is a class with `log` and `close`, and an entry in TRACKERS.
 """
 
@@ -68,7 +68,7 @@ class WandB:
         )
 
     def log(self, figures: Mapping[str, float], step: int) -> None:
-        # two rows may be about one step, and a resumed run repeats some: wandb's own counter would refuse them
+        # a step may have two rows, and a resumed run repeats some: wandb's own counter would refuse them
         self._run.log({**figures, "step": step})
 
     def close(self) -> None:
@@ -76,7 +76,7 @@ class WandB:
 
 
 class Trackio:
-    """Kept where trackio keeps its projects: `trackio show --project zerosearch`."""
+    """Stored with trackio's projects: `trackio show --project zerosearch`."""
 
     def __init__(self, run: Path, config: Mapping[str, Any]) -> None:
         import trackio
@@ -90,14 +90,14 @@ class Trackio:
         self._run.log(dict(figures), step=step)
 
     def close(self) -> None:
-        self._trackio.finish()  # of the module: else it is finished, and said to be, once more at the end
+        self._trackio.finish()  # the module's function; otherwise trackio finishes the run, and reports it, a second time at exit
 
 
 TRACKERS: dict[str, Callable[[Path, Mapping[str, Any]], Tracker]] = {"tensorboard": TensorBoard, "wandb": WandB, "trackio": Trackio}
 
 
 def require_there(trackers: Iterable[str | Tracker | LogFunction]) -> None:
-    """Raises BadConfig for a tracker whose package is not there, or a module:name that cannot be loaded."""
+    """Raises BadConfig for a tracker whose package is not installed, or a module:name that cannot be loaded."""
     for name in trackers:
         if not isinstance(name, str) or ":" in name:
             resolve("tracker", name)
@@ -118,7 +118,7 @@ class FunctionTracker:
 
 
 def _opened(given: str | Tracker | LogFunction, run: Path, config: Mapping[str, Any], trackers: Mapping[str, Any]) -> Tracker:
-    """A tracker by name is made for the run; an object or a function of the user's is taken as it is."""
+    """Open a named tracker for this run; take the user's object or function as it is."""
     if isinstance(given, str) and ":" not in given:
         return trackers[given](run, config)
     found = resolve("tracker", given)
@@ -133,12 +133,12 @@ def tracked(
     console: Console,
     trackers: Mapping[str, Callable[[Path, Mapping[str, Any]], Tracker]] = TRACKERS,
 ) -> Iterator[None]:
-    """While in this block, every row that `run` takes goes to the trackers in `names`, too."""
+    """While in this block, every row that `run` takes goes to the trackers in `names` as well."""
     live: dict[str, Tracker] = {}
 
     def attempt(name: str, what: str, work: Callable[[], Any]) -> Any:
         try:
-            with redirect_stdout(sys.stderr):  # some greet the user; stdout is for what --json - asks for
+            with redirect_stdout(sys.stderr):  # some print a greeting; stdout is for the output of --json -
                 return work()
         except Exception as error:  # whatever its network, its disk or its login raise
             live.pop(name, None)
@@ -149,7 +149,7 @@ def tracked(
     def follow(row: Row) -> None:
         figures = flat(row)
         for name, tracker in list(live.items()):
-            attempt(name, "cannot be reached any more", lambda tracker=tracker: tracker.log(figures, int(row["step"])))
+            attempt(name, "can no longer be reached", lambda tracker=tracker: tracker.log(figures, int(row["step"])))
 
     for given in names:
         name = name_of(given)
@@ -165,7 +165,7 @@ def tracked(
 
 
 def flat(row: Row) -> dict[str, float]:
-    """`train/reward`, `evaluate/em`: the numbers of a row, an interval by its mean, a table by its keys."""
+    """`train/reward`, `evaluate/em`: the numbers of a row, an interval as its mean, a table by its keys."""
     return dict(_numbers(str(row["kind"]), {key: value for key, value in row.items() if key not in ("kind", "step")}))
 
 
