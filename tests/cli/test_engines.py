@@ -92,7 +92,7 @@ def test_record_and_replay(corpus: str, benchmark: str, tmp_path: Path, capsys: 
     again = said(capsys, *options, "--replay", tape)
     assert again["recall"] == first["recall"]
     assert run([*options, "--replay", tape, "--k", "7"]) == 1  # no such search was recorded
-    assert "3 of 3 searches failed; the first: not on the tape" in capsys.readouterr().err.splitlines()[-1]
+    assert "3 of 3 searches failed; the first: not in the recording" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_a_budget_is_an_exit_code_and_a_line(corpus: str, benchmark: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -125,7 +125,7 @@ def test_a_damaged_index_is_built_anew(corpus: Path) -> None:
 
 
 def test_a_folder_of_something_else_is_left_alone(corpus: Path, tmp_path: Path) -> None:
-    with pytest.raises(BadFile, match="is not a BM25 index and will not be overwritten; name another index_dir"):
+    with pytest.raises(BadFile, match="is not a BM25 index and will not be overwritten; choose another index_dir"):
         BM25Engine(corpus, tmp_path)
     assert corpus.exists()
 
@@ -134,7 +134,7 @@ def test_the_index_of_another_corpus_is_named_and_left_alone(corpus: Path, tmp_p
     index_dir = BM25Engine(corpus, tmp_path / "index").index_dir
     before = (index_dir / "manifest.json").read_text()
     other = write(tmp_path / "other.jsonl", PASSAGES[:2])
-    with pytest.raises(BadFile, match=r"index is the index of another corpus \('corpus.jsonl'\) and will not be overwritten; name another"):
+    with pytest.raises(BadFile, match=r"index is the index of another corpus \('corpus.jsonl'\) and will not be overwritten; choose another"):
         BM25Engine(other, index_dir)
     assert (index_dir / "manifest.json").read_text() == before and found(BM25Engine(corpus, index_dir), "capital") == ["1"]
 
@@ -149,7 +149,7 @@ def test_where_the_corpus_lies_may_be_out_of_bounds(corpus: Path, tmp_path: Path
 
 
 def test_no_place_at_all_says_why_of_each(corpus: Path, tmp_path: Path) -> None:
-    with pytest.raises(BadFile, match=r"no place for its index: .*/proc/no.*name another index_dir"):
+    with pytest.raises(BadFile, match=r"no index can be written for it: .*/proc/no.*choose another index_dir"):
         BM25Engine(corpus, "/proc/no/index")  # not a PermissionError
 
 
@@ -168,7 +168,7 @@ GOOD = b'{"text": "fine"}\n'
         ("c.jsonl", GOOD + b'{"title": "t"}\n', "c.jsonl, line 2: a passage needs a 'text' or 'contents'"),
         ("c.jsonl", b'{"text": "  "}\n', "c.jsonl, line 1: a passage needs"),
         ("c.jsonl", b'{"text": "\xff"}\n', "c.jsonl, line 1: not JSON"),
-        ("c.jsonl", b'{"text": "the of a"}\n', "none of its 1 passages holds a word"),
+        ("c.jsonl", b'{"text": "the of a"}\n', "none of its 1 passages contains a searchable word"),
         ("c.jsonl.gz", GOOD, "c.jsonl.gz: cannot be read past line 0 .*complete"),
         ("c.jsonl.gz", gzip.compress(GOOD * 9, mtime=0)[:-6], "c.jsonl.gz: cannot be read past line"),
     ],

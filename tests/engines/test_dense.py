@@ -88,7 +88,7 @@ def test_more_effort_finds_more(tmp_path: Path) -> None:
 
 
 def test_too_few_vectors_to_learn_from(tmp_path: Path) -> None:
-    with pytest.raises(BadConfig, match="an ivfpq index learns from its vectors and 10 are too few; use index_kind flat"):
+    with pytest.raises(BadConfig, match="an ivfpq index is trained on its vectors, and 10 are too few; use index_kind=flat"):
         build("ivfpq", np.zeros((10, 8), dtype=np.float32), tmp_path / "index", lambda done: None)
 
 
@@ -166,7 +166,7 @@ def test_an_index_says_what_it_was_built_from(encoder: Encoder, encoder_dir: Pat
 def test_no_index_and_no_corpus(encoder: Encoder, tmp_path: Path) -> None:
     corpus = write_corpus(tmp_path / "c.jsonl", 3)
     with pytest.raises(
-        BadFile, match="no dense index there; build it: zerosearch index .*c.jsonl --kind dense --encoder tiny --index-kind flat"
+        BadFile, match="there is no dense index; run: zerosearch index .*c.jsonl --kind dense --encoder tiny --index-kind flat"
     ):
         DenseEngine.open(corpus, encoder, SETTINGS)
     with pytest.raises(BadFile, match="nowhere.jsonl: no such file"):
@@ -190,7 +190,7 @@ def test_a_folder_of_something_else_is_left_alone(encoder: Encoder, tmp_path: Pa
     corpus = write_corpus(tmp_path / "c.jsonl", 3)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("x")
-    with pytest.raises(BadFile, match="mine is not a dense index and will not be overwritten; name another index_dir"):
+    with pytest.raises(BadFile, match="mine is not a dense index and will not be overwritten; choose another index_dir"):
         build_dense_index(corpus, encoder, SETTINGS, tmp_path / "mine")
     assert (tmp_path / "mine" / "thesis.tex").exists()
 

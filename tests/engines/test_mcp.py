@@ -104,7 +104,7 @@ def test_what_a_server_may_do_wrong(url: str) -> None:
 def test_a_server_that_does_not_answer() -> None:
     started = time.monotonic()
     assert ask("x", command=f"'{sys.executable}' -c 'import sys; sys.stdin.read()'", timeout_s=0.3) == [
-        f"SearchFailed: MCP server '{sys.executable}': no answer within 0.3 s; raise timeout_s, or look at its log."
+        f"SearchFailed: MCP server '{sys.executable}': no answer within 0.3 s; raise timeout_s, or check its log."
     ]
     assert time.monotonic() - started < 8  # it is not waited for any longer
 
@@ -113,7 +113,7 @@ def test_a_server_that_does_not_answer() -> None:
     ("settings", "what"),
     [
         ({"tool": "serch", "url": ""}, "BadConfig: unknown tool of the MCP server '.*' 'serch'; did you mean 'search'?"),
-        ({"url": ""}, r"BadConfig: the MCP server '.*' has 3 tools \(search, prose, environment\); choose one: tool="),
+        ({"url": ""}, r"BadConfig: the MCP server '.*' has 3 tools \(search, prose, environment\); choose one with tool="),
         ({"command": "no-such-command x"}, "SearchFailed: MCP server 'no-such-command' cannot be used: FileNotFoundError.*; check command"),
         ({"command": f"'{sys.executable}' -c 'import sys; sys.exit(\"no key\")'"}, r"cannot be used: .*\(it said: no key\); check command"),
         ({"url": "http://127.0.0.1:9/mcp?key=hidden"}, "MCP server 'http://127.0.0.1:9/mcp' cannot be used: .*; check url"),
@@ -129,8 +129,8 @@ def test_a_server_that_cannot_be_used(settings: dict[str, Any], what: str, url: 
 @pytest.mark.parametrize(
     ("settings", "what"),
     [
-        ({"command": ""}, "one of the two; received neither"),
-        ({"command": "x", "url": "http://localhost/mcp"}, "one of the two; received both"),
+        ({"command": ""}, "either a command or a url; received neither"),
+        ({"command": "x", "url": "http://localhost/mcp"}, "either a command or a url; received both"),
         ({"url": "localhost"}, "url 'localhost' is not a URL"),
         ({"command": "say 'hi"}, "cannot read the command 'say 'hi' .No closing quotation."),
     ],

@@ -65,7 +65,7 @@ def corpus(tmp_path: Path) -> Path:
 def test_engines_over_a_corpus(corpus: Path, tmp_path: Path) -> None:
     folder = write_encoder(tmp_path / "tiny", [f"w{i}" for i in range(8)])
     dense = {"corpus": str(corpus), "encoder": str(folder), "encoder_max_tokens": 64}
-    with pytest.raises(BadInput, match="no dense index there; build it: zerosearch index"):
+    with pytest.raises(BadInput, match="there is no dense index; run: zerosearch index"):
         engine_of(kind="dense", **dense)
     build_dense_index(corpus, Encoder.load(str(folder), "cpu", max_tokens=64), DenseSettings("tiny"))
     for kind in ("bm25", "dense", "hybrid"):
@@ -143,7 +143,7 @@ def test_record_then_replay_without_engine_or_key(server: SearchServer, tmp_path
     assert found(engine_of(**table, record=tape, max_searches=1)) == first  # a hit costs nothing
     server.answers["/searxng/search"] = lambda query: 1 / 0  # nobody may ask it any more
     assert found(engine_of(**table, replay=tape)) == first
-    with pytest.raises(SearchFailed, match="not on the tape"):
+    with pytest.raises(SearchFailed, match="not in the recording"):
         found(engine_of(**table, replay=tape), "another")
     engine = engine_of(kind="serper", replay=tape)  # neither a key nor the network is needed to find that it was not recorded
     with pytest.raises(SearchFailed, match="engine 'serper'; record it first"):

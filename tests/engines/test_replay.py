@@ -62,7 +62,7 @@ def test_a_miss_under_replay_is_an_error_not_a_call(tmp_path: Path) -> None:
     ask(RecordedEngine(inner, "serper", record=file), request("a"))
     before = file.read_bytes()
     engine = RecordedEngine(inner, "serper", replay=file)
-    with pytest.raises(SearchFailed, match=r"not on the tape '.*tape.jsonl': query 'b', k 2, engine 'serper'; record it first: record="):
+    with pytest.raises(SearchFailed, match=r"not in the recording '.*tape.jsonl': query 'b', k 2, engine 'serper'; record it first with record="):
         ask(engine, request("b"))
     assert len(inner.requests) == 1 and file.read_bytes() == before
 
@@ -119,7 +119,7 @@ def test_a_simulated_engine_is_replayed_with_its_coin(tmp_path: Path) -> None:
     assert {result.quality for result in first} == {Quality.USEFUL, Quality.NOISY}
     silent = Writer()
     assert ask(RecordedEngine(simulated(silent), "sim", replay=file), *requests) == first and silent.prompts == []
-    with pytest.raises(SearchFailed, match="not on the tape"):  # another seed draws other documents
+    with pytest.raises(SearchFailed, match="not in the recording"):  # another seed draws other documents
         ask(RecordedEngine(simulated(silent, seed=1), "sim", replay=file), requests[0])
 
 
@@ -177,9 +177,9 @@ def test_a_file_that_is_no_tape(tmp_path: Path, line: str) -> None:
 def test_what_contradicts_itself_or_is_missing(tmp_path: Path) -> None:
     with pytest.raises(BadConfig, match="exclude each other"):
         RecordedEngine(counting(), "e", record="a", replay="b")
-    with pytest.raises(BadFile, match="nowhere.jsonl: no such file; make it with record="):
+    with pytest.raises(BadFile, match="nowhere.jsonl: no such file; record it first with record="):
         RecordedEngine(None, "e", replay=tmp_path / "nowhere.jsonl")
-    with pytest.raises(BadConfig, match="an engine is needed"):
+    with pytest.raises(BadConfig, match="no engine was given"):
         RecordedEngine(None, "e", record=tmp_path / "tape.jsonl")
     with pytest.raises(BadFile, match="cannot be written"):
         RecordedEngine(counting(), "e", record=tmp_path)
@@ -201,7 +201,7 @@ def test_dollars_by_pencil() -> None:
     budget = Budget(max_usd=1.0, usd_per_search=0.1)  # ten of them, whatever a float makes of .1
     for _ in range(10):
         budget.reserve()
-    with pytest.raises(BudgetSpent, match="10 searches cost \\$1, one more would go over max_usd = 1; raise max_usd"):
+    with pytest.raises(BudgetSpent, match="10 searches cost \\$1, one more would exceed max_usd = 1; raise max_usd"):
         budget.reserve()
     assert budget.count == 10
     with pytest.raises(BudgetSpent, match="0 searches cost"):
@@ -250,7 +250,7 @@ def test_processes_that_share_a_ledger_count_together_and_a_restart_goes_on(tmp_
     with pytest.raises(BudgetSpent):
         Budget(max_searches=50, ledger=ledger).reserve()
     ledger.write_text("many")
-    with pytest.raises(BadFile, match="should hold the number of searches paid for, holds 'many'"):
+    with pytest.raises(BadFile, match="must hold the number of searches paid for, but holds 'many'"):
         Budget(max_searches=50, ledger=ledger).reserve()
 
 

@@ -146,7 +146,7 @@ FAILURES: dict[str, tuple[Callable[[str], Any], str, int]] = {
     "forbidden": (lambda q: web.Response(status=403), r"status 403: \(empty body\)", 1),
     "busy": (too_many("0.05"), r"status 429: slow down \(2 attempts\); lower max_concurrency, or wait", 2),
     "broken": (lambda q: web.Response(status=502, text="<html>\nBad gateway"), r"status 502: <html> Bad gateway \(2 attempts\)", 2),
-    "moved": (lambda q: web.Response(status=302, headers={"Location": "http://127.0.0.1:1/"}), r"status 302.*check url: does serper", 1),
+    "moved": (lambda q: web.Response(status=302, headers={"Location": "http://127.0.0.1:1/"}), r"status 302.*check url: is serper", 1),
     "HTML": (
         lambda q: web.Response(text="<html><body>Are you human?"),
         r"not the expected JSON: <html><body>Are you human\? \(1 attempt\)",
@@ -181,7 +181,7 @@ def test_what_is_special_about_an_api(server: SearchServer) -> None:
     with pytest.raises(SearchFailed, match="status 432.*the plan's limit is reached"):
         search(server, "tavily")
     server.answers["/serpapi/search"] = lambda query: {"error": "Your account has run out of searches."}
-    with pytest.raises(SearchFailed, match=r"Your account has run out of searches. \(1 attempt\); look at the account"):
+    with pytest.raises(SearchFailed, match=r"Your account has run out of searches. \(1 attempt\); check the account"):
         search(server, "serpapi")
 
 

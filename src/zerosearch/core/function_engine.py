@@ -1,9 +1,9 @@
-"""A search engine of your own: one function `(query, k) -> documents`, plain or async.
+"""A search engine of the user's: one function `(query, k) -> documents`, plain or async.
 
     async def my_engine(query: str, k: int) -> list:
         return [{"title": hit["name"], "text": hit["body"]} for hit in await my_index.find(query, limit=k)]
 
-In Python it is handed in as it is (`zerosearch.train(engine=my_engine, …)`), in a recipe by name: engine.kind = "my_module:my_engine".
+In Python it is passed as it is (`zerosearch.train(engine=my_engine, …)`), in a recipe by name: engine.kind = "my_module:my_engine".
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ class FunctionEngine:
         self._retrieve = cast(Callable[[str, int], Any], retrieve)
 
     async def search(self, request: SearchRequest) -> SearchResult:
-        """At most k documents; fewer, or none, is an answer too.
+        """At most k documents; there may be fewer, or none.
 
-        Raises SearchFailed for whatever the function raised, with the cause kept, and for a reply that holds something else.
+        Raises SearchFailed for whatever the function raised, with the cause kept, and for a reply of any other form.
         """
         try:
-            # question and gold answers stop here: this call is the only way from a request to a real engine
+            # the question and gold answers stop here: a real engine gets only what this call passes on
             found = self._retrieve(request.query, request.k)
             found = await found if isawaitable(found) else found
         except ZeroSearchError:
@@ -49,7 +49,7 @@ class FunctionEngine:
 
 
 def as_engine(given: object) -> SearchEngine:
-    """An engine as it is, or a function lifted into one. Raises BadConfig for anything else."""
+    """An engine as it is, or one made from a function. Raises BadConfig for anything else."""
     if isinstance(given, SearchEngine) and not isinstance(given, type):
         return given
     if callable(given) and not isinstance(given, type):

@@ -1,9 +1,9 @@
-"""A real search engine over a corpus file: BM25 by bm25s, the index built once and memory-mapped ever after.
+"""A real search engine over a corpus file: BM25 by bm25s, whose index is built once and then memory-mapped.
 
-An index is a folder, `<corpus>.bm25`, that is whole or not there:
-    manifest.json               what was indexed, and with what; when any of it has changed the index is stale
-    corpus.jsonl, offsets.npy   the passages (search/passages.py)
-    *.index.*                   bm25s' own files: the scores as a sparse matrix, a column a term
+An index is a folder, `<corpus>.bm25`, that is complete or absent:
+    manifest.json               what was indexed, and how; if any of it has changed the index is stale
+    corpus.jsonl, offsets.npy   the passages (data/passages.py)
+    *.index.*                   bm25s' own files: the scores as a sparse matrix, one column per term
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from zerosearch.core.function_engine import FunctionEngine
 from zerosearch.core.types import Document, SearchRequest, SearchResult
 from zerosearch.data.passages import MANIFEST, PassageStore, existing, index_places, indexed_text, read_manifest, store_passages
 
-_BM25: Any = bm25s.BM25  # comes without types, like the stemmer
+_BM25: Any = bm25s.BM25  # has no types, like the stemmer
 _stem_word: Callable[[str], str] = cast(Any, Stemmer).Stemmer("english").stemWord
-logging.getLogger("bm25s").setLevel(logging.WARNING)  # it sets itself to DEBUG, whatever the application asks for
+logging.getLogger("bm25s").setLevel(logging.WARNING)  # it sets itself to DEBUG, whatever the application configures
 
 Progress = Callable[[str], None]
 
@@ -54,18 +54,18 @@ class BM25Engine:
     def __init__(self, corpus: str | Path, index_dir: str | Path | None = None, progress: Progress | None = None) -> None:
         """The engine of a JSONL or JSONL.gz corpus with `text` (and `id`, `title`), or `contents` as FlashRAG writes it.
 
-        The index is looked for in `index_dir`, else beside the corpus (`<corpus>.bm25/`), else in the user's cache; if it is
-        nowhere or stale it is built in the first of these that can be written; an index of another corpus is left as it is. `progress` gets
-        a line now and then; by default stderr does, when it takes long.
+        The index is looked for in `index_dir`, then beside the corpus (`<corpus>.bm25/`), then in the user's cache; if it is
+        missing or stale, it is built in the first of these that can be written; an index of another corpus is left alone. `progress` gets
+        a line now and then; by default it is printed on stderr if building takes long.
 
-        Raises BadFile, naming the file and the line, when the corpus is missing, empty or malformed.
+        Raises BadFile, naming the file and the line, if the corpus is missing, empty or malformed.
         """
         corpus = existing(corpus)
         manifest = _manifest_of(corpus)
         places = index_places(corpus, "bm25", index_dir)
         for place in places:
             if read_manifest(place) == manifest:
-                with suppress(OSError, ValueError, EOFError):  # a damaged index is built anew
+                with suppress(OSError, ValueError, EOFError):  # a damaged index is rebuilt
                     self._load(place)
                     return
         reasons: list[str] = []
@@ -73,19 +73,19 @@ class BM25Engine:
             try:
                 self._load(_built(corpus, place, manifest, progress or _once_it_takes_long()))
                 return
-            except OSError as error:  # no right, a read-only or full disk: all mean the same
+            except OSError as error:  # no permission, a read-only or a full disk: all are treated alike
                 reasons.append(str(error))
-        raise BadFile(f"{corpus}: no place for its index: {'; '.join(reasons)}; name another index_dir.")
+        raise BadFile(f"{corpus}: no index can be written for it: {'; '.join(reasons)}; choose another index_dir.")
 
     @classmethod
     def load(cls, index_dir: Path) -> BM25Engine:
-        """A finished index, whatever corpus it is of."""
+        """A finished index, of any corpus."""
         engine = cls.__new__(cls)
         engine._load(index_dir)
         return engine
 
     def _load(self, index_dir: Path) -> None:
-        """Nothing is read into memory but the vocabulary."""
+        """Only the vocabulary is read into memory."""
         index = _BM25.load(index_dir, mmap=True)
         # plain views of the mapped files: slicing np.memmap itself costs more
         self._scores: NDArray[np.float32] = np.asarray(index.scores["data"])
@@ -106,7 +106,7 @@ class BM25Engine:
         return self._passages[position]
 
     async def search(self, request: SearchRequest) -> SearchResult:
-        """The best `request.k` passages with a term of `request.query` in them; none is a legitimate answer."""
+        """The best `request.k` passages with a term of `request.query` in them; there may be none."""
         return await self._engine.search(request)
 
     def retrieve(self, query: str, k: int) -> list[tuple[Document, float]]:
@@ -114,7 +114,7 @@ class BM25Engine:
         return self._best(self._terms(query), k)
 
     async def _search(self, query: str, k: int) -> list[Document]:
-        # no thread: when one ends decides which rows the sampler decodes together, and so the last bits of a run that must be repeatable
+        # no thread: its end would decide which rows the sampler decodes together, and so the last bits of a run that must be repeatable
         return [document for document, _ in self.retrieve(query, k)]
 
     def _terms(self, query: str) -> list[int]:
@@ -134,9 +134,9 @@ class BM25Engine:
 
 
 def _candidates(scores_N: NDArray[np.float32], k: int) -> NDArray[np.intp]:
-    """Positions, in order, of a few positive scores among which are the k highest and all that tie with them.
+    """Positions, in order, of a few positive scores that include the k highest and all that tie with them.
 
-    The k-th highest of the maxima of blocks is a lower bound for the k-th highest score, for k blocks hold a score that
+    The k-th highest of the maxima of blocks is a lower bound for the k-th highest score, because k blocks hold a score that
     reaches it. Ten times faster here than np.argpartition, which is slow on arrays that are mostly zero.
     """
     blocks = len(scores_N) // _BLOCK
@@ -171,16 +171,16 @@ def _manifest_of(corpus: Path) -> dict[str, Any]:
 
 
 def _built(corpus: Path, index_dir: Path, manifest: Mapping[str, Any], progress: Progress) -> Path:
-    """Build in a folder of its own, then rename: an index is whole or not there, however the build ends.
+    """Build in a separate folder, then rename it: an index is complete or absent, however the build ends.
 
-    Raises OSError when it must not or cannot be in `index_dir`.
+    Raises OSError if `index_dir` must not or cannot be written.
     """
     if what := _in_the_way(index_dir, manifest):
         raise PermissionError(f"{index_dir} {what} and will not be overwritten")
     index_dir.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f"{index_dir.name}.building-", dir=index_dir.parent) as name:
         building = Path(name, "new")
-        building.mkdir()  # with the user's own umask, which the scratch folder does not follow
+        building.mkdir()  # follows the user's umask, unlike the scratch folder
         _build(corpus, building, progress)
         (building / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
         if index_dir.exists():
@@ -189,12 +189,12 @@ def _built(corpus: Path, index_dir: Path, manifest: Mapping[str, Any], progress:
             building.rename(index_dir)
         except OSError:
             if read_manifest(index_dir) != manifest:
-                raise  # else another process built the same index meanwhile
+                raise  # otherwise another process has built the same index meanwhile
     return index_dir
 
 
 def _in_the_way(index_dir: Path, manifest: Mapping[str, Any]) -> str:
-    """Why what is there must stay; "" for nothing at all, and for an index that the same corpus had in another state or version."""
+    """Why what is there must stay; "" if there is nothing, or an index of the same corpus in another state or version."""
     if not index_dir.exists() or (index_dir.is_dir() and not any(index_dir.iterdir())):
         return ""
     found = read_manifest(index_dir)
@@ -213,7 +213,7 @@ def _build(corpus: Path, folder: Path, progress: Progress) -> None:
         if len(passages) % _REPORT_EVERY == 0:
             progress(f"{corpus.name}: {len(passages):,} passages read")
     if not vocabulary:
-        raise BadFile(f"{corpus}: none of its {len(passages)} passages holds a word that can be searched for.")
+        raise BadFile(f"{corpus}: none of its {len(passages)} passages contains a searchable word; check the 'text' fields.")
     progress(f"{corpus.name}: indexing {len(passages):,} passages, {len(vocabulary):,} terms")
     index = _BM25()
     index.index((passages, vocabulary), create_empty_token=False, show_progress=False)
@@ -221,7 +221,7 @@ def _build(corpus: Path, folder: Path, progress: Progress) -> None:
 
 
 class _TermOf(dict[str, int]):
-    """word → id of its stem, filled as words are met: each word is stemmed once."""
+    """word → id of its stem, filled as words occur: each word is stemmed once."""
 
     def __init__(self, vocabulary: dict[str, int]) -> None:
         super().__init__()
@@ -234,7 +234,7 @@ class _TermOf(dict[str, int]):
 
 
 def _once_it_takes_long(after_s: float = 2.0) -> Progress:
-    """Lines on stderr for whoever waits for a first search; a small corpus is indexed before there is anything to say."""
+    """Lines on stderr during a long first search; a small corpus is indexed before the first line is due."""
     started = time.monotonic()
 
     def say(line: str) -> None:

@@ -1,8 +1,8 @@
-"""A real search engine over a corpus file by meaning: passages and query as vectors of one encoder, the nearest by FAISS.
+"""A real search engine over a corpus file by meaning: one encoder makes vectors of passages and query, FAISS finds the nearest.
 
 encoder = Encoder.load("intfloat/e5-base-v2")
 settings = DenseSettings(query_prefix="query: ", passage_prefix="passage: ")
-build_dense_index("corpus.jsonl.gz", encoder, settings)      # search/dense_build.py; `zerosearch index` does it
+build_dense_index("corpus.jsonl.gz", encoder, settings)      # engines/dense_build.py; also `zerosearch index`
 engine = DenseEngine.open("corpus.jsonl.gz", encoder, settings)
 """
 
@@ -28,7 +28,7 @@ from zerosearch.models.encoder import Encoder
 INDEX, PROBE = "index.faiss", "probe.npy"
 FORMAT = "zerosearch dense index 1"
 _PROBE_TEXT = "Which river flows through the city in which the treaty was signed?"
-_PROBE_TOLERANCE = 0.02  # another device or library rounds otherwise; other weights are much further away
+_PROBE_TOLERANCE = 0.02  # devices and libraries round differently; other weights are much further away
 _GPU_BATCH = 64
 
 
@@ -46,19 +46,19 @@ class DenseSettings:
 
     @property
     def suffix(self) -> str:
-        """What an index of the kind is called, after its corpus."""
+        """The suffix of such an index's name, after that of its corpus."""
         return f"{Path(self.encoder).name or 'dense'}.{self.index_kind}"
 
 
 class DenseEngine:
     """The SearchEngine of a corpus and an encoder. score(q, d) = ⟨encoder(prefix + q), encoder(prefix + d)⟩.
 
-    Queries wait for one another: on a GPU those that wait go as one batch, on a CPU one at a time, for a batch's rounding depends on
-    who is in it and a run on a CPU is to be repeatable bit by bit.
+    Queries wait for one another: on a GPU the waiting ones form one batch, on a CPU they go one at a time, because rounding depends on
+    what else is in a batch, and a run on a CPU must be repeatable bit by bit.
     """
 
     def __init__(self, index_dir: Path, encoder: Encoder, settings: DenseSettings, effort: int = 0) -> None:
-        """Open a finished index without asking what it was built from; `open` asks."""
+        """Open a finished index without checking what it was built from; `open` checks."""
         self.index_dir = index_dir
         self._encoder, self._prefix = encoder, settings.query_prefix
         self._passages = PassageStore(index_dir)
@@ -71,23 +71,23 @@ class DenseEngine:
     def open(
         cls, corpus_path: str | Path, encoder: Encoder, settings: DenseSettings, index_dir: str | Path | None = None, effort: int = 0
     ) -> DenseEngine:
-        """Looked for in `index_dir`, else beside the corpus, else in the user's cache.
+        """Looked for in `index_dir`, then beside the corpus, then in the user's cache.
 
-        Raises BadFile when there is none, or when it was built from another corpus, encoder or version: the line says which.
+        Raises BadFile if there is none, or if it was built from another corpus, encoder or version; the message says which.
         """
         faiss()
         corpus = existing(corpus_path)
         places = index_places(corpus, settings.suffix, index_dir)
         found = next((place for place in places if (place / MANIFEST).exists()), None)
         again = (
-            f"build it: zerosearch index {corpus} --kind dense --encoder {settings.encoder or 'ENCODER'} --index-kind {settings.index_kind}"
+            f"run: zerosearch index {corpus} --kind dense --encoder {settings.encoder or 'ENCODER'} --index-kind {settings.index_kind}"
         )
         if found is None:
-            raise BadFile(f"{places[0]}: no dense index there; {again}.")
+            raise BadFile(f"{places[0]}: there is no dense index; {again}.")
         manifest = read_manifest(found)
         wrong = difference(manifest, manifest_of(corpus, encoder, settings)) or _other_encoder(found, encoder, manifest)
         if wrong:
-            raise BadFile(f"{found}: the index was built {wrong}; {again}, or name another index_dir.")
+            raise BadFile(f"{found}: the index was built {wrong}; {again}, or choose another index_dir.")
         try:
             return cls(found, encoder, settings, effort)
         except (OSError, ValueError, EOFError, RuntimeError) as error:
@@ -97,7 +97,7 @@ class DenseEngine:
         return len(self._passages)
 
     async def search(self, request: SearchRequest) -> SearchResult:
-        """The `request.k` nearest passages: there are always some, however far away."""
+        """The `request.k` nearest passages; there are always some, however distant."""
         return await self._engine.search(request)
 
     def retrieve(self, query: str, k: int) -> list[tuple[Document, float]]:
@@ -123,9 +123,9 @@ class DenseEngine:
             batch, self._waiting = self._waiting[:size], self._waiting[size:]
             queries, k = [query for query, _, _ in batch], max(k for _, k, _ in batch)
             try:
-                if self._encoder.on_gpu:  # a thread, so that the event loop goes on decoding tokens meanwhile
+                if self._encoder.on_gpu:  # a thread, so that the event loop can decode tokens meanwhile
                     rows = await asyncio.to_thread(self.retrieve_many, queries, k)
-                else:  # on a CPU a run is repeatable bit by bit, and when a thread ends is not
+                else:  # on a CPU a run must be repeatable bit by bit, and the timing of threads is not
                     rows = self.retrieve_many(queries, k)
                     await asyncio.sleep(0)
             except Exception as error:
@@ -135,13 +135,13 @@ class DenseEngine:
                         future.set_exception(failed)
                 continue
             for (_, k, future), row in zip(batch, rows, strict=True):
-                if not future.done():  # else its caller has left
+                if not future.done():  # otherwise its caller has gone
                     future.set_result([document for document, _ in row[:k]])
 
 
 def encoder_and_settings(config: EngineConfig, device: str) -> tuple[Encoder, DenseSettings]:
-    """The two as a recipe's [engine] section says them. Raises BadInput."""
-    faiss()  # missing, it is said before a model is loaded
+    """The encoder and its settings from a recipe's [engine] section. Raises BadInput."""
+    faiss()  # if it is missing, this fails before a model is loaded
     encoder = Encoder.load(
         config.encoder, device, pooling=config.pooling, max_tokens=config.encoder_max_tokens, normalised=config.normalised
     )
@@ -152,9 +152,9 @@ def encoder_and_settings(config: EngineConfig, device: str) -> tuple[Encoder, De
 
 
 def manifest_of(corpus: Path, encoder: Encoder, settings: DenseSettings) -> dict[str, Any]:
-    """Everything that the vectors depend on. The weights are not in it: `probe_of` tells those apart."""
+    """Everything that the vectors depend on. It leaves out the weights, which `probe_of` tells apart."""
     described = asdict(settings)
-    del described["query_prefix"]  # that of a query changes no passage
+    del described["query_prefix"]  # a query's prefix changes no passage
     return {
         "format": FORMAT,
         "corpus": corpus.name,
@@ -167,12 +167,12 @@ def manifest_of(corpus: Path, encoder: Encoder, settings: DenseSettings) -> dict
 
 
 def difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    """The first thing in which an index is not what is wanted, in words; "" when it is."""
+    """The first way in which an index differs from what is wanted, in words; "" if there is none."""
     if found.get("format") != wanted["format"]:
         return f"by another version (its format is '{found.get('format')}', this one reads '{wanted['format']}')"
     if found.get("corpus_fingerprint") != wanted["corpus_fingerprint"]:
         return f"from another corpus, or the corpus has changed (it was '{found.get('corpus')}', {found.get('passages', '?')} passages)"
-    # names of folders may differ where the weights do not
+    # folder names may differ while the weights are the same
     for key in wanted:
         if key not in ("corpus", "encoder") and found.get(key) != wanted[key]:
             return f"with {key} = {found.get(key)!r}, not {wanted[key]!r}"
@@ -180,7 +180,7 @@ def difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
 
 
 def probe_of(encoder: Encoder) -> NDArray[np.float32]:
-    """What the encoder makes of a fixed sentence: a name may stay the same while the weights behind it change."""
+    """The encoder's vector of a fixed sentence, because the weights may change under the same name."""
     return encoder.encode([_PROBE_TEXT])[0]
 
 

@@ -1,10 +1,10 @@
-"""Building a dense index: hours of encoding on a large corpus, so that a kill must not lose them.
+"""Building a dense index: encoding a large corpus takes hours, which a kill must not lose.
 
-All is done in `<index_dir>.building`, which becomes `index_dir` at the end; what is there of the same build is gone on with:
+All work happens in `<index_dir>.building`, which becomes `index_dir` at the end; an unfinished build in it is resumed:
     manifest.json probe.npy      which build it is
-    corpus.jsonl offsets.npy     the passages (search/passages.py); the second comes when the first is whole
-    vectors.f32                  row after row, appended a block at a time; what is behind the last whole block is cut off
-    index.faiss                  made of them at last
+    corpus.jsonl offsets.npy     the passages (data/passages.py); the second is written once the first is complete
+    vectors.f32                  row after row, appended a block at a time; anything after the last complete block is cut off
+    index.faiss                  built from them at the end
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from zerosearch.engines.nearest import build, faiss
 from zerosearch.models.encoder import Encoder
 
 Report = Callable[[str, int, int], None]
-"""Called with the phase, how much of it is done, and how much there is (0: nobody knows)."""
+"""Called with the phase, how much of it is done, and how much there is (0: not known)."""
 
 _VECTORS = "vectors.f32"
 _WRITTEN = {MANIFEST, f".{MANIFEST}.partial", PROBE, INDEX, _VECTORS, *STORE_FILES}
@@ -52,16 +52,16 @@ def build_dense_index(
     block: int = 2048,
     report: Report = lambda phase, done, total: None,
 ) -> Path:
-    """The folder of the index, built unless it is there already. Killed, the next call loses at most `block` passages of encoding.
+    """The folder of the index, built unless it exists. After a kill, the next call repeats the encoding of at most `block` passages.
 
-    Raises BadFile when the corpus is bad, there is something else at `index_dir`, or another process is building there.
+    Raises BadFile if the corpus is bad, `index_dir` holds something else, or another process is building there.
     """
     faiss()
     corpus = existing(corpus_path)
     manifest, probe = manifest_of(corpus, encoder, settings), probe_of(encoder)
     index_dir = _writable(index_places(corpus, settings.suffix, index_dir))
     if not difference(read_manifest(index_dir), manifest) and same_probe(_probe_in(index_dir), probe):
-        (index_dir / _VECTORS).unlink(missing_ok=True)  # a kill may have left it
+        (index_dir / _VECTORS).unlink(missing_ok=True)  # a kill may have left it behind
         return index_dir
     _refuse_foreign(index_dir)
     with _alone(index_dir):
@@ -78,14 +78,14 @@ def build_dense_index(
         build(settings.index_kind, vectors_ND, building / INDEX, lambda done: report("indexing", done, n))
         del vectors_ND
         write_atomically(building / MANIFEST, json.dumps({**manifest, "passages": n, "dimensions": len(probe)}, indent=2) + "\n")
-        replace_directory(building, index_dir)  # whoever has the old one open can still read it
-        (index_dir / _VECTORS).unlink()  # not before: a kill in between would cost all of the encoding
+        replace_directory(building, index_dir)  # processes that have the old one open can still read it
+        (index_dir / _VECTORS).unlink()  # last, because a kill in between would lose all of the encoding
     return index_dir
 
 
 def _store(corpus: Path, folder: Path, report: Report) -> int:
     try:
-        return len(PassageStore(folder))  # whole since an earlier try
+        return len(PassageStore(folder))  # complete since an earlier attempt
     except (OSError, ValueError, EOFError):
         pass
     n = 0
@@ -125,13 +125,13 @@ def _writable(places: list[Path]) -> Path:
             continue
         if os.access(place.parent, os.W_OK):
             return place
-    raise BadFile(f"{places[0]}: no index can be written there; name another index_dir.")
+    raise BadFile(f"{places[0]}: no index can be written there; choose another index_dir.")
 
 
 def _refuse_foreign(folder: Path) -> None:
-    """Only a folder with nothing in it but what this module writes is ever replaced."""
+    """Only a folder that holds nothing but this module's files is ever replaced."""
     if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= _WRITTEN):
-        raise BadFile(f"{folder} is not a dense index and will not be overwritten; name another index_dir.")
+        raise BadFile(f"{folder} is not a dense index and will not be overwritten; choose another index_dir.")
 
 
 @contextmanager

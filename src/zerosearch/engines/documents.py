@@ -1,4 +1,4 @@
-"""Documents as a model writes them: text ↔ list. Reading forgives, writing is strict."""
+"""Documents as a model writes them: text ↔ list. Reading is tolerant, writing is strict."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zerosearch.core.types import Document
 
 @dataclass(frozen=True, slots=True)
 class ParsedReply:
-    """The documents of a reply; `remark` says what was odd ("3 documents instead of 5"), "" when nothing was."""
+    """The documents of a reply; `remark` says what was unusual ("3 documents instead of 5"), "" if nothing was."""
 
     documents: tuple[Document, ...]
     remark: str
@@ -19,7 +19,7 @@ class ParsedReply:
 
 @dataclass(frozen=True, slots=True)
 class _Marker:
-    """Where a document is announced, and what the announcement says."""
+    """Where a document's marker stands, and what the marker says."""
 
     start: int
     end: int
@@ -35,14 +35,14 @@ _NAMED = re.compile(
     (?P<bold>(?<=\*\*)|\*\*)?
     \[?(?:doc|document)\.?[ \t]*\#?(?P<number>\d{1,3})\]?
     (?:
-        (?P<title>[ \t]*(?=\(title\b))                      # read on from there: titles nest parentheses
+        (?P<title>[ \t]*(?=\(title\b))                      # read separately: titles may nest parentheses
       | (?(bold)(?:[ \t]*\*\*)?) [ \t]*
         (?: : | [.)](?=\s|$) | (?<=\]) | [ \t][-–—][ \t] | $ )
         (?(bold)(?:\*\*)?)
     )""",
     re.IGNORECASE | re.MULTILINE | re.VERBOSE,
 )
-# in mid-line only the spelling that nothing else can be taken for
+# within a line only the spelling that cannot mean anything else
 _NAMED_INLINE = re.compile(
     r"""(?<=\s) (?P<bold>\*\*)? \b(?:doc|document)[ \t](?P<number>\d{1,3})
     (?: (?P<title>[ \t]?(?=\(title:)) | : (?(bold)(?:\*\*)?) )""",
@@ -55,7 +55,7 @@ _NUMBERED = re.compile(
     (?P<closed>\*\*)?""",
     re.MULTILINE | re.VERBOSE,
 )
-# "…\nDo": the announcement that a reply was cut in
+# "…\nDo": a marker in which the reply was cut off
 _CUT_MARKER = re.compile(r"\n[ \t]*D(?:o(?:c(?:[ \t]\d{0,3})?)?)?\Z")
 _BULLET = re.compile(r"^[ \t]{0,8}[-*•–][ \t]+(?=\S)", re.MULTILINE)
 _BLANK_LINE = re.compile(r"\n[ \t]*(?:\n[ \t]*)+")
@@ -73,8 +73,8 @@ _SENTENCE_END = (".", "!", "?", '"', "”", ")", "…", "]")
 def parse_documents(text: str, k: int) -> ParsedReply:
     """Read a model's reply as a list of at most k documents.
 
-    Tried in this order, the first that is there wins: "Doc 1: …", "1. …" or "[1] …", bullets, paragraphs, lines.
-    A marker counts at the start of a line; in mid-line only "Doc n:" does, when it continues the numbering. Never raises.
+    The first of these that occurs is used: "Doc 1: …", "1. …" or "[1] …", bullets, paragraphs, lines.
+    A marker counts at the start of a line; within a line only "Doc n:" does, when it continues the numbering. Never raises.
     """
     text = _unwrapped(text)
     if _NAMED.search(text):
@@ -91,7 +91,7 @@ def parse_documents(text: str, k: int) -> ParsedReply:
 def render_documents(documents: Sequence[Document]) -> str:
     """One line per document, `Doc 1: text` or `Doc 1(Title: T) text`, as a simulator is taught to write them.
 
-    Whitespace is collapsed to single spaces; parentheses that do not pair up in a title become square brackets, for the
+    Whitespace is collapsed to single spaces; parentheses that do not pair up in a title become square brackets, because the
     title ends where its parenthesis does. Ids are not written.
     """
     return "\n".join(_rendered(position, document) for position, document in enumerate(documents, start=1))
@@ -126,14 +126,14 @@ def _unwrapped(text: str) -> str:
 
 
 def _named_markers(text: str, k: int) -> list[_Marker]:
-    """Every "Doc n" that opens a line, and every "Doc n:" in mid-line that carries the numbering on.
+    """Every "Doc n" that opens a line, and every "Doc n:" within a line that continues the numbering.
 
-    A document may mention "Doc 2:" itself. A mention in mid-line counts when its number follows the one before it, is
+    A document may mention "Doc 2:" itself. A mention within a line counts if its number follows the one before it, is
     below that of the next line's marker and, where documents stand on lines of their own, not above k.
     """
     lines = [_named(match, text, opens_line=True) for match in _NAMED.finditer(text)]
     starts = {marker.start for marker in lines}
-    more = text.lower().count("doc") > len(lines)  # most replies have no other: not worth the dearest of these searches
+    more = text.lower().count("doc") > len(lines)  # most replies have no other, and this is the slowest of these searches
     inline = [_named(match, text, opens_line=False) for match in _NAMED_INLINE.finditer(text)] if more else []
     found = sorted([*lines, *(m for m in inline if m.start not in starts)], key=lambda marker: marker.start)
     taken: list[_Marker] = []
@@ -143,12 +143,12 @@ def _named_markers(text: str, k: int) -> list[_Marker]:
         if marker.opens_line:
             taken.append(marker)
             continue
-        # a reply may open with the text of document 1, when the prompt ended in "Doc 1:"
+        # a reply may open with the text of document 1, if the prompt ended in "Doc 1:"
         expected = (taken[-1].number + 1,) if taken else (1, 2)
         bound = next((m.number for m in found[i:] if m.opens_line), 1000 if len(lines) < 2 and k > 1 else k + 1)
         if marker.number in expected and marker.number < bound:
             taken.append(marker)
-    # a single one in mid-sentence ("as Doc 1: says") announces nothing
+    # a single one within a sentence ("as Doc 1: says") is not a marker
     return taken if len(taken) > 1 or any(marker.opens_line for marker in taken) else []
 
 
@@ -165,7 +165,7 @@ def _named(match: re.Match[str], text: str, *, opens_line: bool) -> _Marker:
 
 
 def _closing(text: str, opening: int) -> int:
-    """Index of the parenthesis that closes the one at `opening`, on the same line; -1 when none does."""
+    """Index of the parenthesis that closes the one at `opening`, on the same line; -1 if none does."""
     depth = 0
     for i in range(opening, len(text)):
         depth += (text[i] == "(") - (text[i] == ")")
@@ -192,7 +192,7 @@ def _bullet_markers(text: str, _: int) -> list[_Marker]:
 
 
 def _marked(text: str, markers: Sequence[_Marker], k: int) -> list[Document] | None:
-    """The documents that follow markers; None when the markers do not make a list."""
+    """The documents that follow markers; None if the markers do not form a list."""
     if not markers:
         return None
     leading = text[: markers[0].start].strip()
@@ -203,7 +203,7 @@ def _marked(text: str, markers: Sequence[_Marker], k: int) -> list[Document] | N
     documents = [Document(leading)] if markers[0].number > 1 and not _is_chatter(leading) else []
     late: list[str] = []
     if len(documents) + len(bodies) < k and len(bodies) > 1 and all(len(body) <= 1 for body in bodies[:-1]):
-        # fewer than asked for, one paragraph each, and more paragraphs at the end: the model stopped numbering
+        # fewer than requested, one paragraph each, and more paragraphs at the end: the model stopped numbering
         bodies[-1], late = bodies[-1][:1], bodies[-1][1:]
     for marker, body in zip(markers, bodies, strict=True):
         content = _collapsed(" ".join(body))
@@ -213,10 +213,10 @@ def _marked(text: str, markers: Sequence[_Marker], k: int) -> list[Document] | N
 
 
 def _unmarked(text: str) -> list[Document]:
-    """Paragraphs; or, in a single paragraph, lines that each end like a sentence."""
+    """Paragraphs; or, if there is only one, its lines if each ends like a sentence."""
     paragraphs = _paragraphs(text)
     if len(paragraphs) <= 2:
-        # a preamble may stand apart from lines that do not
+        # a preamble may be a paragraph of its own
         lines = [line for paragraph in paragraphs for line in paragraph.split("\n") if line.strip()]
         listed = lines[1:] if lines and _is_chatter(lines[0]) else lines
         if len(listed) > len(paragraphs) and all(line.rstrip().endswith(_SENTENCE_END) for line in listed[:-1]):
@@ -231,7 +231,7 @@ def _paragraphs(text: str) -> list[str]:
 
 
 def _without_chatter(paragraphs: list[str]) -> list[str]:
-    """Without the closing remarks; a first paragraph is never one."""
+    """The documents without closing remarks; the first paragraph always counts as a document."""
     kept = list(paragraphs)
     while len(kept) > 1 and _is_chatter(kept[-1]):
         kept.pop()

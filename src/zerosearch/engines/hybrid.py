@@ -1,4 +1,4 @@
-"""Several engines as one: what any of them ranks high comes first."""
+"""Several engines as one, which ranks first what any of them ranks high."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from zerosearch.core.types import Document, SearchRequest, SearchResult
 
 
 def reciprocal_rank_fusion(rankings: Sequence[Sequence[Document]], constant: int = 60) -> list[tuple[Document, float]]:
-    """Documents with their fused scores, best first; ties keep the order in which they are met.
+    """Documents with their fused scores, best first; ties keep their order of appearance.
 
     score(d) = Σ_rankings 1 / (constant + rank(d)), rank from 1; a ranking without d adds nothing.
-    Cormack, Clarke and Büttcher, SIGIR 2009; 60 is theirs. Documents are the same when title, text and id are.
+    Cormack, Clarke and Büttcher, SIGIR 2009; their constant is 60. Documents are the same if title, text and id are.
     """
     scores: dict[Document, float] = {}
     for ranking in rankings:
@@ -30,7 +30,7 @@ class HybridEngine:
         self._engines, self._depth, self._constant = tuple(engines), depth, constant
 
     async def search(self, request: SearchRequest) -> SearchResult:
-        """Raises SearchFailed when any of the engines does: half an answer would be another engine's."""
+        """Raises SearchFailed if any of the engines does: the rest alone would be another engine."""
         deep = replace(request, k=max(self._depth, request.k))
         results = await asyncio.gather(*(engine.search(deep) for engine in self._engines))
         fused = reciprocal_rank_fusion([result.documents for result in results], self._constant)

@@ -1,4 +1,4 @@
-"""Building what an engine searches, ahead of the first search."""
+"""Building an engine's index ahead of the first search."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Report = Callable[[str, int, int], None]  # phase, done, total (0: not known)
 
 
 def build_indices(config: EngineConfig, device: str, say: Callable[[str], None], report: Report) -> dict[str, dict[str, Any]]:
-    """The index of a bm25 or dense engine, or both of a hybrid one; where it is, how many passages, how long it took.
+    """The index of a bm25 or dense engine, or both of a hybrid one: where it is, how many passages it has, how long it took.
 
     `say` gets remarks, `report` the progress of each phase.
     """

@@ -1,4 +1,4 @@
-"""A search tool of an MCP server as an engine: a command that is started and spoken to over stdio, or an address (streamable HTTP)."""
+"""A search tool of an MCP server as an engine: a command that is started and used over stdio, or an address (streamable HTTP)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LIST = ("results", "result", "documents", "organic", "organic_results", "items"
 
 @dataclass(slots=True)
 class _ServerConnection:
-    """What belongs to one event loop. The client is opened and closed by one task, as the SDK wants it; all may call it."""
+    """What belongs to one event loop. The client is opened and closed by one task, as the SDK requires; any task may call it."""
 
     loop: asyncio.AbstractEventLoop
     client: asyncio.Future[Any]
@@ -39,10 +39,10 @@ class _ServerConnection:
 
 
 class MCPEngine:
-    """A SearchEngine that calls `tool` (may be left out when the server has one) with {query_argument: query}, and k if that has a name.
+    """A SearchEngine that calls `tool` (may be left out if the server has only one) with {query_argument: query}, and k if it has a name.
 
-    A stdio server inherits the environment, so keys reach it. A connection that is lost is opened once more.
-    Raises BadConfig when the SDK is missing or an argument cannot be right; a search raises SearchFailed in one line.
+    A stdio server inherits the environment, so keys reach it. A lost connection is reopened once.
+    Raises BadConfig if the SDK is missing or an argument is invalid; a search raises SearchFailed in one line.
     """
 
     def __init__(
@@ -57,9 +57,9 @@ class MCPEngine:
     ) -> None:
         _sdk()
         if bool(command) == bool(url):
-            raise BadConfig("an MCP server is a command or a url, one of the two; received " + ("both." if url else "neither."))
+            raise BadConfig("give an MCP server as either a command or a url; received " + ("both." if url else "neither."))
         if url and not is_url(url):
-            raise BadConfig(f"url '{shown_url(url)}' is not a URL; it looks like http://localhost:8000/mcp.")
+            raise BadConfig(f"url '{shown_url(url)}' is not a URL; it should look like http://localhost:8000/mcp.")
         self._words = _words(command)
         self._url, self._tool = url, tool
         self._query_argument, self._k_argument = query_argument, k_argument
@@ -72,12 +72,12 @@ class MCPEngine:
         return await self._engine.search(request)
 
     async def aclose(self) -> None:
-        """End the connection, and the server if it was started here; the next search opens it again."""
+        """Close the connection, and stop the server if it was started here; the next search starts again."""
         connection, self._connection = self._connection, None
         if connection is not None and connection.task is not None and not connection.loop.is_closed():
             connection.leave.set()
             if not connection.client.done():
-                connection.task.cancel()  # it is still being opened, for nobody: the SDK would wait 10 s for a server that says nothing
+                connection.task.cancel()  # still opening, with no one waiting: the SDK would wait 10 s for a silent server
             await asyncio.wait([connection.task])
 
     async def _retrieve(self, query: str, k: int) -> Sequence[Document]:
@@ -85,7 +85,7 @@ class MCPEngine:
         result = await self._call(arguments)
         texts = [block.text for block in result.content if block.type == "text"]
         if result.is_error:
-            raise SearchFailed(f"{self._where}: the tool answered with an error: {self._said(' '.join(texts))}; look at its log.")
+            raise SearchFailed(f"{self._where}: the tool answered with an error: {self._said(' '.join(texts))}; check its log.")
         if sum(map(len, texts)) > _MAX_REPLY_CHARACTERS:
             raise SearchFailed(f"{self._where}: the reply is larger than {_MAX_REPLY_CHARACTERS // 2**20} MiB; ask the tool for less.")
         return documents_of(texts, k)
@@ -98,8 +98,8 @@ class MCPEngine:
                     client = await asyncio.shield(connection.client)
                     return await client.call_tool(connection.tool, arguments)
             except TimeoutError:
-                raise SearchFailed(f"{self._where}: no answer within {self._timeout_s:g} s; raise timeout_s, or look at its log.") from None
-            except (SearchFailed, BadConfig):  # it could not be opened: the next search tries again
+                raise SearchFailed(f"{self._where}: no answer within {self._timeout_s:g} s; raise timeout_s, or check its log.") from None
+            except (SearchFailed, BadConfig):  # it could not be opened; the next search tries again
                 self._forget(connection)
                 raise
             except Exception as error:
@@ -107,7 +107,7 @@ class MCPEngine:
                 if lost:
                     self._forget(connection)
                 if last or not lost:
-                    raise SearchFailed(f"{self._where}: tool '{connection.tool}' failed: {self._said(error)}; look at its log.") from error
+                    raise SearchFailed(f"{self._where}: tool '{connection.tool}' failed: {self._said(error)}; check its log.") from error
         raise AssertionError("unreachable: the last call returns or raises")
 
     def _forget(self, connection: _ServerConnection) -> None:
@@ -119,13 +119,13 @@ class MCPEngine:
         loop = asyncio.get_running_loop()
         if self._connection is None or self._connection.loop is not loop:
             client: asyncio.Future[Any] = loop.create_future()
-            client.add_done_callback(lambda future: future.cancelled() or future.exception())  # seen, even if nobody waits any more
+            client.add_done_callback(lambda future: future.cancelled() or future.exception())  # retrieved, even if no one waits
             self._connection = _ServerConnection(loop, client, asyncio.Event())
             self._connection.task = asyncio.create_task(self._stay(self._connection))
         return self._connection
 
     async def _stay(self, connection: _ServerConnection) -> None:
-        """Open the client, and keep it open until it is no longer wanted."""
+        """Open the client, and keep it open until it is no longer needed."""
         with tempfile.TemporaryFile("w+") as log:
             try:
                 async with self._opened(log) as client:
@@ -136,11 +136,11 @@ class MCPEngine:
                 connection.client.cancel()
                 raise
             except Exception as error:
-                if not connection.client.done():  # else it is the end of a connection that was used
+                if not connection.client.done():  # otherwise a connection that was used has ended
                     connection.client.set_exception(self._cannot_open(error, log))
 
     def _cannot_open(self, error: BaseException, log: IO[str]) -> Exception:
-        """The error, and the last that the server wrote to its stderr."""
+        """The error, and the last line that the server wrote to its stderr."""
         error = first_error(error)
         if isinstance(error, BadConfig):
             return error
@@ -162,7 +162,7 @@ class MCPEngine:
             server: Any = self._url
         else:
             parameters = mcp.StdioServerParameters(command=self._words[0], args=self._words[1:], env=dict(os.environ))
-            server = mcp.stdio_client(parameters, errlog=log)  # its chatter does not belong on our stderr
+            server = mcp.stdio_client(parameters, errlog=log)  # its output does not belong on our stderr
         async with mcp.Client(server, read_timeout_seconds=self._timeout_s) as client:
             yield client
 
@@ -170,14 +170,14 @@ class MCPEngine:
         if self._tool:
             return one_of(f"tool of the {self._where}", self._tool, tools)
         if len(tools) != 1:
-            raise BadConfig(f"the {self._where} has {len(tools)} tools ({', '.join(tools)[:200]}); choose one: tool=….")
+            raise BadConfig(f"the {self._where} has {len(tools)} tools ({', '.join(tools)[:200]}); choose one with tool=….")
         return tools[0]
 
 
 def documents_of(texts: Sequence[str], k: int) -> list[Document]:
     """Text blocks as documents: JSON records or lists of them by their usual names, anything else as prose.
 
-    Several blocks are a document each; a single one is read as a list as `parse_documents` reads it.
+    Several blocks are one document each; a single block is read as a list by `parse_documents`.
     """
     if len(texts) == 1 and _records(texts[0]) is None:
         return list(parse_documents(texts[0], k).documents)
@@ -189,7 +189,7 @@ def documents_of(texts: Sequence[str], k: int) -> list[Document]:
 
 
 def _records(text: str) -> list[Any] | None:
-    """What a JSON text lists; None when it is not JSON, or holds nothing that could be documents."""
+    """What a JSON text lists; None if it is not JSON, or holds nothing that could be documents."""
     try:
         value: Any = json.loads(text)
     except (ValueError, RecursionError):

@@ -1,9 +1,9 @@
 """Nearest neighbours by FAISS: exact (flat), a graph (HNSW), or inverted lists of compressed vectors (IVF-PQ).
 
-kind     memory a vector of D floats   finds
+kind     memory per vector of D floats finds
 flat     4 D bytes                     the k nearest, always, looking at all vectors
-hnsw     4 D + 256 bytes               them nearly always, looking at few vectors
-ivfpq    D / 4 bytes                   most of them; for corpora that do not fit otherwise
+hnsw     4 D + 256 bytes               nearly always those, looking at few vectors
+ivfpq    D / 4 bytes                   most of them; for corpora that do not fit in memory otherwise
 Nearest is largest inner product throughout.
 """
 
@@ -23,14 +23,14 @@ from zerosearch.core.install import not_installed
 Advance = Callable[[int], None]
 INDEX_KINDS = ("flat", "hnsw", "ivfpq")
 
-_LINKS = 32  # of a node of the graph
-_TRAINING_POINTS = 39  # a centroid: FAISS asks for no fewer
+_LINKS = 32  # per node of the graph
+_TRAINING_POINTS = 39  # per centroid: FAISS asks for at least this many
 _ADDED_AT_A_TIME = 16_384
 _LEAST_FOR_IVFPQ = 1024
 
 
 def faiss() -> Any:
-    """The module. Raises BadConfig when it is not installed."""
+    """The module. Raises BadConfig if it is not installed."""
     try:
         import faiss
     except ImportError as error:
@@ -39,7 +39,7 @@ def faiss() -> Any:
 
 
 def _empty(kind: str, n: int, dimensions: int) -> Any:
-    """An index for `n` vectors with nothing in it. Raises BadConfig when they are too few to learn the kind's codes from."""
+    """An empty index for `n` vectors. Raises BadConfig if they are too few to learn the kind's codes from."""
     match kind:
         case "flat":
             return faiss().IndexFlatIP(dimensions)
@@ -47,10 +47,10 @@ def _empty(kind: str, n: int, dimensions: int) -> Any:
             index = faiss().IndexHNSWFlat(dimensions, _LINKS, faiss().METRIC_INNER_PRODUCT)
             index.hnsw.efConstruction = 128
             return index
-        case _:  # about 4 √N lists, 4 dimensions a code; fewer bits where there are too few vectors to learn 256 centroids from
+        case _:  # about 4 √N lists, 4 dimensions per code; fewer bits if there are too few vectors to learn 256 centroids from
             if n < _LEAST_FOR_IVFPQ:
                 raise BadConfig(
-                    f"an ivfpq index learns from its vectors and {n} are too few; use index_kind flat below {_LEAST_FOR_IVFPQ}."
+                    f"an ivfpq index is trained on its vectors, and {n} are too few; use index_kind=flat below {_LEAST_FOR_IVFPQ}."
                 )
             lists = min(int(4 * math.sqrt(n)), n // _TRAINING_POINTS)
             codes = max(c for c in range(1, max(dimensions // 4, 1) + 1) if dimensions % c == 0)
@@ -59,11 +59,11 @@ def _empty(kind: str, n: int, dimensions: int) -> Any:
 
 
 def build(kind: str, vectors_ND: NDArray[np.float32], file: Path, advance: Advance) -> None:
-    """Write an index of `vectors_ND` (may be memory-mapped; read in pieces) to `file`. `advance` hears how many are in."""
+    """Write an index of `vectors_ND` (may be memory-mapped; read in pieces) to `file`. `advance` is told how many are done."""
     n, dimensions = vectors_ND.shape
     index = _empty(kind, n, dimensions)
     if not index.is_trained:
-        # k-means looks at 256 points a centroid at most: no need to bring more of them into memory
+        # k-means looks at 256 points per centroid at most, so no more of them are read into memory
         wanted = min(n, 256 * max(index.nlist, 256))
         index.train(np.ascontiguousarray(vectors_ND[np.linspace(0, n - 1, wanted, dtype=np.int64)]))
     for start in range(0, n, _ADDED_AT_A_TIME):
@@ -73,7 +73,7 @@ def build(kind: str, vectors_ND: NDArray[np.float32], file: Path, advance: Advan
 
 
 class Nearest:
-    """An index file, memory-mapped where its kind allows it. `effort`: beam of HNSW, lists probed by IVF-PQ; 0 is the kind's own."""
+    """An index file, memory-mapped if its kind allows it. `effort`: beam of HNSW, lists probed by IVF-PQ; 0 is the kind's own."""
 
     def __init__(self, file: Path, kind: str, effort: int = 0) -> None:
         self._index = faiss().read_index(str(file), faiss().IO_FLAG_MMAP_IFC)
@@ -92,7 +92,7 @@ class Nearest:
     def find(self, queries_BD: NDArray[np.float32], k: int) -> list[list[tuple[int, float]]]:
         """(position, inner product) of at most k neighbours of each query, nearest first."""
         scores_BK, positions_BK = self._index.search(np.ascontiguousarray(queries_BD), min(k, len(self)))
-        # -1 fills up where an approximate index met fewer than k
+        # an approximate index that found fewer than k fills up with -1
         return [
             [(p, s) for p, s in zip(row, scores, strict=True) if p >= 0]
             for row, scores in zip(positions_BK.tolist(), scores_BK.tolist(), strict=True)

@@ -1,4 +1,4 @@
-"""What a simulated engine says to the model that plays it: texts with {placeholders} in prompts.toml, or files of the user's."""
+"""The prompts of a simulated engine: texts with {placeholders} in prompts.toml, or files of the user's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SIMULATOR_PROMPTS = read_texts(__file__, "prompts.toml")
 
 @dataclass(frozen=True, slots=True)
 class Imitated:
-    """The engine that a simulator stands in for, in the words that go into its template: "{persona} that searches {domain}", …"""
+    """The engine that a simulator stands in for, in the words of its template: "{persona} that searches {domain}", …"""
 
     persona: str = "a search engine"
     domain: str = "the web"
@@ -25,7 +25,7 @@ WEB = Imitated()
 
 
 def simulator_text(template: str, question: Question, query: str, quality: Quality, k: int, imitated: Imitated = WEB) -> str:
-    """The simulator's prompt for one search, the same when it is tuned and when it is asked."""
+    """The simulator's prompt for one search, the same in tuning and in use."""
     values = {
         "question": question.text,
         "golden_answers": "; ".join(question.golden_answers),
@@ -38,7 +38,7 @@ def simulator_text(template: str, question: Question, query: str, quality: Quali
 
 
 def simulator_prompt(name: str) -> str:
-    """A built-in simulator template by name, or the text of a file; BadConfig when it lacks {query} or {quality}."""
+    """A built-in simulator template by name, or the text of a file; BadConfig if it lacks {query} or {quality}."""
     if (text := file_text(name)) is None:
         return SIMULATOR_PROMPTS[one_of("simulator template", name, SIMULATOR_PROMPTS)]
     require_placeholders(name, text, ("query", "quality"))

@@ -1,4 +1,4 @@
-"""Engines by name: kind → builder. A new engine is a file of its own and a line in ENGINES; one of yours needs no line: MODULE:NAME."""
+"""Engines by name: kind → builder. A new engine is a file and a line in ENGINES; a user's own engine is given as MODULE:NAME."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from zerosearch.net.pool import addresses
 
 @dataclass(frozen=True, slots=True)
 class EngineContext:
-    """What an engine may need beside its settings: a model that writes (loaded when it is called for), a device, a seed."""
+    """What an engine may need beside its settings: a model that writes (loaded when it is needed), a device, a seed."""
 
     chat: Callable[[EngineConfig], Chat]
     device: str = "auto"
@@ -62,7 +62,7 @@ def _bm25(config: EngineConfig, around: EngineContext) -> SearchEngine:
 
 
 def _dense(config: EngineConfig, around: EngineContext) -> SearchEngine:
-    from zerosearch.engines.dense import DenseEngine, encoder_and_settings  # torch, for those who need it
+    from zerosearch.engines.dense import DenseEngine, encoder_and_settings  # imports torch
 
     encoder, settings = encoder_and_settings(config, around.device)
     return DenseEngine.open(config.corpus, encoder, settings, config.index_dir or None, config.index_effort)
@@ -86,16 +86,16 @@ def _web(api: WebApi) -> Builder:
 
 
 def _replay(config: EngineConfig, around: EngineContext) -> SearchEngine:
-    return RecordedEngine(None, engine_on(config.replay), replay=config.replay)
+    return RecordedEngine(None, engine_of_recording(config.replay), replay=config.replay)
 
 
-def engine_on(tape: str) -> str:
-    """The one engine whose searches are on a tape. Raises BadFile when there are several, none, or one that tosses a coin."""
-    engines = SearchLog(Path(tape), writable=False).engines
+def engine_of_recording(recording: str) -> str:
+    """The one engine whose searches a recording holds. Raises BadFile if there are several, none, or a simulated one."""
+    engines = SearchLog(Path(recording), writable=False).engines
     if len(engines) != 1 or next(iter(engines)).split()[0] == "simulated":
-        found = f"those of {len(engines)} engines" if len(engines) != 1 else "a simulated engine's, which also depend on its coin"
+        found = f"those of {len(engines)} engines" if len(engines) != 1 else "a simulated engine's, which also depend on its noise"
         raise BadFile(
-            f"{tape}: engine 'replay' answers as one real engine did; these searches are {found}; name the engine, and replay={tape}."
+            f"{recording}: engine 'replay' needs the searches of one real engine; these are {found}; name the engine and replay={recording}."
         )
     return next(iter(engines))
 
@@ -125,7 +125,7 @@ ENGINES: dict[str, Builder] = {
 
 
 def halves(config: EngineConfig) -> tuple[EngineConfig, EngineConfig]:
-    """The settings of the two engines of a hybrid one. Their indices share a folder when one is named."""
+    """The settings of the two engines of a hybrid one. Their indices share a folder if one is given."""
 
     def half(kind: str) -> EngineConfig:
         index_dir = str(Path(config.index_dir, kind)) if config.index_dir else ""
@@ -135,7 +135,7 @@ def halves(config: EngineConfig) -> tuple[EngineConfig, EngineConfig]:
 
 
 def builder_of(kind: str) -> Builder:
-    """Raises BadConfig with the nearest name, or what is wrong with a module:name."""
+    """Raises BadConfig with the closest name, or with what is wrong with a module:name."""
     if ":" in kind:
         engine = as_engine(resolve("engine", kind))
         return lambda config, around: engine
@@ -143,7 +143,7 @@ def builder_of(kind: str) -> Builder:
 
 
 def build_engine(config: EngineConfig, around: EngineContext, remember: int = 0) -> SearchEngine:
-    """The engine of a recipe's [engine] section, with whatever is wanted around it, and a memory of so many searches.
+    """The engine of a recipe's [engine] section, with recording, replay and budget around it, remembering so many searches.
 
     A simulated engine remembers by itself. Raises BadInput in one line.
     """
@@ -153,17 +153,17 @@ def build_engine(config: EngineConfig, around: EngineContext, remember: int = 0)
         return build(config, around)
     if not config.replay:
         engine = build(config, around)
-    elif config.kind == "simulated":  # its coin is tossed again
+    elif config.kind == "simulated":  # its noise is drawn again
         engine = build(config, replace(around, chat=lambda config: _NeverAsked()))
-    else:  # a reply depends on query and k alone: nothing of the engine is needed, not even its key
+    else:  # a reply depends on query and k alone, so the engine itself, with its key, is not needed
         engine = None
     ledger = Path(f"{config.record}.spent") if config.record else None
     budget = Budget(config.max_searches, config.max_usd, config.usd_per_search, ledger)
-    name = engine_on(config.replay) if config.kind == "replay" else identity(config)
+    name = engine_of_recording(config.replay) if config.kind == "replay" else identity(config)
     return RecordedEngine(engine, name, record=config.record, replay=config.replay, budget=budget, remember=remember)
 
 
-# settings that say how a search is made, not what it finds
+# settings that change how a search is made, not what it finds
 _BESIDE_THE_POINT = frozenset(
     "k timeout_s outage_s "
     "max_attempts max_concurrency index_dir record replay max_searches max_usd usd_per_search share_coin_in_group".split()
@@ -177,7 +177,7 @@ def deciding(config: EngineConfig) -> dict[str, Any]:
 
 
 def identity(config: EngineConfig) -> str:
-    """The engine's name on a tape: its kind and whatever decides its replies, without secrets and without where files lie."""
+    """The engine's name in a recording: its kind and whatever decides its replies, without secrets and file paths."""
     settings = {name: value for name, value in deciding(config).items() if name != "kind"}
     settings |= {name: Path(value).name for name, value in settings.items() if name in ("corpus", "encoder", "model")}
     if "url" in settings:

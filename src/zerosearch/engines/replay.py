@@ -1,9 +1,9 @@
 """Record, replay and budget around any search engine.
 
-record    a search that was made before is answered from the tape; any other is made, and put on it
-replay    a search is answered from the tape, or fails: nothing is called, so no key, index or model is needed
-budget    stops before the search that would go over it; what the tape answers costs nothing
-remember  the last so many searches are answered from memory, whatever else there is
+record    a search that was made before is answered from the recording; any other is made and added to it
+replay    a search is answered from the recording or fails; nothing is called, so no key, index or model is needed
+budget    stops before the search that would exceed it; what the recording answers costs nothing
+remember  the most recent searches are answered from memory, whatever else is set
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from zerosearch.engines.search_log import LoggedSearch, SearchLog
 
 @runtime_checkable
 class Draws(Protocol):
-    """An engine whose reply depends on more than query and k: `describe_draw` says on what."""
+    """An engine whose reply depends on more than query and k: `describe_draw` says on what else."""
 
     def describe_draw(self, request: SearchRequest) -> dict[str, str]: ...
 
@@ -30,8 +30,8 @@ class Draws(Protocol):
 class Budget:
     """At most `max_searches` searches, at most `max_usd` dollars at `usd_per_search` (0: no limit).
 
-    The count is kept in `ledger` when there is one: it outlives the process, and processes that share the file count together.
-    A search that fails is counted, for it may have been charged.
+    The count is kept in `ledger` if given: it outlives the process, and processes that share the file count together.
+    A search that fails is counted, because it may have been charged.
     """
 
     def __init__(self, max_searches: int = 0, max_usd: float = 0.0, usd_per_search: float = 0.0, ledger: Path | None = None) -> None:
@@ -50,7 +50,7 @@ class Budget:
         return _number_in(self._ledger, self._ledger.read_text())
 
     def reserve(self) -> None:
-        """Count one search more. Raises BudgetSpent when there is no room for it; then nothing is counted."""
+        """Count one more search. Raises BudgetSpent if there is no room for it; then nothing is counted."""
         if self._ledger is None:
             self._check(self._count)
             self._count += 1
@@ -66,7 +66,7 @@ class Budget:
         cost = (count + 1) * self.usd_per_search
         if self.max_usd and cost > self.max_usd * (1 + 1e-9):  # ten times .1 is more than 1
             spent = f"{count} searches cost ${count * self.usd_per_search:.4g}"
-            self._refuse(f"{spent}, one more would go over max_usd = {self.max_usd:g}; raise max_usd.")
+            self._refuse(f"{spent}, one more would exceed max_usd = {self.max_usd:g}; raise max_usd.")
 
     def _refuse(self, why: str) -> None:
         self.spent = f"the search budget is spent: {why}"
@@ -75,7 +75,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """Equal when what decides the reply is."""
+    """Equal if everything that decides the reply is equal."""
 
     key: tuple[object, ...]
     asked: LoggedSearch = field(compare=False)
@@ -83,9 +83,9 @@ class _Wanted:
 
 
 class RecordedEngine:
-    """A SearchEngine around `engine`, which `identity` names on the tape. Identical searches under way are one call.
+    """A SearchEngine around `engine`, which the recording calls `identity`. Identical concurrent searches are one call.
 
-    `calls` counts the searches that reached the engine, `hits` those the tape answered. With `replay` the engine is asked for
+    `calls` counts the searches that reached the engine, `hits` those answered from the recording. With `replay` the engine is asked for
     nothing but `describe_draw`, and may be None.
     """
 
@@ -101,28 +101,28 @@ class RecordedEngine:
     ) -> None:
         if record and replay:
             raise BadConfig(
-                f"record = '{record}' and replay = '{replay}' exclude each other; record calls for what is missing, replay never does."
+                f"record = '{record}' and replay = '{replay}' exclude each other; record makes missing searches, replay makes none."
             )
         if replay and not Path(replay).is_file():
-            raise BadFile(f"{replay}: no such file; make it with record={replay}.")
+            raise BadFile(f"{replay}: no such file; record it first with record={replay}.")
         if engine is None and not replay:
-            raise BadConfig("an engine is needed unless its searches are replayed.")
+            raise BadConfig("no engine was given; give one, or replay a recording with replay=FILE.")
         path = record or replay
-        self.tape = SearchLog(Path(path), writable=bool(record)) if path else None
+        self.recording = SearchLog(Path(path), writable=bool(record)) if path else None
         self.budget = budget
         self.calls = self.hits = 0
         self._engine, self._identity, self._replays = engine, identity, bool(replay)
         self._draws = engine if isinstance(engine, Draws) else None
-        # what is finished is remembered, on the tape, or paid for again
+        # a finished search is remembered, recorded, or paid for again
         self._once: Coalesced[_Wanted, SearchResult] = Coalesced(self._answer, max_remembered=remember)
 
     @property
     def remembered(self) -> int:
-        """Searches answered from memory, or by joining one under way."""
+        """Searches answered from memory, or by joining a concurrent one."""
         return self._once.hits
 
     async def search(self, request: SearchRequest) -> SearchResult:
-        """Raises SearchFailed as the engine does, or when a replayed search is not on the tape; BudgetSpent before one too many."""
+        """Raises SearchFailed as the engine does, or if a replayed search was not recorded; BudgetSpent instead of exceeding the budget."""
         draw = self._draws.describe_draw(request) if self._draws is not None else {}
         asked = LoggedSearch(self._identity, " ".join(request.query.split()), request.k, draw)
         return await self._once(_Wanted((asked.query, asked.k, *sorted(draw.items())), asked, request))
@@ -133,22 +133,22 @@ class RecordedEngine:
 
     async def _answer(self, wanted: _Wanted) -> SearchResult:
         asked = wanted.asked
-        found = self.tape.find(asked) if self.tape is not None else None
+        found = self.recording.find(asked) if self.recording is not None else None
         if found is not None:
             self.hits += 1
             return found
         if self._replays or self._engine is None:
-            assert self.tape is not None
+            assert self.recording is not None
             raise SearchFailed(
-                f"not on the tape '{self.tape.path}': query '{asked.query[:80]}', k {asked.k}, engine '{asked.engine}'; "
-                f"record it first: record={self.tape.path}."
+                f"not in the recording '{self.recording.path}': query '{asked.query[:80]}', k {asked.k}, engine '{asked.engine}'; "
+                f"record it first with record={self.recording.path}."
             )
         if self.budget is not None:
             self.budget.reserve()
         self.calls += 1
         result = await self._engine.search(wanted.request)
-        if self.tape is not None:
-            self.tape.append(asked, result)
+        if self.recording is not None:
+            self.recording.append(asked, result)
         return result
 
 
@@ -156,4 +156,4 @@ def _number_in(ledger: Path, text: str) -> int:
     try:
         return int(text or 0)
     except ValueError:
-        raise BadFile(f"{ledger}: should hold the number of searches paid for, holds {text[:40]!r}; write that number into it.") from None
+        raise BadFile(f"{ledger}: must hold the number of searches paid for, but holds {text[:40]!r}; write that number into it.") from None

@@ -3,7 +3,7 @@
     {"engine": "serper", "query": "capital of France", "k": 5, "draw": {}, "documents": [{"text": …, "title": …, "id": …}],
      "quality": null, "remark": ""}
 
-Only appended to, one whole line under a lock: several processes may share a tape, and a kill in mid-line costs that line.
+It is only appended to, one whole line under a lock: several processes may share a file, and a kill loses one line at most.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from zerosearch.data.files import locked
 
 @dataclass(frozen=True, slots=True)
 class LoggedSearch:
-    """All that decides a reply. `draw` is what a simulated engine adds to query and k; empty for a real one."""
+    """Everything that decides a reply. `draw` is what a simulated engine adds to query and k; empty for a real one."""
 
     engine: str
     query: str
@@ -40,7 +40,7 @@ class LoggedSearch:
 class SearchLog:
     """An index of the searches in a file; the documents stay on disk.
 
-    Raises BadFile, naming the line, when the file is not a tape; a missing one is empty if `writable`.
+    Raises BadFile, naming the line, if the file is not a recording; if `writable`, a missing file is empty.
     """
 
     def __init__(self, path: Path, *, writable: bool) -> None:
@@ -54,13 +54,13 @@ class SearchLog:
             with self._opened() as file:
                 self._catch_up(file)
         except OSError as error:
-            raise BadFile(f"{path}: cannot be {'written' if writable else 'read'} ({error.strerror}); name another file.") from error
+            raise BadFile(f"{path}: cannot be {'written' if writable else 'read'} ({error.strerror}); choose another file.") from error
 
     def __len__(self) -> int:
         return len(self._where)
 
     def find(self, asked: LoggedSearch) -> SearchResult | None:
-        """What was recorded, also by another process meanwhile."""
+        """The recorded result, also if another process recorded it meanwhile."""
         digest = asked.digest
         if digest not in self._where and self._writable and self.path.stat().st_size > self._read_to:
             with self._opened() as file:
@@ -72,7 +72,7 @@ class SearchLog:
             return _result(json.loads(file.readline()))
 
     def append(self, asked: LoggedSearch, result: SearchResult) -> None:
-        """Keep a result; the first one for the same question stays."""
+        """Keep a result; the first one for the same search stays."""
         row = {
             **asdict(asked),
             "documents": [document.as_json() for document in result.documents],
@@ -97,7 +97,7 @@ class SearchLog:
             yield file
 
     def _catch_up(self, file: BufferedRandom | BufferedReader) -> None:
-        """Read what has been appended. Half a line is what a kill left: nobody else is writing, for the lock is ours."""
+        """Read what has been appended. Half a line was left by a kill: no one else is writing while we hold the lock."""
         file.seek(self._read_to)
         for line in file:
             if not line.endswith(b"\n"):
@@ -118,7 +118,7 @@ class SearchLog:
                     _result(row)
                     return LoggedSearch(engine, query, k, draw)
                 case _:
-                    raise ValueError("something is missing")
+                    raise ValueError("a field is missing")
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             shown = line[:60].decode("utf-8", "replace").strip()
             raise BadFile(f"{self.path}, line {self._lines}: not a recorded search: {shown!r}; record into another file.") from error

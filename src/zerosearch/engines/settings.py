@@ -1,4 +1,4 @@
-"""The [engine] section of a recipe: every search engine's settings, and what each kind cannot do without."""
+"""The [engine] section of a recipe: every search engine's settings, and those that each kind requires."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zerosearch.core.settings import Name, Natural, Positive, Section
 _SECRET = re.compile(r"://[^/\s:@]*:(?!\$\{)[^/\s@]+@|[?&][\w-]*(?:key|token|secret)=(?!\$\{)[^&\s]", re.IGNORECASE)
 
 
-# what each kind cannot do without: of each group one. A kind that is not here needs nothing.
+# what each kind requires: one setting of each group. A kind that is not listed requires nothing.
 ENGINE_NEEDS: dict[str, tuple[tuple[str, ...], ...]] = {
     "simulated": (("model", "url"),),
     "bm25": (("corpus",),),
@@ -29,7 +29,7 @@ _SETTING_IS = {
     "url": "an address, for instance http://localhost:8000",
     "corpus": "a JSONL file with id, title and text",
     "encoder": "a folder or hub id of a Hugging Face encoder",
-    "command": "what starts an MCP server",
+    "command": "the command that starts an MCP server",
     "replay": "a file of recorded searches",
 }
 
@@ -95,17 +95,17 @@ class EngineConfig(Section):
         if lacking:
             raise ValueError(f"kind '{self.kind}' needs {' or '.join(f'`{name}` ({_SETTING_IS[name]})' for name in lacking)}")
         if self.record and self.replay:
-            raise ValueError("record and replay exclude each other: record calls for what is missing, replay never does")
+            raise ValueError("record and replay exclude each other: record makes missing searches, replay makes none")
         if self.max_usd and not self.usd_per_search:
             raise ValueError(f"max_usd = {self.max_usd:g} needs usd_per_search, the price of one search")
         for name in ("url", "command"):
             if _SECRET.search(getattr(self, name)):
                 raise ValueError(
-                    f"{name} holds a password or a key, which would be written down; put it in the environment, write ${{NAME}}"
+                    f"{name} holds a password or a key, which would be saved with the run; put it in the environment and write ${{NAME}}"
                 )
         return self
 
     def lacking(self) -> tuple[str, ...]:
-        """The settings one of which is needed and none of which is there; empty when nothing is lacking."""
+        """The settings one of which is required while none is given; empty if nothing is lacking."""
         groups = ENGINE_NEEDS.get(self.kind, ())
         return next((group for group in groups if not any(getattr(self, name) for name in group)), ())

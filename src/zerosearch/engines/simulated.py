@@ -1,4 +1,4 @@
-"""A search engine played by a language model: Chat + noise rate → documents. The coin is tossed here and nowhere else."""
+"""A search engine played by a language model: Chat + noise rate → documents. Noise is drawn only here."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def draw_quality(request: SearchRequest, *, share_coin_in_group: bool = False) -
 
     u = blake2b(seed, step, question.id, sample, turn) / 2^64 in [0, 1);  noisy iff u < noise_rate.
     A pure function of those five, so searches may finish in any order. With `share_coin_in_group` the sample is left
-    out: all samples of a question meet the same coin at the same turn (common random numbers).
+    out: all samples of a question share one draw per turn (common random numbers).
     """
     sample = "any" if share_coin_in_group else request.sample
     u = _stable_hash("coin", request.seed, request.step, request.question.id, sample, request.turn) / 2**64
@@ -35,7 +35,7 @@ def draw_quality(request: SearchRequest, *, share_coin_in_group: bool = False) -
 
 @dataclass(frozen=True, slots=True)
 class _Draw:
-    """All that decides which documents come back; requests that agree on it share one generation."""
+    """Everything that decides which documents come back; requests that agree on it share one generation."""
 
     prompt: str
     seed: int
@@ -46,7 +46,7 @@ class _Draw:
 
 @dataclass(slots=True)
 class Guard:
-    """How often the guard looked at a reply, how often that one was drawn again, and how often it gave up."""
+    """How often the guard looked at a reply, how often it was drawn again, and how often it gave up."""
 
     replies: int = 0
     redrawn: int = 0
@@ -55,27 +55,27 @@ class Guard:
 
 
 class SimulatedEngine:
-    """A SearchEngine whose documents are written by `chat`, useful or noisy as the coin falls.
+    """A SearchEngine whose documents are written by `chat`, useful or noisy as drawn.
 
         engine = SimulatedEngine("http://127.0.0.1:8000/v1", noise=0.25)
 
     `chat` is the address of an OpenAI-compatible endpoint, a model's folder or hub id, a function from prompt to reply (plain or async), or
     a Chat. `noise` is the probability that a reply is noisy, whatever a search asks for; None: the search's own `noise_rate`, which a
-    curriculum sets while a policy trains. `template` is a text, a file or a built-in name; left out, it is what the model was tuned with.
+    curriculum sets while a policy trains. `template` is a text, a file or a built-in name; by default, the one the model was tuned with.
 
     Like a real engine it answers the same query alike: within a step, the same query for the same question at the same
     quality gives the same documents, generated once. `template` holds {query} and {quality}, and may hold {question},
-    {golden_answers} (all of them, joined by "; "), {k}, and {persona}, {domain}, {language}, {words}, which are `imitated`'s;
-    any other brace is left alone. `k` is how many documents the model is asked for, None: as many as the request wants. Stop
+    {golden_answers} (all of them, joined by "; "), {k}, and {persona}, {domain}, {language}, {words}, which come from `imitated`;
+    any other brace is left alone. `k` is how many documents the model is asked for, None: as many as the request asks for. Stop
     strings are the caller's, in `sampling`.
 
     With `guard_redraws` a reply under one of the `guarded` keywords is checked: useful must hold a golden answer, noisy must hold
-    none. One that breaks it is drawn again, up to that often; the last draw is taken as it is, with a remark. `guard` counts. Off by
+    none. A reply that breaks this is drawn again, up to that many times; the last draw is kept, with a remark. `guard` counts. Off by
     default, as in the paper. Note that guarding useful replies makes those to bad queries hand out the answer; guarding noisy ones
     alone does not. The simulator's card shows both.
     ZeroSearch (arXiv 2505.04588), section 3.2; differs from the paper's code: every gold alias is shown, k is free.
 
-    Raises BadConfig when the template lacks a required placeholder, or a count is below one.
+    Raises BadConfig if the template lacks a required placeholder, or a count is below one.
     """
 
     def __init__(
@@ -117,32 +117,32 @@ class SimulatedEngine:
         self.draws: Coalesced[_Draw, ParsedReply] = Coalesced(self._generate, max_remembered=max_remembered)
 
     def draw_quality(self, request: SearchRequest) -> Quality:
-        """What this engine will ask the simulator for."""
+        """What this engine asks the simulator for."""
         if self._noise is not None:
             request = replace(request, noise_rate=self._noise)
         return draw_quality(request, share_coin_in_group=self._share_coin_in_group)
 
     def render_prompt(self, request: SearchRequest, quality: Quality) -> str:
-        """The template with its placeholders filled in one pass, so braces in a query or an answer stay what they are."""
+        """The template with its placeholders filled in one pass, so that braces in a query or an answer are left alone."""
         return simulator_text(self._template, request.question, request.query, quality, self._k or request.k, self._imitated)
 
     async def search(self, request: SearchRequest) -> SearchResult:
-        """The documents, the quality that was drawn, and what was odd about the reply.
+        """The documents, the quality that was drawn, and what was unusual about the reply.
 
-        Raises SearchFailed when the model cannot be reached, or writes no document in `max_attempts` draws.
+        Raises SearchFailed if the model cannot be reached, or writes no document in `max_attempts` draws.
         """
         quality = self.draw_quality(request)
         reply = await self.draws(self._draw(request, quality))
         return SearchResult(reply.documents[: request.k], quality, reply.remark)
 
     def describe_draw(self, request: SearchRequest) -> dict[str, str]:
-        """What a recording must know beside query and k: whoever agrees on it gets the same documents."""
+        """What a recording must keep beside query and k; requests that agree on it get the same documents."""
         quality = self.draw_quality(request)
         draw = self._draw(request, quality)
         return {"quality": quality.value, "draw": f"{_stable_hash(draw.prompt, draw.seed, draw.k):016x}"}
 
     def _draw(self, request: SearchRequest, quality: Quality) -> _Draw:
-        # one spelling per query; its case is kept, for it goes into the prompt, which must not depend on who asked first
+        # one spelling per query; its case is kept, because the prompt must not depend on which request came first
         query, k = " ".join(request.query.split()), self._k or request.k
         seed = _stable_hash("draw", self._seed, request.seed, request.step, request.question.id, query, quality.value, k)
         golds = request.question.golden_answers
@@ -154,7 +154,7 @@ class SimulatedEngine:
         await close(self._chat)
 
     async def _generate(self, draw: _Draw) -> ParsedReply:
-        """A reply that keeps its keyword, if the guard is on and one comes within its redraws."""
+        """A reply that fits its keyword, if the guard is on and one is drawn within its redraws."""
         parsed = await self._written(draw, 0)
         if not draw.golds:
             return parsed
@@ -175,7 +175,7 @@ class SimulatedEngine:
         """The first of `max_attempts` replies that holds a document."""
         reply = ""
         for attempt in range(redraw * self._max_attempts, (redraw + 1) * self._max_attempts):
-            # 31 bits: the largest seed that every endpoint takes
+            # 31 bits: the largest seed that every endpoint accepts
             seed = _stable_hash(draw.seed, attempt) >> 33
             try:
                 reply = await self._chat.complete(draw.prompt, replace(self._sampling, seed=seed))
@@ -195,16 +195,16 @@ def _breaks_keyword(reply: ParsedReply, draw: _Draw) -> bool:
 
 
 def _stable_hash(*parts: str | int) -> int:
-    """64 bits, the same in every process (`hash` is not); JSON keeps ("a", "b") apart from ("ab",), and 1 from "1"."""
+    """64 bits, the same in every process (`hash` is not); JSON keeps ("a", "b") distinct from ("ab",), and 1 from "1"."""
     return int.from_bytes(blake2b(json.dumps(parts).encode(), digest_size=8).digest(), "big")
 
 
 def chat_of(given: Chat | Callable[[str], str | Awaitable[str]] | str) -> Chat:
-    """What plays the engine, from an address, a folder or hub id, a function, or a Chat as it is."""
+    """The Chat that plays the engine, from an address, a folder or hub id, a function, or a Chat as it is."""
     if isinstance(given, str):
         if given.startswith(("http://", "https://")):
             return OpenAIChat(given)
-        from zerosearch.models.local import LocalModel  # torch, for those who need it
+        from zerosearch.models.local import LocalModel  # imports torch
 
         return LocalModel.load(given)
     if isinstance(given, Chat):
@@ -217,7 +217,7 @@ def chat_of(given: Chat | Callable[[str], str | Awaitable[str]] | str) -> Chat:
 
 
 def _template_of(chat: object) -> str:
-    """What a model in a folder was tuned with; for any other the prompt with a worked example in it."""
+    """The prompt that the model in a folder was tuned with; for any other model the one with a worked example."""
     try:
         return str(json.loads((Path(chat) / "tuning.json").read_text())["template"]) if isinstance(chat, str) else "web"
     except (OSError, ValueError, KeyError):

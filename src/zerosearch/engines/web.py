@@ -1,7 +1,7 @@
-"""Search engines over HTTP. An API is an entry in a table: where it is, how it is asked, where its reply holds the documents.
+"""Search engines over HTTP. An API is an entry in a table: its address, how it is called, and where its reply holds the documents.
 
 A document is what a results page shows: title, snippet, and the address as its id. Answer boxes and knowledge graphs are left out, as the
-paper does. The key comes from the environment, is sent where the API wants it, and is never shown.
+paper does. The key comes from the environment, is sent as the API requires, and is never shown.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ Read = Callable[[Any], "list[Document] | None"]
 
 @dataclass(frozen=True, slots=True)
 class WebApi:
-    """`ask(query, k, key)` is the call, `read(reply)` its documents, None when the reply is of another shape.
+    """`ask(query, k, key)` is the call, `read(reply)` its documents, None if the reply has another form.
 
-    `url` is where the API is ("": it must be given), `max_k` how many results it gives at most; a query is cut to
-    `max_words` and `max_characters`, for a policy may write more than the API takes.
+    `url` is the API's address ("": it must be given), `max_k` the most results it gives; a query is cut to
+    `max_words` and `max_characters`, because a policy may write more than the API accepts.
     """
 
     name: str
@@ -41,9 +41,9 @@ class WebApi:
 
 
 class WebEngine:
-    """A SearchEngine over an API. At most k documents; fewer, or none, is an answer too.
+    """A SearchEngine over an API. At most k documents; there may be fewer, or none.
 
-    Raises BadConfig when the URL or the key is missing; a search raises SearchFailed in one line, after bounded attempts.
+    Raises BadConfig if the URL or the key is missing; a search raises SearchFailed in one line, after bounded attempts.
     """
 
     def __init__(self, api: WebApi, url: str = "", environment: Mapping[str, str] = os.environ, **bounds: Any) -> None:
@@ -52,7 +52,7 @@ class WebEngine:
             raise BadConfig(f"engine '{api.name}' needs a url, for instance url=http://localhost:8000.")
         self.api = api
         self._key = key_from(api.key_env, f"engine '{api.name}'" if api.key_env else "", environment)
-        advice = Advice(f"check url: does {api.name} answer there?", "check the query and the account.", api.by_status)
+        advice = Advice(f"check url: is {api.name} running there?", "check the query and the account.", api.by_status)
         self._client = JsonClient(url or api.url, SearchFailed, advice, key=self._key, key_env=api.key_env, **bounds)
         self._engine = FunctionEngine(self._retrieve)
 
@@ -98,7 +98,7 @@ def _read_serper(reply: Any) -> list[Document] | None:
     return None
 
 
-# ---- SerpAPI (and SearchApi, which speaks the same with url=…/api/v1): GET /search, key in the query
+# ---- SerpAPI (and SearchApi, which works the same with url=…/api/v1): GET /search, key in the query
 
 
 def _ask_serpapi(query: str, k: int, key: str) -> Call:
@@ -114,7 +114,7 @@ def _read_serpapi(reply: Any) -> list[Document] | None:
         case {"error": str(error)} if "hasn't returned any results" in error:
             return []
         case {"error": str(error)}:
-            raise RetryableError(f"the reply is an error: {error[:120]}", "look at the account of the key.", retry=False)
+            raise RetryableError(f"the reply is an error: {error[:120]}", "check the account of the key.", retry=False)
         case {"search_metadata": {"status": "Success"}}:
             return []
     return None
@@ -130,9 +130,9 @@ def _ask_searxng(query: str, k: int, key: str) -> Call:
 def _read_searxng(reply: Any) -> list[Document] | None:
     match reply:
         case {"results": [], "unresponsive_engines": [_, *_] as silent}:
-            # nothing was searched: that is not an answer
+            # nothing was searched, so this is not an empty result
             reasons = ", ".join(" ".join(map(str, s)) if isinstance(s, list) else str(s) for s in silent)
-            raise RetryableError(f"no result, and these engines did not answer: {reasons[:120]}", "look at the instance's engines.")
+            raise RetryableError(f"no result, and these engines did not answer: {reasons[:120]}", "check the instance's engines.")
         case {"results": [*hits]}:
             return _hits(hits, "content", "url")
     return None
@@ -185,8 +185,8 @@ def _read_search_r1(reply: Any) -> list[Document] | None:
     return None
 
 
-_PLAN: dict[int, str] = dict.fromkeys((432, 433), "the plan's limit is reached: look at the account.")
-_NO_JSON = {403: "let the instance answer in JSON: add json to search.formats in its settings.yml."}
+_PLAN: dict[int, str] = dict.fromkeys((432, 433), "the plan's limit is reached: check the account.")
+_NO_JSON = {403: "enable JSON on the instance: add json to search.formats in its settings.yml."}
 WEB_APIS = {
     api.name: api
     for api in (

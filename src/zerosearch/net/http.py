@@ -161,7 +161,7 @@ class JsonClient:
                 raise RetryableError(f"{reason or 'cannot connect'}", f"is the server running? check {self._advice.url_name}.") from None
             except (aiohttp.ClientError, OSError) as error:
                 what = f"the connection was lost ({type(error).__name__}: {one_line(str(error))})"
-                raise RetryableError(what, "look at the server's log.") from None
+                raise RetryableError(what, "check the server's log.") from None
 
     def _parsed(self, response: aiohttp.ClientResponse, reply: bytes) -> Any:
         status, text = response.status, reply.decode("utf-8", "replace")
@@ -184,7 +184,7 @@ class JsonClient:
             return self._advice.url
         if status == 429:
             return "lower max_concurrency, or wait."
-        return "look at the server's log." if status >= 500 or status == 408 else self._advice.request
+        return "check the server's log." if status >= 500 or status == 408 else self._advice.request
 
     def _unexpected(self, text: str) -> RetryableError:
         return RetryableError(f"the reply is not the expected JSON: {self._excerpt(text)}", self._advice.url, retry=False)

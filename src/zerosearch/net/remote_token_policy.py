@@ -69,7 +69,7 @@ DIALECTS = {"vllm": _Dialect("completions", _vllm_body, _read_vllm), "sglang": _
 
 def _generation(ids: list[Any], logprobs: list[Any], reason: object, matched: object, stop: Sequence[str], usage: Any) -> Generation:
     if len(ids) != len(logprobs):
-        raise RetryableError(f"the reply has {len(ids)} tokens and {len(logprobs)} log-probs", "look at the server's log.", retry=False)
+        raise RetryableError(f"the reply has {len(ids)} tokens and {len(logprobs)} log-probs", "check the server's log.", retry=False)
     finish = Finish.LENGTH if reason == "length" else Finish.STOP if matched in stop else Finish.EOS
     counted = None
     match usage:

@@ -118,7 +118,7 @@ class Service:
             async with asyncio.timeout(self.bounds.timeout_s):
                 await self.engine.search(SearchRequest("test", Question("check", "test", ()), 1, seed=self.seed))
         except TimeoutError:
-            raise BadInput(f"the engine did not answer a first search within {self.bounds.timeout_s:g} s; look at its log.") from None
+            raise BadInput(f"the engine did not answer a first search within {self.bounds.timeout_s:g} s; check its log.") from None
         except SearchFailed as error:
             raise BadInput(f"a first search failed: {error}") from error
 
