@@ -111,7 +111,7 @@ def test_a_server_error_is_tried_again() -> None:
 def test_attempts_are_counted() -> None:
     server = Script(lambda: web.Response(status=503, text="busy\n  now"))
     with pytest.raises(
-        GenerationFailed, match=r"^POST http://127.0.0.1:\d+/v1/chat/completions: status 503: busy now \(4 attempts\); look"
+        GenerationFailed, match=r"^POST http://127.0.0.1:\d+/v1/chat/completions: status 503: busy now \(4 attempts\); check"
     ):
         ask(server)
     assert len(server.requests) == 4

@@ -1,4 +1,4 @@
-"""Log-probs of given tokens under a causal LM, without paying for the vocabulary where nothing is asked."""
+"""Log-probs of given tokens under a causal LM, with the vocabulary projected only where a token is asked for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """What a model makes of M chosen tokens: logprobs_M with gradient, entropy_M without, and states_MD, the last hidden state before
+    """Predictions of M chosen tokens: logprobs_M with gradient, entropy_M without, and states_MD, the last hidden state before
     each (with gradient; None unless asked for)."""
 
     logprobs_M: torch.Tensor
@@ -36,10 +36,10 @@ def predictions(
     Temperature 0 (greedy) counts as 1.
     """
     chosen_BT, states_MD = chosen_BT[:, 1:], None
-    whole = model.get_base_model() if hasattr(model, "get_base_model") else model  # a PEFT wrapper has its adapters inside what it wraps
+    whole = model.get_base_model() if hasattr(model, "get_base_model") else model  # the adapters of a PEFT wrapper are inside this model
     if getattr(model.config, "final_logit_softcapping", None) or getattr(model.config, "logit_scale", None):
         output = whole(input_ids=ids_BT[:, :-1], use_cache=False, output_hidden_states=with_states)
-        logits_MV = output.logits[chosen_BT].float()  # its head is more than a matrix
+        logits_MV = output.logits[chosen_BT].float()  # the head is more than a matrix
         states_MD = output.hidden_states[-1][chosen_BT] if with_states else None
     else:
         hidden_BTD = whole.base_model(input_ids=ids_BT[:, :-1], use_cache=False).last_hidden_state
@@ -55,13 +55,13 @@ def predictions(
 
 
 def token_states(model: Any, ids_BT: torch.Tensor, chosen_BT: torch.Tensor) -> torch.Tensor:
-    """states_MD alone: what a critic needs, without the vocabulary."""
+    """states_MD alone, which is all a critic needs; the vocabulary is never projected."""
     whole = model.get_base_model() if hasattr(model, "get_base_model") else model
     return whole.base_model(input_ids=ids_BT[:, :-1], use_cache=False).last_hidden_state[chosen_BT[:, 1:]]
 
 
 def value_head(model: Any) -> torch.nn.Linear:
-    """A critic on the model's own trunk: state before a token → value, one number, zero at first whatever the state. float32."""
+    """A critic on the model's own trunk: the state before a token → its value, initially zero for every state. float32."""
     head = torch.nn.Linear(int(model.get_output_embeddings().weight.shape[1]), 1)
     torch.nn.init.zeros_(head.weight)
     torch.nn.init.zeros_(head.bias)

@@ -18,12 +18,12 @@ POOLINGS = ("mean", "cls", "last")
 
 
 def pool(hidden_BTD: Float[Tensor, "B T D"], mask_BT: Int[Tensor, "B T"], pooling: str) -> Float[Tensor, "B D"]:
-    """One vector a text: the mean of its tokens' (Σ_t m_t h_t / Σ_t m_t), its first token's, or its last token's."""
+    """One vector per text: the mean of its tokens' (Σ_t m_t h_t / Σ_t m_t), its first token's, or its last token's."""
     if pooling == "mean":
         weights_BT1 = mask_BT.unsqueeze(-1).to(hidden_BTD.dtype)
         return (hidden_BTD * weights_BT1).sum(1) / weights_BT1.sum(1).clamp(min=1)
     positions_BT = torch.arange(mask_BT.shape[1], device=mask_BT.device).expand_as(mask_BT)
-    # wherever the padding is: the first or the last position that is not padding
+    # on whichever side the padding is: the first or the last position that is not padding
     attended_BT = positions_BT.masked_fill(mask_BT == 0, -1)
     chosen_B = attended_BT.amax(1) if pooling == "last" else (mask_BT != 0).int().argmax(1)
     return hidden_BTD[torch.arange(len(hidden_BTD), device=hidden_BTD.device), chosen_B]
@@ -57,7 +57,7 @@ class Encoder:
         return self.model.device.type != "cpu"
 
     def encode(self, texts: Sequence[str], batch_size: int = 64) -> NDArray[np.float32]:
-        """[len(texts), D]; texts of like length share a batch, so that little is spent on padding."""
+        """[len(texts), D]; texts of like length share a batch, so that little is padding."""
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
         vectors = [self._encode_batch([texts[i] for i in batch]) for batch in batches]

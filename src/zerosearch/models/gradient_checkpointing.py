@@ -1,4 +1,4 @@
-"""Less memory for more time: gradient checkpointing, switched on for one forward and backward pass only."""
+"""Saves memory at the cost of time: gradient checkpointing, switched on for one forward and backward pass only."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from zerosearch.core.errors import ModelNotUsable
 
 @contextmanager
 def checkpointed(model: Any, on: bool) -> Iterator[None]:
-    """Inside, each layer keeps its input only and runs again on the way back. Wrap the forward and the backward pass, each in one.
+    """Here each layer keeps only its input and runs again in the backward pass. Wrap the forward and the backward pass, each in one.
 
-    transformers checkpoints a layer while it is in training mode. Only the layers themselves are put in it, not what they are made of,
-    so that no dropout wakes up; outside the sampler finds everything as it was. Raises ModelNotUsable for a model that cannot do it.
+    transformers checkpoints a layer in training mode. Only the layers themselves are put into it, not their modules,
+    so that no dropout becomes active; afterwards everything is as it was. Raises ModelNotUsable for a model that cannot do it.
     """
     if not on:
         yield

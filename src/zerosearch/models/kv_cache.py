@@ -24,7 +24,7 @@ Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 
 class RowCache:
-    """What the model receives as `past_key_values`: one K and one V tensor a layer, [S, K, C, D].
+    """What the model receives as `past_key_values`: one K and one V tensor per layer, [S, K, C, D].
 
     A forward always runs over rows `lo … lo + N - 1`, so everything it reads is a view, never a copy.
     """
@@ -38,7 +38,7 @@ class RowCache:
         self.views: dict[int, tuple[Tensor, Tensor]] = {}  # by layer: rows lo … hi - 1; making views takes as long as some products
 
     def reserve(self, slots: int, capacity: int) -> None:
-        """Make room; what is stored is kept."""
+        """Make room; stored entries are kept."""
         self.slots, self.capacity = max(slots, self.slots), max(capacity, self.capacity)
         self.views.clear()
         for tensors in (self.keys, self.values):
@@ -52,7 +52,7 @@ class RowCache:
                     tensors[layer] = new
 
     def clear(self) -> None:
-        """Give the memory back; it is allocated anew by the next forward."""
+        """Release the memory; the next forward allocates it again."""
         self.keys, self.values = [], []
         self.slots = self.capacity = 0
         self.views.clear()
@@ -75,7 +75,7 @@ class RowCache:
         self.new = new
         self.first, self.last = int(starts.min()), int(starts.max())
         self.length = self.last + new
-        # A CPU reads memory without gaps twice as fast: the unused end of each row is read too, and masked, if that is not most of it.
+        # A CPU reads memory without gaps twice as fast: the unused end of each row is read too, and masked, unless it is most of the row.
         self.read = self.capacity if new == 1 and device.type == "cpu" and self.capacity <= 2 * self.length else self.length
         self.starts = torch.from_numpy(starts).to(device)
         self.masks: dict[tuple[int | None, int], tuple[Tensor | None, int, int]] = {}
@@ -87,7 +87,7 @@ class RowCache:
         return key_NKTD, value_NKTD
 
     def _store(self, layer: int, key_NKTD: Tensor, value_NKTD: Tensor) -> tuple[Tensor, Tensor]:
-        """Store the new keys and values; return views of all that the rows have room for, [N, K, C, D]."""
+        """Store the new keys and values; return views of the rows' whole capacity, [N, K, C, D]."""
         if layer == len(self.keys):
             for tensors, new in ((self.keys, key_NKTD), (self.values, value_NKTD)):
                 tensors.append(new.new_zeros(self.slots, new.shape[1], self.capacity, new.shape[3]))
@@ -104,7 +104,7 @@ class RowCache:
         return keys_NKCD, values_NKCD
 
     def _target(self, heads: int) -> Tensor:
-        """Index of every new (row, head, position) in what the rows have, flattened to [N·K·C, D]."""
+        """Index of every new (row, head, position) in the rows' capacity, flattened to [N·K·C, D]."""
         if heads not in self.targets:
             device = self.starts.device
             row_N11 = torch.arange(self.hi - self.lo, device=device)[:, None, None]
@@ -114,15 +114,15 @@ class RowCache:
         return self.targets[heads]
 
     def mask(self, window: int | None, copies: int, dtype: torch.dtype) -> tuple[Tensor | None, int, int]:
-        """What may be seen, built once a forward: (additive mask or None when all may be, first of the L positions read, end).
+        """What may be seen, built once per forward: (additive mask, or None if everything may; first of the L positions read; end).
 
         Query position p sees key position j when p - window < j <= p. Decode (T = 1): [N·copies, 1, L], each row's mask
-        repeated for its K heads. Prefill: [N, 1, copies·T, L], repeated for the G queries that share a key head. Where all rows see
+        repeated for its K heads. Prefill: [N, 1, copies·T, L], repeated for the G queries that share a key head. If all rows see
         the same, the first size is 1.
         """
         if (window, copies) not in self.masks:
             begin = max(0, self.first - window + 1) if window else 0
-            end = self.length if begin else self.read  # with a beginning left out there are gaps anyway
+            end = self.length if begin else self.read  # if a beginning is left out there are gaps anyway
             alike = self.first == self.last
             inside = not window or self.length <= window
             if self.new == 1 and alike and end == self.length:
@@ -146,9 +146,9 @@ class RowCache:
         return self.masks[window, copies]
 
     def window_of_each_row(self, window: int, heads: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """For decode: the last `window` positions of every row, each row's own, built once a forward.
+        """For decode: the last `window` positions of every row, built once per forward.
 
-        Returns the additive mask [N·heads, 1, window] and the indices of what is seen in what the rows have, flattened to [N·K·C, D].
+        Returns the additive mask [N·heads, 1, window] and the indices of visible positions in the rows' capacity, flattened to [N·K·C, D].
         """
         if (window, heads) not in self.windows:
             device = self.starts.device
@@ -164,7 +164,7 @@ class RowCache:
         return self.length - self.new
 
     def attend(self, layer: int, query_NHTD: Tensor, key_NKTD: Tensor, value_NKTD: Tensor, scaling: float, window: int | None) -> Tensor:
-        """Store the new keys and values, then softmax(q kᵀ · scaling + mask) v over all that is stored; [N, T, H, D].
+        """Store the new keys and values, then softmax(q kᵀ · scaling + mask) v over everything stored; [N, T, H, D].
 
         Query heads are grouped under the key head they share, so K and V are never repeated.
         """
@@ -174,7 +174,7 @@ class RowCache:
         g = h // k
         if t == 1:
             query_BGD = query_NHTD.reshape(n * k, g, d)
-            if window and 4 * window <= self.last - self.first:  # rows far apart: a slice would hold much that no row sees
+            if window and 4 * window <= self.last - self.first:  # rows far apart: a slice would hold many positions that no row sees
                 mask, seen = self.window_of_each_row(window, k, query_NHTD.dtype)
                 key_BLD = key_NKCD.view(-1, d).index_select(0, seen).view(n * k, window, d)
                 value_BLD = value_NKCD.view(-1, e).index_select(0, seen).view(n * k, window, e)
@@ -182,7 +182,7 @@ class RowCache:
                 mask, begin, end = self.mask(window, k, query_NHTD.dtype)
                 key_BLD = key_NKCD.view(n * k, -1, d)
                 value_BLD = value_NKCD.view(n * k, -1, e)
-                if end - begin < self.capacity:  # a slice of everything is a call for nothing
+                if end - begin < self.capacity:  # slicing everything would be a wasted call
                     key_BLD, value_BLD = key_BLD[:, begin:end], value_BLD[:, begin:end]
             if mask is None:
                 scores_BGL = torch.bmm(query_BGD * scaling, key_BLD.transpose(1, 2))
@@ -219,12 +219,12 @@ def attend(
     return rows.attend(module.layer_idx, query_NHTD, key_NKTD, value_NKTD, scaling, sliding_window), None
 
 
-# No mask function is registered under this name, which is how transformers is told to build no mask at all.
+# No mask function is registered under this name, which makes transformers build no mask at all.
 AttentionInterface.register(ATTENTION, attend)
 
 
 class RowModel:
-    """A causal LM of any plain architecture, run over a range of rows of a `RowCache`. No model code is ours."""
+    """A causal LM of any plain architecture, run over a range of rows of a `RowCache`. It contains no model code."""
 
     def __init__(self, model: Any) -> None:
         self.cache = RowCache()
@@ -234,7 +234,7 @@ class RowModel:
         self.max_length = int(getattr(model.config, "max_position_embeddings", None) or 1 << 30)
         self.vocabulary = int(self._whole.get_input_embeddings().weight.shape[0])
         self.headless = False
-        self._norms: list[tuple[Any, Any]] = []  # modules, and what they do while our forward runs
+        self._norms: list[tuple[Any, Any]] = []  # modules, and their replacement while our forward runs
         self._check()
         self.refresh()
 
@@ -244,9 +244,9 @@ class RowModel:
 
     @torch.inference_mode()
     def forward(self, token_ids_NT: Ints, lo: int, starts_N: Ints, last_N: Ints | None = None) -> tuple[Tensor, Tensor]:
-        """float32 logits [N, V] after token last_N[i] of each row (T = 1: after the only one), and the states they are read off, [N, E].
+        """float32 logits [N, V] after token last_N[i] of each row (T = 1: after the only one), and the states these come from, [N, E].
 
-        Where body and head cannot be told apart (`headless` is False) no state is seen: E = 0.
+        If body and head cannot be separated (`headless` is False) no state is seen: E = 0.
         """
         n, t = token_ids_NT.shape
         device = self.device
@@ -277,7 +277,7 @@ class RowModel:
         training = [module for module in self._whole.modules() if module.training] if self._whole.training else []
         config._attn_implementation = attention or before
         for module in training:
-            vars(module)["training"] = False  # the plain assignment takes 10 µs a module
+            vars(module)["training"] = False  # the plain assignment takes 10 µs per module
         for norm, shortened in self._norms:
             vars(norm)["forward"] = shortened
         try:
@@ -318,24 +318,24 @@ class RowModel:
 
     @torch.inference_mode()
     def refresh(self) -> None:
-        """Look anew for norms that have a faster form: the model may have got other modules."""
+        """Search again for norms that have a faster form, because the model's modules may have changed."""
         norms = [module for module in self._whole.modules() if _is_plain_rms_norm(module)] if self.device.type == "cpu" else []
         self._norms = [(norm, partial(_rms_norm, norm, _epsilon(norm))) for norm in norms]
 
 
 def _rms_norm(norm: Any, epsilon: Tensor, x: Tensor) -> Tensor:
-    """x / sqrt(mean(x²) + ε) · weight, from one reduction: a quarter of the time of the models' own six operators in prefill."""
+    """x / sqrt(mean(x²) + ε) · weight, from one reduction, in a quarter of the time of the models' own six operators in prefill."""
     length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
     return x.mul(torch.addcmul(epsilon, length, length, value=1 / x.shape[-1]).rsqrt_()).mul_(norm.weight)
 
 
 def _epsilon(norm: Any) -> Tensor:
-    return norm.weight.new_tensor(norm.variance_epsilon)  # of a number, every step would make a tensor anew
+    return norm.weight.new_tensor(norm.variance_epsilon)  # a plain number would become a new tensor at every step
 
 
 @torch.no_grad()
 def _is_plain_rms_norm(module: Any) -> bool:
-    """Whether `_rms_norm` gives what the module computes."""
+    """Whether `_rms_norm` gives the same result as the module."""
     if not type(module).__name__.endswith("RMSNorm") or "forward" in vars(module) or not hasattr(module, "variance_epsilon"):
         return False
     x = torch.linspace(-3, 2, 2 * module.weight.numel(), dtype=module.weight.dtype).view(2, -1)

@@ -23,7 +23,7 @@ _WEIGHTS = ("*.safetensors", "*.bin", "*.safetensors.index.json")
 
 
 class LocalModel:
-    """Both ports at once: `generate` continues token ids (Policy), `complete` answers a text (Chat)."""
+    """Both interfaces at once: `generate` continues token ids (Policy), `complete` answers a text (Chat)."""
 
     def __init__(self, model: Any, tokenizer: Any, arbiter: Arbiter | None = None, max_rows: int = 512) -> None:
         self.tokenizer, self.renderer = tokenizer, TemplateRenderer(tokenizer)
@@ -46,7 +46,7 @@ class LocalModel:
         self.sampler.close(session)
 
     async def aclose(self) -> None:
-        """Forget what is cached; the next call begins as the first did."""
+        """Clear the cache, so that the next call begins as the first did."""
         self.sampler.forget()
 
     async def complete(self, prompt: str, sampling: Sampling) -> str:
@@ -79,7 +79,7 @@ def load_model(name: str, device: str = "auto", dtype: str = "float32", kind: st
 
 
 def quiet_transformers() -> None:
-    """What goes wrong is raised; bars and remarks of transformers are noise in the middle of our own progress."""
+    """Without the bars and remarks of transformers, which would interrupt our own progress; what goes wrong is raised."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()
@@ -89,7 +89,7 @@ def quiet_transformers() -> None:
 def chosen_device(
     name: str, has_cuda: Callable[[], bool] = torch.cuda.is_available, has_mps: Callable[[], bool] = torch.backends.mps.is_available
 ) -> str:
-    """The device of that name; for "auto" CUDA where there is one, else Apple's MPS, else the CPU. Raises BadConfig for one not here."""
+    """The device of that name; for "auto", CUDA if there is one, else Apple's MPS, else the CPU. Raises BadConfig if unavailable."""
     if name == "auto":
         return "cuda" if has_cuda() else "mps" if has_mps() else "cpu"
     try:
@@ -108,7 +108,7 @@ def load_tokenizer(name: str, offline: bool) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=offline)
         file = Path(name) / "tokenizer.json"
         if file.exists():
-            # for some model types AutoTokenizer silently rebuilds the tokenizer its own way: what the file says counts
+            # for some model types AutoTokenizer silently rebuilds the tokenizer its own way: the file takes precedence
             probe = "What is <search> Paris </search>? Doc 1: 3.14"
             written = Tokenizer.from_file(str(file)).encode(probe, add_special_tokens=False).ids
             if tokenizer(probe, add_special_tokens=False)["input_ids"] != written:
@@ -116,16 +116,16 @@ def load_tokenizer(name: str, offline: bool) -> Any:
     except (OSError, ValueError, KeyError, TypeError) as error:
         if offline:
             raise ModelNotUsable(
-                f"there is no folder '{name}', and the hub is out of reach and its cache holds no such model; give a checkpoint's folder."
+                f"there is no folder '{name}', and the hub cannot be reached and its cache has no such model; give a checkpoint's folder."
             ) from error
         raise ModelNotUsable(f"cannot load the tokenizer of '{name}': {one_line(error, 300)}; save one beside the model.") from error
     return tokenizer
 
 
 def _reaches_hub(name: str) -> bool:
-    """One question, 5 seconds: left to itself, transformers asks a hub that is out of reach for half a minute.
+    """Ask the hub once, with 5 seconds: by default, transformers tries an unreachable hub for half a minute.
 
-    False when the hub is out of reach: what it served before may be in the cache.
+    False if the hub cannot be reached: the model may be in its cache.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import RepositoryNotFoundError
@@ -134,14 +134,14 @@ def _reaches_hub(name: str) -> bool:
         HfApi().model_info(name, timeout=5)
     except RepositoryNotFoundError as error:
         raise ModelNotUsable(f"the hub has no model '{name}' (or it is private); give a checkpoint's folder or a hub id.") from error
-    except Exception as error:  # offline mode, no route, no name server, a proxy's refusal: the cache decides
-        log.info("the hub is out of reach: %s", error)
+    except Exception as error:  # offline mode, no route, no name server, a proxy's refusal: try the cache
+        log.info("the hub cannot be reached: %s", error)
         return False
     return True
 
 
 def _check_folder(name: str) -> bool:
-    """Whether `name` is a folder; says early what it lacks. Anything that looks like a hub id is left to transformers."""
+    """Whether `name` is a folder; raises early if it lacks something. Anything that looks like a hub id is left to transformers."""
     folder = Path(name)
     if not folder.exists():
         if name.startswith((".", "/", "~")) or name.count("/") > 1:

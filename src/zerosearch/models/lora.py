@@ -1,7 +1,7 @@
-"""LoRA: a small adapter learns in the place of the whole model (arXiv 2106.09685). Needs peft, of the extra `tune`.
+"""LoRA: a small adapter is trained instead of the whole model (arXiv 2106.09685). Needs peft, of the extra `tune`.
 
-RL puts the adapter inside the model, which stays what it was to everybody else (`attach`); `save_pretrained` then writes the adapter
-alone. Tuning puts it around the model (`wrap`), for transformers' Trainer resumes no other, and merges it at the end.
+RL puts the adapter inside the model, which otherwise stays the same object (`attach`); `save_pretrained` then writes the adapter
+alone. Tuning puts it around the model (`wrap`), because transformers' Trainer can resume only that, and merges it at the end.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ FILE = "adapter_model.safetensors"
 
 
 def attach(model: Any, rank: int, alpha: float, seed: int) -> Any:
-    """Put an adapter W + alpha/rank · BA of `rank` on every linear layer but the head; everything else is frozen. B starts at zero.
+    """Put an adapter W + alpha/rank · BA of `rank` on every linear layer except the head; everything else is frozen. B starts at zero.
 
-    Raises BadConfig when peft is not installed.
+    Raises BadConfig if peft is not installed.
     """
     config = _config(rank, alpha)
     with _seeded(seed):
@@ -31,7 +31,7 @@ def attach(model: Any, rank: int, alpha: float, seed: int) -> Any:
 
 
 def wrap(model: Any, rank: int, alpha: float, seed: int) -> Any:
-    """As `attach`, as a PeftModel, whose `merge_and_unload` gives an ordinary model. Raises BadConfig when peft is not installed."""
+    """As `attach`, as a PeftModel, whose `merge_and_unload` gives an ordinary model. Raises BadConfig if peft is not installed."""
     config = _config(rank, alpha)
     from peft import get_peft_model  # pyright: ignore[reportMissingImports]
 
@@ -44,7 +44,7 @@ def _config(rank: int, alpha: float) -> Any:
         from peft import LoraConfig  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise BadConfig(not_installed(f"LoRA (rank {rank})", "peft", "tune")) from None
-    # peft divides alpha by the rank and takes any number, though it asks for an int
+    # peft divides alpha by the rank and accepts any number, although it is typed as an int
     return LoraConfig(r=rank, lora_alpha=alpha, target_modules="all-linear", task_type="CAUSAL_LM")  # pyright: ignore[reportArgumentType]
 
 
@@ -61,7 +61,7 @@ def has_adapter(model: Any) -> bool:
 
 @contextmanager
 def without_adapter(model: Any) -> Iterator[None]:
-    """Inside, the model is what it was before the adapter came."""
+    """In this block, the model is as it was without the adapter."""
     model.disable_adapters()
     try:
         yield
@@ -70,7 +70,7 @@ def without_adapter(model: Any) -> Iterator[None]:
 
 
 def load_adapter(model: Any, folder: Path) -> None:
-    """Put the adapter that `save_pretrained` wrote to `folder` into the adapter the model has."""
+    """Load the adapter that `save_pretrained` wrote to `folder` into the model's adapter."""
     from peft import set_peft_model_state_dict  # pyright: ignore[reportMissingImports]
     from safetensors.torch import load_file
 

@@ -4,7 +4,7 @@ A tick admits waiting requests (prefill) and samples one token for every active 
 ticks; what happens is a pure function of the order in which requests arrive, so one seed gives one result on a CPU.
 
 Slots, in the order the KV cache stores them:   active rows 0 … n-1 │ parked sessions and leftovers, mixed
-A parked session waits for its search. A leftover belongs to nobody, but its prefix can still be copied.
+A parked session waits for its search. A leftover belongs to no session, but its prefix can still be copied.
 
 Suffixes: N rows of one forward, V vocabulary, E size of a state, S slots, W tokens a slot can hold.
 """
@@ -32,7 +32,7 @@ SHARE_AT_LEAST = 8  # copying a row costs about as much as prefilling this many 
 
 @dataclass(slots=True)
 class Stats:
-    """Counted since the sampler was made. `prefilled / new` is 1 unless an eviction made work be done twice."""
+    """Counts since the sampler was made. `prefilled / new` is 1 unless evictions caused work to be repeated."""
 
     new: int = 0  # prompt tokens that neither this session nor a row with the same beginning had prefilled
     prefilled: int = 0  # prompt tokens that went through the model
@@ -47,8 +47,8 @@ class Stats:
 class Arbiter:
     """Whose turn it is when several samplers share a device: the one with the most ready rows; the others hold back.
 
-    So the first few prompts of a simulator wait while the policy is in full swing, and then run as one full batch.
-    The sampler at work keeps its turn until another is fuller by `margin`. Ties go to the one registered first.
+    So the first few prompts of a simulator wait while the policy is busy, and then run as one full batch.
+    The active sampler keeps its turn until another is fuller by `margin`. Ties go to the one registered first.
     """
 
     def __init__(self, margin: float = 0.5) -> None:
@@ -60,7 +60,7 @@ class Arbiter:
         self._samplers.append(sampler)
 
     def grants(self, sampler: Sampler) -> bool:
-        """True if it is `sampler`'s turn. Whoever has it has work, so nobody waits for ever."""
+        """True if it is `sampler`'s turn. The one whose turn it is has work, so none waits forever."""
         fullest = max(self._samplers, key=lambda s: s.ready)  # max keeps the first of equals
         if self._current is None or fullest.ready > self._current.ready * (1 + self._margin):
             self._current = fullest
@@ -71,13 +71,13 @@ class Sampler:
     """The engine behind a local policy and a local simulator.
 
     max_rows        slots: active rows and parked sessions together; memory is taken as needed, by doubling
-    join_fraction   waiting requests join when they number this fraction of the active rows (a prefill has a fixed cost) …
+    join_fraction   waiting requests join once their number reaches this fraction of the active rows (a prefill has a fixed cost) …
     max_wait_steps  … or when one has waited this many steps
-    call_tokens     how many tokens' worth of time a forward costs before its first token; bounds the padding
+    call_tokens     fixed cost of a forward, in tokens; bounds the padding
     max_prefill     most tokens in one prefill forward
 
-    `critic` maps states [N, E] to values [N, 1]; set it before anything is sampled, and every token comes with the value of what was
-    before it, read off the very state the token is drawn from.
+    `critic` maps states [N, E] to values [N, 1]; set it before anything is sampled, and every token comes with the value of the text
+    before it, computed from the same state the token is drawn from.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Sampler:
         self.critic: Any = None
         self._model = RowModel(model)
         self._max_rows, self._join_fraction, self._max_wait_steps = max_rows, join_fraction, max_wait_steps
-        # A CPU gains nothing from more tokens at once than its caches hold: 1,024 take a quarter less time than 4,096.
+        # A CPU gains nothing from more tokens at once than its caches hold: 1,024 at a time take a quarter less time than 4,096.
         on_cpu = self._model.device.type == "cpu"
         self._call_tokens = call_tokens or (128 if on_cpu else 4096)
         self._max_prefill = max_prefill or (1024 if on_cpu else 16384)
@@ -113,7 +113,7 @@ class Sampler:
 
     @property
     def ready(self) -> int:
-        """Rows that could use the device now."""
+        """The number of rows that could use the device now."""
         return self._active + len(self._waiting)
 
     async def generate(self, token_ids: Sequence[int], sampling: Sampling, session: str) -> Generation:
@@ -126,7 +126,7 @@ class Sampler:
         if not len(ids) or not 0 <= ids.min() <= ids.max() < vocabulary:
             raise GenerationFailed(f"session '{session}': expected token ids in 0 … {vocabulary - 1}, got {ids[:8]}")
         if room < 1:
-            # no session in it: this ends up as a question's cause, and the same question has the same cause whatever was asked before
+            # it names no session, because it becomes a question's cause, which must not depend on what was asked before
             raise GenerationFailed(
                 f"the text so far has {len(ids)} tokens and the model's context is {self._model.max_length}: no room is left to generate; "
                 "allow fewer turns, or use a model with a longer context."
@@ -160,9 +160,9 @@ class Sampler:
             self._slots.owner[state.slot] = None
 
     def forget(self) -> None:
-        """Drop every key and value, because the weights have changed; a row in mid-sequence goes on under the new ones.
+        """Drop every key and value, because the weights have changed; an unfinished row continues under the new ones.
 
-        With nothing in mid-sequence the sampler is as new: what it does next is what a sampler just made would do, bit by bit.
+        With no unfinished row the sampler is as new: it then does bit by bit what a new sampler would do.
         """
         resumed: list[Request] = []
         for slot in range(self._active):
@@ -171,7 +171,7 @@ class Sampler:
             resumed.append(request)
         self._waiting[:0] = resumed
         self._reset()
-        if self._model.device.type != "cpu":  # a GPU's memory is wanted for training now
+        if self._model.device.type != "cpu":  # training needs a GPU's memory now
             self._model.cache.clear()
         if not self._sessions:
             self._slots, self._tick = Slots(), 0
@@ -186,14 +186,14 @@ class Sampler:
                 if self._arbiter is None or self._arbiter.grants(self):
                     self._step()
                 await asyncio.sleep(0)
-        except BaseException as error:  # whatever it was: nobody may be left waiting
+        except BaseException as error:  # whatever it was, no caller may be left waiting
             for state in self._sessions.values():
                 if state.request is not None:
                     _fail(state.request, f"the sampler stopped: {type(error).__name__}: {error}", error)
                     state.request = None
             self._waiting.clear()
             self._reset()
-            self._model.cache.clear()  # a step that broke off may have left anything there
+            self._model.cache.clear()  # an aborted step may have left anything there
             if not isinstance(error, Exception):
                 raise
 
@@ -211,7 +211,7 @@ class Sampler:
         slots, n = self._slots, self._active
         starts = slots.lengths[:n].copy()
         self._reserve_kv(int(starts.max()) + 1)
-        ids = slots.tokens[np.arange(n), starts]  # the token sampled last is not cached yet
+        ids = slots.tokens[np.arange(n), starts]  # the last sampled token is not cached yet
         logits_NV, states_NE = self._model.forward(ids[:, None], 0, starts)
         slots.lengths[:n] += 1
         self.stats.steps += 1
@@ -222,7 +222,7 @@ class Sampler:
         return self.critic is not None and self._model.headless
 
     def _sample(self, logits_NV: Tensor, states_NE: Tensor, lo: int, hi: int) -> None:
-        """Draw the next token of rows lo … hi - 1 and let those leave that are finished."""
+        """Draw the next token of rows lo … hi - 1 and release those that are finished."""
         slots, rows, at = self._slots, np.arange(lo, hi), self._slots.lengths[lo:hi]
 
         def column(values: np.ndarray[Any, np.dtype[Any]]) -> Tensor:
@@ -238,7 +238,7 @@ class Sampler:
         )
         if self._criticises:
             drawn = torch.cat((drawn, self.critic(states_NE.float()).T))
-        drawn = drawn.numpy(force=True)  # the one synchronisation of a step
+        drawn = drawn.numpy(force=True)  # the only synchronisation of a step
         tokens = drawn[0].astype(np.int64)
         slots.tokens[rows, at] = tokens
         slots.logprobs[rows, at] = drawn[1]
@@ -283,7 +283,7 @@ class Sampler:
 
     @torch.inference_mode()
     def _withdraw(self, request: Request) -> None:
-        """Take back a request that nobody waits for any more. Always between two steps: a step awaits nothing."""
+        """Withdraw a request that no one waits for any more. Always between two steps, because a step does not await."""
         if request in self._waiting:
             self._waiting.remove(request)
             request.session.request = None
@@ -293,7 +293,7 @@ class Sampler:
     # ── joining ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _admit(self) -> None:
-        """Prefill what waits: one of each set of equal prompts, the rest by copying; then sample everybody's first token."""
+        """Prefill the waiting requests, one of each set of equal prompts, the rest by copying; then sample each one's first token."""
         leaders: dict[bytes, Request] = {}
         twins: list[tuple[Request, Request]] = []
         for request in self._seat():
@@ -325,7 +325,7 @@ class Sampler:
         self._sample(logits_NV, states_NE, lo, top)
 
     def _seat(self) -> list[Request]:
-        """Give as many waiting requests as possible a slot, first come first served, and take them off the queue."""
+        """Give as many waiting requests as possible a slot, first come, first served, and take them off the queue."""
         slots, n = self._slots, self._active
         seatless = sum(request.session.slot == NOWHERE for request in self._waiting)
         held = sum(owner is not None for owner in slots.owner)
@@ -346,7 +346,7 @@ class Sampler:
         return seated
 
     def _free_slot(self, n: int) -> int | None:
-        """The slot longest unused: first among leftovers, then among parked sessions, which are evicted."""
+        """The least recently used slot: first among leftovers, then among parked sessions, which are evicted."""
         slots = self._slots
         order: list[int] = (n + np.argsort(slots.used[n:], kind="stable")).tolist()
         for slot in order:
@@ -361,7 +361,7 @@ class Sampler:
         return None
 
     def _later(self, pending: list[Request]) -> list[Request]:
-        """Requests that had better wait for another in `pending` with the same beginning (a shared template), then copy it."""
+        """Requests that should wait for another in `pending` with the same beginning (a shared template) and then copy it."""
         later: list[Request] = []
         gain = 0
         ordered = sorted(pending, key=lambda request: request.ids.astype(">u4").tobytes())
@@ -384,7 +384,7 @@ class Sampler:
         for request in requests:
             ids, slot = request.ids, request.session.slot
             known = slots.overlap(ids, slot)
-            # A longer overlap must at least agree where the own one ends: this leaves hardly any candidate to compare.
+            # A longer overlap must at least match at the end of the row's own: this leaves hardly any candidates to compare.
             agree = (slots.lengths >= known + SHARE_AT_LEAST) & (slots.tokens[:, known] == ids[known])
             best = max(np.flatnonzero(agree).tolist(), key=lambda other: slots.overlap(ids, other), default=slot)
             shared = slots.overlap(ids, best)
@@ -414,7 +414,7 @@ class Sampler:
         slots.uniforms[slot, request.begin : request.end] = uniforms(sampling.seed, request.end - request.begin)
 
     def _buckets(self, requests: list[Request]) -> Iterator[list[Request]]:
-        """Requests of similar length together, so that padding never costs more than another forward would."""
+        """Group requests of similar length, so that padding never costs more than another forward would."""
         lengths = {id(r): len(r.ids) - int(self._slots.lengths[r.session.slot]) for r in requests}
         bucket: list[Request] = []
         padding = 0
@@ -469,7 +469,7 @@ class Sampler:
             self._model.cache.move(sources, targets, length)
 
     def _reserve_kv(self, length: int) -> None:
-        """Room for `length` tokens in every slot: by a quarter at a time, as growing copies all, and no more, as a CPU reads all."""
+        """Room for `length` tokens in every slot, grown by a quarter because growing copies everything, and no more because a CPU reads all."""
         cache = self._model.cache
         if length > cache.capacity or len(self._slots.lengths) > cache.slots:
             grown = (max(length, cache.capacity * 5 // 4) // 16 + 1) * 16

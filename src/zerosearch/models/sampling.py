@@ -1,4 +1,4 @@
-"""Drawing a token: inverse CDF, a temperature, top-p and a seed of its own for every row."""
+"""Drawing a token: inverse CDF, with a temperature, top-p and seed per row."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-BLOCK = 64  # tokens; a CPU adds up a block many at a time, but takes running sums one by one
+BLOCK = 64  # tokens; a CPU sums a block many at a time, but computes running sums one by one
 
 
 def uniforms(seed: int, count: int) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -30,7 +30,7 @@ def draw(logits_NV: Tensor, uniform_N1: Tensor, scale_N1: Tensor | None, top_p_N
         # Masked in the order of the vocabulary, so that a row's token does not depend on whether its neighbours use top-p.
         sorted_NV = p_NV.sort(-1, descending=True).values
         before_NV = sorted_NV.cumsum(-1) - sorted_NV
-        # top_p = 1 keeps everything, whatever the rounding of the sum; top_p = 0 keeps the likeliest
+        # top_p = 1 keeps everything, however the sum is rounded; top_p = 0 keeps the most likely token
         limit_N1 = torch.where(top_p_N1 < 1, top_p_N1, torch.inf).clamp_(min=1e-9)
         least_N1 = sorted_NV.masked_fill(before_NV >= limit_N1, torch.inf).amin(-1, keepdim=True)
         kept_NV = p_NV.masked_fill(p_NV < least_N1, 0.0)
@@ -39,22 +39,22 @@ def draw(logits_NV: Tensor, uniform_N1: Tensor, scale_N1: Tensor | None, top_p_N
         best_N1 = logits_NV.argmax(-1, keepdim=True)
         if greedy_N1 is not None:
             token_N1 = torch.where(greedy_N1, best_N1, token_N1)
-        # a parallel sum need not grow from token to token, so that the search can land beside the token it means
+        # a parallel sum need not grow from token to token, so the search can land next to the right token
         token_N1 = torch.where(kept_NV.gather(1, token_N1) > 0, token_N1, best_N1)
     return torch.stack((token_N1[:, 0].float(), p_NV.gather(1, token_N1)[:, 0].log()))
 
 
 def _invert_cdf(p_NV: Tensor, uniform_N1: Tensor) -> Tensor:
-    """The first token i with p_0 + … + p_i > u · total, [N, 1]: first its block, then its place there."""
+    """The first token i with p_0 + … + p_i > u · total, [N, 1]: first its block, then its place in the block."""
     n, v = p_NV.shape
     p_NBW = (F.pad(p_NV, (0, -v % BLOCK)) if v % BLOCK else p_NV).view(n, -1, BLOCK)
     sums_NB = p_NBW.sum(-1)
     ends_NB = sums_NB.cumsum(-1)
-    # u is at most 1 - 2^-24, so u · total rounds to less than the total: a block of probability 0 is never met
+    # u is at most 1 - 2^-24, so u · total rounds to less than the total: a block of probability 0 is never chosen
     goal_N1 = uniform_N1 * ends_NB[:, -1:]
     block_N1 = torch.searchsorted(ends_NB, goal_N1, right=True).clamp_(max=ends_NB.shape[1] - 1)  # a row of NaN finds none
     ends_NW = p_NBW[torch.arange(n, device=p_NV.device), block_N1[:, 0]].cumsum(-1)
     goal_N1 = goal_N1 - (ends_NB.gather(1, block_N1) - sums_NB.gather(1, block_N1))
-    # two sums of one block may differ by rounding: what is sought must lie within the second, or a token of probability 0 could be met
+    # two sums of one block may differ by rounding: the target must lie within the second, or a token of probability 0 could be chosen
     goal_N1 = torch.minimum(goal_N1.clamp_(min=0), ends_NW[:, -1:] * (1 - 2**-23))
     return (block_N1 * BLOCK + torch.searchsorted(ends_NW, goal_N1, right=True)).clamp_(max=v - 1)

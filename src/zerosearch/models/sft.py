@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from zerosearch.data.files import new_file, writing
 
-PART_TOKENS = 1024  # that go through the model together, padding counted
+PART_TOKENS = 1024  # that go through the model together, including padding
 
 # B sequences, T tokens, V vocabulary, M predicted tokens of weight > 0
 
@@ -22,7 +22,7 @@ WeightedText = Sequence[tuple[str | Sequence[int], float]]  # a piece is text, o
 def encode_batch(tokenizer: Any, samples: Sequence[WeightedText]) -> tuple[torch.Tensor, torch.Tensor]:
     """Token ids and loss weights, right-padded: `ids_BT` (int64), `weights_BT` (float32, 0 on padding).
 
-    Each piece of text is encoded by itself, so that a weight never covers half a token of its neighbour.
+    Each piece of text is encoded by itself, so that no token straddles two weights.
     """
     texts = [piece for sample in samples for piece, _ in sample if isinstance(piece, str)]
     encoded = iter(tokenizer(texts, add_special_tokens=False)["input_ids"])
@@ -56,7 +56,7 @@ def weighted_loss(model: Any, ids_BT: torch.Tensor, weights_BT: torch.Tensor) ->
 
 @torch.no_grad()
 def orthogonalised(update_NRC: torch.Tensor, steps: int = 5) -> torch.Tensor:
-    """Newton-Schulz iteration: the nearest (semi-)orthogonal matrix to each of N matrices, about; Jordan et al., Muon, 2024."""
+    """Newton-Schulz iteration: the nearest (semi-)orthogonal matrix to each of N matrices, approximately; Jordan et al., Muon, 2024."""
     a, b, c = 3.4445, -4.7750, 2.0315
     x = update_NRC / (update_NRC.norm(dim=(1, 2), keepdim=True) + 1e-7)
     tall = x.shape[1] > x.shape[2]
@@ -68,9 +68,9 @@ def orthogonalised(update_NRC: torch.Tensor, steps: int = 5) -> torch.Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum, orthogonalised: for weight matrices of hidden layers. Matrices of one shape go through together.
+    """Momentum, orthogonalised, for weight matrices of hidden layers. Matrices of one shape are processed together.
 
-    torch.optim.Muon does the same one matrix at a time in bfloat16, which on a CPU is several times slower for models this small.
+    torch.optim.Muon does the same one matrix at a time in bfloat16, which on a CPU is several times slower for such small models.
     """
 
     def __init__(self, params: Iterable[torch.Tensor], lr: float, momentum: float = 0.95) -> None:
@@ -126,12 +126,12 @@ def fit(
     on_step: Callable[[int, float, float], None] = lambda step, loss, hits: None,
     kept: dict[str, list[Any]] | None = None,
 ) -> None:
-    """Train `model` in place. `batch_of(step)` must be a pure function: with `state_file`, a killed run goes on at the step it had reached.
+    """Train `model` in place. `batch_of(step)` must be a pure function: with `state_file`, a killed run resumes at the step it had reached.
 
-    A batch goes through the model in parts of like lengths and at most PART_TOKENS padded tokens: the gradient is the same, little is
-    padding, and a CPU has what it works on in its cache.
-    `on_step(steps done, loss, share of looked-up tokens right)` is called after each step, before it is saved: what it adds to the lists
-    of numbers in `kept` is saved with the weights, and comes back with them.
+    A batch goes through the model in parts of similar lengths and at most PART_TOKENS padded tokens: the gradient is the same, little is
+    padding, and a CPU's caches hold a part.
+    `on_step(steps done, loss, share of full-weight tokens right)` is called after each step, before it is saved: what it adds to the lists
+    of numbers in `kept` is saved with the weights, and restored with them.
     """
     kept = {} if kept is None else kept
     rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
@@ -142,7 +142,7 @@ def fit(
             for group, rate in zip(optimizer.param_groups, initial, strict=True):
                 group["lr"] = rate * schedule.factor(step)
         loss, hits = _accumulate(model, tokenizer, batch_of(step))
-        # Muon's updates have a size of their own: only the others need clipping
+        # Muon's updates have a fixed size: only the others need clipping
         torch.nn.utils.clip_grad_norm_([p for o in optimizers if not isinstance(o, Muon) for g in o.param_groups for p in g["params"]], 1.0)
         for optimizer in optimizers:
             optimizer.step()
@@ -169,13 +169,13 @@ def _parts(model: Any, tokenizer: Any, samples: Sequence[WeightedText]) -> Itera
     lengths = (weights_BT > 0).int().mul(torch.arange(1, ids_BT.shape[1] + 1, device=ids_BT.device)).amax(1).tolist()
     total = float(weights_BT[:, 1:].sum())
     for rows in parts_of_like_length(lengths, PART_TOKENS):
-        longest = max(lengths[row] for row in rows)  # what has no weight after it predicts nothing
+        longest = max(lengths[row] for row in rows)  # tokens after the last weight predict nothing
         part_ids_BT, part_weights_BT = ids_BT[rows, :longest], weights_BT[rows, :longest]
         yield part_ids_BT, part_weights_BT, float(part_weights_BT[:, 1:].sum()) / total
 
 
 def _accumulate(model: Any, tokenizer: Any, samples: Sequence[WeightedText]) -> tuple[float, float]:
-    """Add the gradient of the whole batch's weighted mean to the model's; returns that mean and the share of hits."""
+    """Add the gradient of the whole batch's weighted mean to the model's; return that mean and the share of right tokens."""
     full, loss_sum, hit_sum = 0, 0.0, 0.0
     for part_ids_BT, part_weights_BT, share in _parts(model, tokenizer, samples):
         loss, hits = weighted_loss(model, part_ids_BT, part_weights_BT)
@@ -187,7 +187,7 @@ def _accumulate(model: Any, tokenizer: Any, samples: Sequence[WeightedText]) -> 
 
 
 def parts_of_like_length(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
-    """Indices in parts of at most `max_tokens` padded tokens (one sequence at least), shortest first."""
+    """Indices in parts of at most `max_tokens` padded tokens (at least one sequence), shortest first."""
     parts: list[list[int]] = []
     for index in sorted(range(len(lengths)), key=lengths.__getitem__):
         if parts and (len(parts[-1]) + 1) * lengths[index] <= max_tokens:

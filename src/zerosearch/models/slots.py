@@ -1,4 +1,4 @@
-"""What the sampler's host side knows: conversations, the calls that wait or run, and a table with a row for every slot of the KV cache."""
+"""The sampler's state on the host: conversations, the calls that wait or run, and a table with a row for every slot of the KV cache."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class Request:
     session: CachedSession
     ids: Ints
     begin: int  # where the continuation begins
-    end: int  # where it ends for want of room
+    end: int  # where it ends because no room is left
     sampling: Sampling
     future: asyncio.Future[Generation]
     arrived: int  # in ticks
 
 
 class Slots:
-    """What the host knows of every slot, one entry or row each; entries change places together with the KV cache."""
+    """The host's state of every slot, one entry or row each; entries move together with the KV cache."""
 
     def __init__(self) -> None:
         self.owner = np.empty(0, object)
@@ -72,7 +72,7 @@ class Slots:
                 self.owner[slot].slot = slot
 
     def overlap(self, ids: Ints, slot: int) -> int:
-        """How many leading tokens of `ids` the slot has cached; always less than all, as the last one's logits are needed."""
+        """How many leading tokens of `ids` the slot has cached; never all, because the last one's logits are needed."""
         return common_prefix(ids[:-1], self.tokens[slot, : self.lengths[slot]])
 
 

@@ -1,4 +1,4 @@
-"""Knowing when to stop: at the token that completes a stop string, however the tokenizer cuts it, or that ends the text."""
+"""When to stop: at the token that completes a stop string, however the tokenizer splits it, or that ends the text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zerosearch.core.types import Finish
 
 
 class StopWatch:
-    """Which tokens may end a continuation, as a table that costs one look-up a row and step; the rest is decided by text.
+    """Which tokens may end a continuation, as a table with one look-up per row and step; the rest is decided by text.
 
     A token may end it if the model's end tokens include it, or if its text contains the last character of a stop string.
     """
@@ -34,7 +34,7 @@ class StopWatch:
         if self._texts is None:
             self._texts = token_texts(self._tokenizer, self.table.shape[1])
         last = {text[-1] for text in stop if text}
-        if " " in last:  # some decoders put spaces between tokens, where no token's text shows them
+        if " " in last:  # some decoders put spaces between tokens, which no token's text shows
             return np.ones(self.table.shape[1], np.bool_)
         # a token that holds part of a multi-byte character decodes to the replacement character
         last |= {"\ufffd"} if any(ord(char) > 127 for char in last) else set()
@@ -45,7 +45,7 @@ class StopWatch:
         if ids[-1] in self._ends:
             return Finish.EOS
         if stop and self.table[self._rows[stop], ids[-1]]:
-            # every token brings at least a byte, and 4 more make sure that the tail does not begin inside a character
+            # every token brings at least a byte, and with 4 more the tail does not begin inside a character
             tail = ids[-4 - max(len(text.encode()) for text in stop) :]
             decoded = self._tokenizer.decode(tail, skip_special_tokens=False, clean_up_tokenization_spaces=False)
             if any(text and text in decoded for text in stop):
