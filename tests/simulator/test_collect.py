@@ -131,7 +131,7 @@ def test_refusals(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with speaking(reader) as server:
         simulated = [a.replace("bm25", "simulated") for a in command(world, server.url, "--simulator", server.url)]
         assert run(simulated) == 2
-        assert "collect wants a real engine" in capsys.readouterr().err
+        assert "collect needs a real engine" in capsys.readouterr().err
         assert run(command(world, server.url)) == 0
         assert run(command(world, server.url, "--limit", "2")) == 2
     assert "was begun with fingerprint" in capsys.readouterr().err

@@ -180,7 +180,7 @@ def test_bad_options(options: list[str], complaint: str, directory: Path, capsys
 
 def test_bad_directories(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["label", str(tmp_path)]) == 2
-    assert "holds no searches.jsonl; make it with zerosearch collect" in capsys.readouterr().err
+    assert "has no searches.jsonl; make it with: zerosearch collect" in capsys.readouterr().err
     (tmp_path / "searches.jsonl").write_text('{"id": "a"}\n')
     assert run(["label", str(tmp_path)]) == 2
     assert "line 1: not a search" in capsys.readouterr().err

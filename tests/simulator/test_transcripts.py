@@ -38,7 +38,7 @@ def test_several_rollouts_of_a_question(tmp_path: Path) -> None:
 
 def test_no_search_at_all(tmp_path: Path) -> None:
     (tmp_path / "r.jsonl").write_text(json.dumps({"question": "?", "golden_answers": ["g"], "response": "<answer>g</answer>"}) + "\n")
-    with pytest.raises(BadFile, match="none of its 1 rollouts holds a search"):
+    with pytest.raises(BadFile, match="none of its 1 rollouts has an answered search"):
         read_transcripts(tmp_path / "r.jsonl")
 
 

@@ -212,7 +212,7 @@ def test_a_context_too_short_says_by_how_much(world: Path, capsys: pytest.Captur
     write(world / "long", long)
     assert run([str(world / "long") if a == str(world / "searches") else a for a in command(world, "out")]) == 2
     error = capsys.readouterr().err
-    assert "is 2048 tokens and the longest search takes " in error and " too short;" in error and error.count("\n") == 1
+    assert "is 2048 tokens and the longest search takes " in error and " too many;" in error and error.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -469,7 +469,7 @@ class Sampler:
             self._model.cache.move(sources, targets, length)
 
     def _reserve_kv(self, length: int) -> None:
-        """Room for `length` tokens in every slot, grown by a quarter because growing copies everything, and no more because a CPU reads all."""
+        """Room for `length` tokens in every slot, grown by a quarter, as growing copies everything, and no more, as a CPU reads it all."""
         cache = self._model.cache
         if length > cache.capacity or len(self._slots.lengths) > cache.slots:
             grown = (max(length, cache.capacity * 5 // 4) // 16 + 1) * 16

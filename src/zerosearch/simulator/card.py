@@ -1,4 +1,4 @@
-"""A simulator's card from real searches: does it obey the keyword, does a bad query stay bad, does it read like the real engine?"""
+"""A simulator's card from real searches: does it obey the keyword, does a bad query stay bad, is its style that of the real engine?"""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class TimedChat:
 async def ask_all(
     engine: SearchEngine, probes: Sequence[Probe], k: int, noise_rate: float, seed: int, concurrency: int = 256
 ) -> list[Reply]:
-    """A noise rate of 0 or 1 leaves the coin no choice. Raises SearchFailed when the simulator is out of reach."""
+    """A noise rate of 0 or 1 decides the draw. Raises SearchFailed if the simulator cannot be reached."""
     places = asyncio.Semaphore(concurrency)
 
     async def ask(asked: Probe) -> Reply:
@@ -74,13 +74,13 @@ async def ask_all(
             except SearchFailed as error:
                 if isinstance(error.__cause__, GenerationFailed):
                     raise
-                return Reply(asked, None)  # it answered, but not with documents: that is a figure of the card
+                return Reply(asked, None)  # it answered without documents, which is a figure of the card
 
     return list(await asyncio.gather(*map(ask, probes)))
 
 
 def share(values: Sequence[float | bool]) -> dict[str, float] | None:
-    """Mean, 95% interval and n; None of nothing."""
+    """Mean, 95% interval and n; None if there are no values."""
     if not values:
         return None
     estimate = bootstrap_interval([float(v) for v in values])
@@ -90,7 +90,7 @@ def share(values: Sequence[float | bool]) -> dict[str, float] | None:
 async def measure(
     engine: SearchEngine, probes: Probes, seen_questions: Sequence[str], k: int, seed: int
 ) -> tuple[dict[str, Any], list[Reply]]:
-    """The figures of one engine, and its replies. `seen_questions` are the ids it was tuned on."""
+    """The figures of one engine, and its replies. `seen_questions` holds the ids it was tuned on."""
     started = time.perf_counter()
     useful = await ask_all(engine, probes.right, k, 0.0, seed)
     noisy = await ask_all(engine, probes.right, k, 1.0, seed)
@@ -140,17 +140,17 @@ async def measure(
 
 
 def length_ratio(style: dict[str, Any], figures: dict[str, Any]) -> float | None:
-    """Words a document of the simulator, over those of the real engine."""
+    """Words per document of the simulator, divided by those of the real engine."""
     ours, theirs = figures["words_per_document"], style["real_words_per_document"]
     return ours["mean"] / theirs["mean"] if ours and theirs and theirs["mean"] else None
 
 
-EXAMPLES = 12  # that a card keeps
+EXAMPLES = 12  # kept on a card
 
 
 @dataclass(frozen=True, slots=True)
 class CardSettings:
-    """`tuning`: the tuning.json of an endpoint's model; a folder has its own. `guard_redraws`: say also what such a guard would do."""
+    """`tuning`: the tuning.json of an endpoint's model; a folder has its own. `guard_redraws`: also measure what such a guard would do."""
 
     tuning: str = ""
     guard_redraws: int = 0
@@ -161,9 +161,9 @@ class CardSettings:
 
 
 def make_card(chat: Chat, config: EngineConfig, probes: Probes, searches: Path, wanted: CardSettings) -> dict[str, Any]:
-    """The card of the simulator that `chat` plays, with the guard that is set in `config`; `searches` is where the probes are from.
+    """The card of the simulator that `chat` plays, with the guard set in `config`; `searches` is where the probes come from.
 
-    Raises BadInput for a simulator that cannot be used, SearchFailed when it is out of reach.
+    Raises BadInput for a simulator that cannot be used, SearchFailed if it cannot be reached.
     """
     seen = _questions_tuned_on(wanted.tuning or (str(Path(config.model) / "tuning.json") if config.model and not config.url else ""))
     about = {
@@ -208,7 +208,7 @@ async def _measured(wanted: CardSettings, config: EngineConfig, probes: Probes, 
 
 
 def means_of(card: dict[str, Any]) -> dict[str, float]:
-    """A card's figures as plain numbers, those that there are, and `n`, the number of right queries."""
+    """A card's figures as plain numbers, those that exist, and `n`, the number of right queries."""
     figures = {name: figure for name, figure in card["figures"].items() if figure}
     return {**{name: figure["mean"] for name, figure in figures.items()}, "n": figures["answer_in_useful"]["n"]}
 
@@ -216,7 +216,7 @@ def means_of(card: dict[str, Any]) -> dict[str, float]:
 def example(
     question: Question, query: str, useful: Sequence[Document], noisy: Sequence[Document], real: Sequence[Document]
 ) -> dict[str, Any]:
-    """One query's documents, as cards keep them and the viewer shows them."""
+    """One query's documents, as cards store them and the viewer shows them."""
     replies = {"useful": useful, "noisy": noisy, "real": real}
     documents = {who: [{"title": d.title, "text": d.text} for d in found] for who, found in replies.items()}
     return {"question": question.text, "golden_answers": list(question.golden_answers), "query": query, **documents}
@@ -263,7 +263,7 @@ async def _judged(wanted: CardSettings, replies: list[Reply]) -> dict[str, Any]:
 
 
 def _questions_tuned_on(file: str) -> list[str]:
-    """The ids in a tuning.json; none when a folder has none. Raises BadFile for a named file that is not there."""
+    """The ids in a tuning.json; none if a folder has none. Raises BadFile if a named file does not exist."""
     if not file or (not Path(file).exists() and file.endswith("/tuning.json") and Path(file).parent.exists()):
         return []
     try:
@@ -271,11 +271,11 @@ def _questions_tuned_on(file: str) -> list[str]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         if not Path(file).exists() and not Path(file).parent.exists():
             return []  # a hub id
-        raise BadFile(f"{file}: not the tuning.json of a simulator ({type(error).__name__}); leave out --tuning.") from error
+        raise BadFile(f"{file} is not the tuning.json of a simulator ({type(error).__name__}); correct or omit --tuning.") from error
 
 
 def card_page(card: dict[str, Any]) -> str:
-    """One HTML page that needs no network."""
+    """The card as one HTML page that needs no network."""
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined)
     return environment.get_template("card.html.jinja").render(card=card, labels=LABELS)
 
@@ -287,11 +287,11 @@ LABELS = {
     "answer_in_useful_unseen": "answer in useful replies, other questions",
     "answer_in_noisy_seen": "answer in noisy replies, questions tuned on",
     "answer_in_noisy_unseen": "answer in noisy replies, other questions",
-    "real_engine_right_query": "the real engine, for the queries that ask for it",
-    "answer_off_target": "answer handed out for another question's query",
+    "real_engine_right_query": "the real engine, for the queries that ask for the answer",
+    "answer_off_target": "answer given to another question's query",
     "real_engine_off_target": "the real engine, for the same queries",
-    "answer_first_hop": "answer handed out for a query on the way",
-    "real_engine_first_hop": "the real engine, for the same queries (on the way)",
+    "answer_first_hop": "answer given to a first-hop query",
+    "real_engine_first_hop": "the real engine, for the same first-hop queries",
     "documents_per_reply": "documents per reply",
     "words_per_document": "words per document",
     "malformed_share": "malformed replies",

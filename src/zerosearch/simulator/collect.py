@@ -1,7 +1,7 @@
 """Real searches: a policy works through questions against a real engine, and every search it makes is kept.
 
-Collecting is an evaluation whose searches are what is wanted: the rollouts lie in an evaluation's directory (a row per question as soon as
-it is done), the searches on a tape (a search is paid for once, also when a kill cut its question short).
+Collecting is an evaluation kept for its searches: the rollouts are in an evaluation's directory (a row per question as soon as
+it is done), the searches in a recording (a search is paid for once, even if a kill cut its question short).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from zerosearch.runs.progress import Progress
 from zerosearch.simulator.searches import SearchesDirectory
 from zerosearch.simulator.transcripts import read_transcripts, searches_in_row
 
-# how much may be spent is not what was asked of whom: it may be raised, and the work goes on
+# the budget does not identify the work: it may be raised, and the work resumes
 _BUDGET = ("max_searches", "max_usd", "usd_per_search")
 
 
@@ -54,19 +54,19 @@ def collect(
     """Ask every question that is not done yet. `engine` is a recipe's [engine] section, {} for the one of `policy`'s run; `build` loads
     policy and engine for the section it is given (None: the run's).
 
-    Raises RunFailed when the budget is spent (what was found is kept), BadConfig for a simulated engine.
+    Raises RunFailed if the budget is spent (what was found is kept), BadConfig for a simulated engine.
     """
     directory = SearchesDirectory(out)
     engine = dict(engine)
     if engine.get("kind") == "simulated":
-        raise BadConfig("collect wants a real engine; a simulator would learn from a simulator. Choose another --engine.")
+        raise BadConfig("collect needs a real engine, or a simulator would learn from a simulator; choose another --engine.")
     begun_now = not directory.origin.exists()
     directory.begin(_origin(benchmark, policy, engine))
     if engine and not engine.get("record") and not engine.get("replay"):
-        engine["record"] = str(directory.tape)
+        engine["record"] = str(directory.recording)
     try:
         context = build(engine or None)
-    except BadInput:  # a mistyped policy or engine must not lay claim to the directory
+    except BadInput:  # a mistyped policy or engine must not create the directory
         if begun_now:
             shutil.rmtree(out, ignore_errors=True)
         raise
@@ -79,7 +79,7 @@ def collect(
 
             def keep(answered: Answered) -> None:
                 trajectory = answered.trajectory
-                if budget is not None and budget.spent == trajectory.cause != "":  # not kept: it is asked again when there is more
+                if budget is not None and budget.spent == trajectory.cause != "":  # not kept: it is asked again once the budget is raised
                     raise RunFailed(f"{budget.spent} What was found is kept; raise the limit and run the same command to resume.")
                 rows[trajectory.question.id] = row = row_of(trajectory, answered.usage)
                 rollouts.append(row, {"id": trajectory.question.id, "seconds": round(answered.seconds, 4), "session": ""})
@@ -87,7 +87,7 @@ def collect(
 
             if left:
                 asyncio.run(evaluate_in(context, left, concurrency, keep))
-    finally:  # whatever ended it, what was found is there to be used
+    finally:  # however it ended, what was found can be used
         done = [rows[q.id] for q in benchmark.questions if q.id in rows]
         found = [search for row in done if row["scores"] for search in searches_in_row(row)]
         directory.write_searches(found)
@@ -100,7 +100,7 @@ def collect(
 
 
 def collect_from(file: Path, out: Path) -> Collected:
-    """The searches of stored transcripts. Raises BadFile when the file is none, or holds no search."""
+    """The searches of stored transcripts. Raises BadFile if the file cannot be read or holds no search."""
     found = read_transcripts(file)
     directory = SearchesDirectory(out)
     directory.begin({"from_rollouts": str(file)})

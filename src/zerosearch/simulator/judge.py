@@ -1,4 +1,4 @@
-"""A language model says of real documents whether they are useful or noisy, and why. ZeroSearch (arXiv 2505.04588), section 3.2."""
+"""A language model judges whether real documents are useful or noisy, and why. ZeroSearch (arXiv 2505.04588), section 3.2."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from zerosearch.simulator.searches import SearchExample
 
 
 def judge_prompt(name: str) -> str:
-    """The built-in judge's prompt ("judge"), or the text of a file; BadConfig when it lacks {question} or {documents}."""
+    """The built-in judge's prompt ("judge"), or the text of a file; BadConfig if it lacks {question} or {documents}."""
     if (text := file_text(name)) is None:
         return Path(__file__).with_name(one_of("judge prompt", name, ("judge",)) + ".txt").read_text(encoding="utf-8")
     require_placeholders(name, text, ("question", "documents"))
@@ -32,7 +32,7 @@ _OBJECT = re.compile(r"\{[^{}]*\}")
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a labeller says of one search. `quality` is None when it says nothing; then `reason` is why."""
+    """A labeller's verdict on one search. `quality` is None if it gives none; then `reason` says why."""
 
     id: str
     quality: Quality | None
@@ -40,7 +40,7 @@ class Verdict:
 
 
 def read_verdict(reply: str) -> tuple[Quality, str] | None:
-    """(verdict, reason) of the last JSON object in a reply that holds a verdict; None for prose: guessing is not judging."""
+    """(verdict, reason) of the last JSON object in a reply that holds a verdict; None for prose, which is never guessed from."""
     for text in reversed(_OBJECT.findall(reply)):
         try:
             match json.loads(text):
@@ -61,7 +61,7 @@ class Judge:
 
     @property
     def fingerprint(self) -> str:
-        """Two judges with the same one are asked in the same words."""
+        """Two judges with the same fingerprint are asked in the same words."""
         return blake2b(repr((self._template, self._sampling, self._max_attempts)).encode(), digest_size=8).hexdigest()
 
     async def verdict(self, found: SearchExample) -> Verdict:
@@ -74,7 +74,7 @@ class Judge:
         }
         prompt, reply = fill(self._template, values), ""
         for attempt in range(self._max_attempts):
-            # a model that is asked the same again with the same seed says the same again; greedily it always does
+            # a model asked again with the same seed repeats its reply, and always when greedy
             sampling = replace(
                 self._sampling, seed=self._sampling.seed + attempt, temperature=self._sampling.temperature if attempt == 0 else 0.7
             )
@@ -85,11 +85,11 @@ class Judge:
 
 
 async def judge_all(judge: Judge, chat: Chat, searches: Sequence[SearchExample], concurrency: int, keep: Callable[[Verdict], Any]) -> None:
-    """Each verdict is handed to `keep` as soon as it is there; the first failure ends it all. Raises GenerationFailed."""
+    """Pass each verdict to `keep` as soon as it arrives; the first failure ends everything. Raises GenerationFailed."""
     left = iter(searches)
 
     async def work() -> None:
-        for found in left:  # one iterator for all: whoever is free takes the next
+        for found in left:  # one iterator for all tasks: whichever is free takes the next
             keep(await judge.verdict(found))
 
     try:

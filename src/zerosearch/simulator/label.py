@@ -29,11 +29,11 @@ Labels = dict[str, Verdict]  # by the search's id
 
 
 def by_answer(found: SearchExample) -> Verdict:
-    """Useful iff a golden answer stands in the documents. A yes or no stands anywhere: of such questions it says nothing."""
+    """Useful iff a golden answer occurs in the documents. A yes or no occurs anywhere, so such questions get no label."""
     if is_yes_no(found.question.golden_answers):
         return Verdict(found.id, None, "the golden answer is a yes or no")
     present = documents_hold_answer(found.documents, found.question.golden_answers)
-    return Verdict(found.id, Quality.USEFUL if present else Quality.NOISY, "the answer stands there" if present else "no golden answer")
+    return Verdict(found.id, Quality.USEFUL if present else Quality.NOISY, "the answer is there" if present else "no golden answer")
 
 
 def by_outcome(found: SearchExample) -> Verdict:
@@ -59,13 +59,13 @@ def _any_useful(votes: Sequence[Quality]) -> Quality | None:
     return Quality.USEFUL if any(v is Quality.USEFUL for v in votes) else Quality.NOISY
 
 
-# what several labellers come to, when each has said something
+# the joint label of several labellers, if each has given one
 COMBINATIONS: dict[str, Callable[[Sequence[Quality]], Quality | None]] = {"agree": _agreed, "all": _all_useful, "any": _any_useful}
 
 
 @dataclass(frozen=True, slots=True)
 class Labelling:
-    """`said` is what each labeller says, `final` what it comes to; both for every search."""
+    """`said` holds each labeller's verdicts, `final` the joint ones; both for every search."""
 
     said: Mapping[str, Labels]
     final: Labels
@@ -90,10 +90,10 @@ class Labelling:
 
 
 def cohens_kappa(a: Sequence[Hashable], b: Sequence[Hashable]) -> float | None:
-    """κ = (p_o - p_e) / (1 - p_e) (Cohen, 1960), in [-1, 1]: 1 is full agreement, 0 what chance gives.
+    """κ = (p_o - p_e) / (1 - p_e) (Cohen, 1960), in [-1, 1]: 1 is full agreement, 0 agreement by chance.
 
-    p_o is the share of items with equal labels, p_e = Σ_label p_a(label) · p_b(label). None when it is not defined: no item, or both
-    labellers give one and the same label to all.
+    p_o is the share of items with equal labels, p_e = Σ_label p_a(label) · p_b(label). None if it is not defined: no items, or both
+    labellers give the same label to all.
 
     Pencil: a = uuuunn, b = uuunnn. p_o = 5/6, p_e = 4/6·3/6 + 2/6·3/6 = 1/2, κ = (5/6 - 1/2) / (1/2) = 2/3.
     """
@@ -122,12 +122,12 @@ def labellers_of(by: str) -> list[str]:
     """ "judge,answer" → the labellers. Raises BadConfig for an unknown one."""
     names = [one_of("labeller", name.strip(), LABELLERS) for name in by.split(",")]
     if len(set(names)) < len(names):
-        raise BadConfig(f"--by '{by}' names a labeller twice; name each once.")
+        raise BadConfig(f"--by '{by}' names a labeller twice; name each only once.")
     return names
 
 
 def combine(searches: Sequence[SearchExample], said: Mapping[str, Labels], combination: str = "agree") -> Labelling:
-    """The labels of all searches. A search on which a labeller says nothing has no label, nor one on which they do not `agree`."""
+    """The labels of all searches. A search that a labeller leaves unlabelled has no label, nor has one on which they do not `agree`."""
     rule = COMBINATIONS[one_of("combination", combination, COMBINATIONS)]
     final: Labels = {}
     for found in searches:
@@ -152,14 +152,14 @@ def line_of(verdict: Verdict, **more: str) -> str:
 
 
 def read_labelled(directory: SearchesDirectory) -> list[SearchPair]:
-    """The searches that have a label. Raises BadFile when none has, or one side has none: it says which."""
+    """The searches that have a label. Raises BadFile if there are none, or none of one kind, which it names."""
     searches = {found.id: found for found in directory.read_searches()}
     if not directory.labels.exists():
-        raise BadFile(f"'{directory.path}' holds no labels.jsonl; make it with: zerosearch label {directory.path} --by answer.")
+        raise BadFile(f"'{directory.path}' has no labels.jsonl; make it with: zerosearch label {directory.path} --by answer.")
     pairs: list[SearchPair] = []
     for line, row in read_objects(directory.labels):
         if row.get("id") not in searches:
-            raise BadFile(f"{directory.labels}, line {line}: a label of an unknown search; label again.")
+            raise BadFile(f"{directory.labels}, line {line}: this label is for an unknown search; label again.")
         if row["quality"]:
             found = searches[row["id"]]
             pairs.append(SearchPair(found.question, found.query, found.documents, Quality(row["quality"])))
@@ -176,7 +176,7 @@ def check_both_sides(pairs: Sequence[SearchPair], where: str) -> None:
 
 
 class JudgeJournal:
-    """What the judge has said, a line as soon as it is said: nothing is asked twice. Verdicts of another judge are asked again."""
+    """The judge's verdicts, each written as soon as it is given, so that none is asked for twice; another judge's are asked for again."""
 
     def __init__(self, directory: SearchesDirectory, fingerprint: str) -> None:
         self._file, self._fingerprint = directory.said_by("judge"), fingerprint
@@ -195,7 +195,7 @@ class JudgeJournal:
 
 @dataclass(frozen=True, slots=True)
 class JudgeWanted:
-    """`sample` searches are judged (0: all), drawn with `seed`; the others stay without the judge's word."""
+    """`sample` searches are judged (0: all), drawn with `seed`; the others get no verdict."""
 
     url: str = ""
     model: str = ""
@@ -207,11 +207,11 @@ class JudgeWanted:
 
 
 def label_directory(path: Path, by: str, combination: str, wanted: JudgeWanted, console: Console) -> dict[str, Any]:
-    """Label what is not labelled yet, write all labels and the report. Raises RunFailed when the judge dies: what it said is kept."""
+    """Label what is not labelled yet, write all labels and the report. Raises RunFailed if the judge fails; its verdicts are kept."""
     names = labellers_of(by)
     if "judge" in names and not wanted.url:
         raise BadConfig("--by judge needs --judge URL, an OpenAI-compatible endpoint, for instance http://localhost:8000/v1.")
-    combine([], {}, combination)  # a mistyped one is said before anybody is asked
+    combine([], {}, combination)  # a mistyped one fails before the judge is asked
     directory = SearchesDirectory(path)
     searches = directory.read_searches()
     said: dict[str, Labels] = {}
@@ -243,6 +243,6 @@ def _judged(directory: SearchesDirectory, searches: list[SearchExample], wanted:
             asyncio.run(judge_all(judge, chat, left, wanted.concurrency, keep))
         except GenerationFailed as error:
             done = sum(found.id in journal.verdicts for found in chosen)
-            raise RunFailed(f"the judge failed after {done} of {len(chosen)} searches: {error} The same command resumes there.") from error
+            raise RunFailed(f"the judge failed after {done} of {len(chosen)} searches: {error} The same command resumes it.") from error
     unasked = "not in the judge's sample"
     return {f.id: journal.verdicts.get(f.id) or Verdict(f.id, None, unasked) for f in searches}

@@ -1,4 +1,4 @@
-"""Labelled searches as token ids, and many of them in one row: what a tuning step reads is text, not padding."""
+"""Labelled searches as token ids, many packed in one row, so that a tuning step spends little on padding."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zerosearch.engines.prompts import Imitated
 from zerosearch.simulator.pairs import SearchPair, tuning_text
 
 # B rows, T tokens
-IGNORED = -100  # a label without loss: what torch's cross entropy leaves out
+IGNORED = -100  # a label without loss: which torch's cross entropy ignores
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Example:
 
 
 def encode_pairs(renderer: TemplateRenderer, pairs: Sequence[SearchPair], template: str, imitated: Imitated) -> list[Example]:
-    """The prompt is encoded as `models.local` encodes it at use, chat template and all; the documents stand on lines of their own."""
+    """The prompt is encoded as `models.local` does in use, with the chat template; the documents stand on lines of their own."""
     examples: list[Example] = []
     for pair in pairs:
         (prompt, _), *reply = tuning_text(pair, template, "", "", between="\n", imitated=imitated)
@@ -41,13 +41,13 @@ def encode_pairs(renderer: TemplateRenderer, pairs: Sequence[SearchPair], templa
 def weighted(
     example: Example, pair: SearchPair, eos: str, lesser_weight: float = 1.0, documents: int | None = None
 ) -> list[tuple[str | Sequence[int], float]]:
-    """The same search for `models.sft`: its prompt as the ids it has, its reply as text with weights (see `tuning_text`)."""
+    """The same search for `models.sft`: its prompt as ids, its reply as text with weights (see `tuning_text`)."""
     _, *reply = tuning_text(pair, "", "", eos, lesser_weight, documents, between="\n")
     return [(example.ids[: example.prompt_tokens], 0.0), *reply]
 
 
 def pack(lengths: Sequence[int], row_tokens: int) -> list[list[int]]:
-    """Indices in rows of at most `row_tokens` (one that is longer has a row of its own): first fit, the longest first.
+    """Indices in rows of at most `row_tokens` (a longer one has a row of its own): first fit, the longest first.
 
     First-fit decreasing needs at most 11/9 of the fewest rows possible, plus one (Johnson, 1973). Pencil: 5, 4, 3, 2 in rows of 7 are
     5 + 2 and 4 + 3.
@@ -66,10 +66,10 @@ def pack(lengths: Sequence[int], row_tokens: int) -> list[list[int]]:
 
 
 def batch_of_rows(rows: Sequence[Sequence[Example]], pad_id: int) -> dict[str, torch.Tensor]:
-    """`input_ids`, `labels`, `position_ids`, each (B, T). Positions restart with each example, and transformers masks what lies before.
+    """`input_ids`, `labels`, `position_ids`, each (B, T). Positions restart with each example, and transformers masks what precedes.
 
-    There is no attention mask: with one, the restarts would be ignored. Padding counts on as a last example, without loss. An example's
-    first token predicts nothing and is predicted by nothing, for a prompt has no loss.
+    There is no attention mask: with one, the restarts would be ignored. Padding continues as a last example, without loss. An example's
+    first token predicts nothing and is predicted by nothing, because a prompt has no loss.
     """
     width = max(sum(len(e.ids) for e in row) for row in rows)
     ids_BT = torch.full((len(rows), width), pad_id)
@@ -88,7 +88,7 @@ def batch_of_rows(rows: Sequence[Sequence[Example]], pad_id: int) -> dict[str, t
 
 
 class PackedRows(torch.utils.data.Dataset[Any]):
-    """A row an item."""
+    """One row per item."""
 
     def __init__(self, examples: Sequence[Example], row_tokens: int) -> None:
         self._examples = examples

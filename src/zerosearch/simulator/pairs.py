@@ -1,4 +1,4 @@
-"""(query, documents) pairs, labelled: what a simulator is tuned on. ZeroSearch (arXiv 2505.04588), section 3.2."""
+"""The labelled (query, documents) pairs that a simulator is tuned on. ZeroSearch (arXiv 2505.04588), section 3.2."""
 
 import random
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from zerosearch.rollout.grammar import render_document
 
 @dataclass(frozen=True, slots=True)
 class SearchPair:
-    """One search that was made against a real engine, and what kind of reply its documents are."""
+    """One search made against a real engine, and the kind of reply its documents are."""
 
     question: Question
     query: str
@@ -26,7 +26,7 @@ Pair = TypeVar("Pair", bound=SearchPair)
 def balanced(pairs: Sequence[Pair], rng: random.Random) -> list[Pair]:
     """As many useful as noisy pairs, in random order: the larger side loses some at random.
 
-    Pairs that are balanced already stay as they are.
+    Pairs that are already balanced are unchanged.
     """
     sides = [[p for p in pairs if p.quality is quality] for quality in Quality]
     size = min(map(len, sides))
@@ -50,7 +50,7 @@ def tuning_text(
     """Weighted text for `models.sft`: the prompt carries no loss, the documents and the end of the text do.
 
     `lesser_weight` is the weight of all documents but the first, which is the one a query is usually about. With `documents` the text
-    breaks off after that many: they cost less to read, and the first ones are where the query is answered. `between` stands between two
+    ends after that many, to save time: the first ones are those that answer the query. `between` separates two
     documents.
     """
     first, *others = [render_document(d, i) for i, d in enumerate(pair.documents, start=1)] or [""]

@@ -1,4 +1,4 @@
-"""What a simulator is asked for its card: good queries and bad ones, each beside what the real engine found."""
+"""The searches of a simulator's card: good queries and bad ones, each with what the real engine found."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Probe:
 @dataclass(frozen=True, slots=True)
 class Probes:
     """`right`: queries with which the real engine found the answer (in the micro world: that ask for it). `first_hop`: those after which
-    the rollout had to search again. `off_target`: each question of `right` with a query that was made for another question."""
+    the rollout had to search again. `off_target`: each question of `right` with a query made for another question."""
 
     right: tuple[Probe, ...]
     first_hop: tuple[Probe, ...]
@@ -35,9 +35,9 @@ class Probes:
 
 
 def probes_of(searches: Sequence[SearchExample], limit: int, seed: int) -> Probes:
-    """At most `limit` of each kind, a seeded sample. Questions of yes and no are left out: their answer stands anywhere.
+    """At most `limit` of each kind, a seeded sample. Yes/no questions are left out, because their answer occurs anywhere.
 
-    Raises BadFile when the real engine never found an answer: then nothing can be said about useful replies.
+    Raises BadFile if the real engine never found an answer, because useful replies then cannot be measured.
     """
     usable = [f for f in searches if not is_yes_no(f.question.golden_answers)]
     rollouts: dict[str, list[SearchExample]] = defaultdict(list)
@@ -51,7 +51,7 @@ def probes_of(searches: Sequence[SearchExample], limit: int, seed: int) -> Probe
 
     right = some(f for f in usable if documents_hold_answer(f.documents, f.question.golden_answers))
     if not right:
-        raise BadFile(f"in none of the {len(searches)} searches did the real engine find the answer; collect more before you make a card.")
+        raise BadFile(f"the real engine found the answer in none of the {len(searches)} searches; collect more before you make a card.")
     first_hop = some(f for rollout in rollouts.values() for f in rollout[:-1])
     others = [Probe(f.question, f.query, f.documents) for f in usable]
     off_target: list[Probe] = []

@@ -4,12 +4,12 @@
      "documents": [{"text": …, "title": …, "id": …}], "outcome": {"answer": …, "em": 0.0, "f1": 0.4, "stop_reason": …}}
 
 DIR/
-├── collect.json            where the searches come from: started again with anything else, the directory is refused
+├── collect.json            where the searches come from; restarted with any other origin, the directory is refused
 ├── rollouts/               collected by a policy: an evaluation's directory, a row per question as soon as it is done
-├── tape.jsonl              collected by a policy: every search that was paid for (search/tape.py)
+├── tape.jsonl              collected by a policy: every search that was paid for (engines/search_log.py)
 ├── searches.jsonl          the searches, in the order of the questions
-├── label.LABELLER.jsonl    what one labeller says of each
-├── labels.jsonl            what they come to
+├── label.LABELLER.jsonl    one labeller's verdicts
+├── labels.jsonl            the joint labels
 └── labels.json             counts, agreement, balance
 """
 
@@ -76,7 +76,7 @@ class SearchesDirectory:
         self.path = Path(path)
         self.origin = self.path / "collect.json"
         self.rollouts = self.path / "rollouts"
-        self.tape = self.path / "tape.jsonl"
+        self.recording = self.path / "tape.jsonl"
         self.searches = self.path / "searches.jsonl"
         self.labels = self.path / "labels.jsonl"
         self.label_report = self.path / "labels.json"
@@ -85,9 +85,9 @@ class SearchesDirectory:
         return self.path / f"label.{labeller}.jsonl"
 
     def begin(self, origin: Mapping[str, Any]) -> None:
-        """Create the directory, or go on with it.
+        """Create the directory, or resume it.
 
-        Raises BadConfig when it was begun from something else, BadFile when it cannot be written.
+        Raises BadConfig if it was begun from another origin, BadFile if it cannot be written.
         """
         try:
             begin_folder(self.origin, origin, "searches")
@@ -98,11 +98,11 @@ class SearchesDirectory:
         write_atomically(self.searches, "".join(json.dumps(f.as_row()) + "\n" for f in found))
 
     def read_searches(self) -> list[SearchExample]:
-        """Raises BadFile when there are none, or one is malformed (names the line)."""
+        """Raises BadFile if there are none, or one is malformed (names the line)."""
         if not self.searches.exists():
-            raise BadFile(f"'{self.path}' holds no searches.jsonl; make it with zerosearch collect --out {self.path}.")
+            raise BadFile(f"'{self.path}' has no searches.jsonl; make it with: zerosearch collect --out {self.path}.")
         if not self.searches.stat().st_size:
-            raise BadFile(f"{self.searches}: it holds no search; collect some first.")
+            raise BadFile(f"{self.searches} has no searches; collect some first.")
         found: list[SearchExample] = []
         for line, row in read_objects(self.searches):
             try:

@@ -1,4 +1,4 @@
-"""How texts read, and how far two sets of them are apart: lengths, words, repetition."""
+"""The style of texts, and how far two sets of them are apart: lengths, words, repetition."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def vocabulary_overlap(a: Sequence[str], b: Sequence[str]) -> float:
 def bleu(candidate: Sequence[str], references: Sequence[Sequence[str]], order: int = 4) -> float:
     """BLEU of one text (Papineni et al., 2002), in [0, 1]: BP · exp(Σ_n log p_n / N), p_n the clipped precision of n-grams.
 
-    BP = exp(min(0, 1 − r / c)), r the length of the reference nearest to the candidate's length c. From n = 2 on, one is added to both
-    counts of p_n, as texts this short need it (Lin & Och, 2004). Pencil: "a b" against "a c" at order 1 is 1/2.
+    BP = exp(min(0, 1 − r / c)), r the length of the reference nearest to the candidate's length c. For n ≥ 2, one is added to both
+    counts of p_n, as such short texts need (Lin & Och, 2004). Pencil: "a b" against "a c" at order 1 is 1/2.
     """
     if not candidate or not references:
         return 0.0
@@ -49,7 +49,7 @@ def bleu(candidate: Sequence[str], references: Sequence[Sequence[str]], order: i
 
 
 def self_bleu(texts: Sequence[str], most: int = 100, seed: int = 0) -> float:
-    """Mean BLEU of each text against the others (Zhu et al., 2018): near 1 when they all say the same. Of a seeded sample of `most`."""
+    """Mean BLEU of each text against the others (Zhu et al., 2018): near 1 if they all say the same. On a seeded sample of `most`."""
     sample = [tuple(words_of(t)) for t in (random.Random(seed).sample(list(texts), most) if len(texts) > most else texts)]
     if len(sample) < 2:
         return 0.0
@@ -57,12 +57,12 @@ def self_bleu(texts: Sequence[str], most: int = 100, seed: int = 0) -> float:
 
 
 def near_duplicates(texts: Sequence[str], threshold: float = 0.8) -> float:
-    """Share of the texts of one reply of which an earlier one has nearly all words: |A ∩ B| / |A ∪ B| ≥ threshold (Jaccard)."""
+    """Share of the texts of one reply that nearly repeat an earlier one: |A ∩ B| / |A ∪ B| ≥ threshold (Jaccard)."""
     bags = [frozenset(words_of(text)) for text in texts]
     copies = sum(any(len(bag & b) >= threshold * max(1, len(bag | b)) for b in bags[:i]) for i, bag in enumerate(bags))
     return copies / len(texts) if texts else 0.0
 
 
-@lru_cache(maxsize=4096)  # self-BLEU asks for those of each text a hundred times
+@lru_cache(maxsize=4096)  # self-BLEU needs those of each text a hundred times
 def _grams(words: tuple[str, ...], n: int) -> dict[tuple[str, ...], int]:
     return dict(Counter(words[i : i + n] for i in range(len(words) - n + 1)))

@@ -1,4 +1,4 @@
-"""Searches out of stored transcripts: anybody's JSON lines of question, golden_answers and response, or our own rollouts."""
+"""Searches from stored transcripts: JSON lines of question, golden_answers and response, or our own rollouts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from zerosearch.engines.documents import parse_documents
 from zerosearch.evaluation.rescore import last_answer, policy_text
 from zerosearch.simulator.searches import SearchExample
 
-# a search and what the environment appended right after it; punctuation may ride on the token that closed the search. A search
+# a search and what the environment appended right after it; punctuation may follow in the token that closed the search. A search
 # without a reply found nothing, and a block that was cut off is not what the engine returned.
 _REPLY = re.compile(r"</search>[^\w<]*<information>(?P<documents>.*?)</information>", re.DOTALL)
 _MOST_DOCUMENTS = 100
@@ -25,7 +25,7 @@ _MOST_DOCUMENTS = 100
 def searches_of(response: str) -> Iterator[tuple[str, tuple[Document, ...]]]:
     """(query, documents) of every search that was answered, in order.
 
-    As in `tags.parse_turn` the query begins at the last opening tag before the closing one.
+    As in `grammar.parse_turn`, the query begins at the last opening tag before the closing one.
     """
     read_to = 0
     for match in _REPLY.finditer(response):
@@ -36,7 +36,7 @@ def searches_of(response: str) -> Iterator[tuple[str, tuple[Document, ...]]]:
 
 
 def read_transcripts(path: Path) -> list[SearchExample]:
-    """Every search of every rollout, in the order of the file. Raises BadFile, naming the line, also when there is no search at all."""
+    """Every search of every rollout, in the order of the file. Raises BadFile, naming the line, or if there is no search at all."""
     found: list[SearchExample] = []
     seen: dict[str, int] = {}
     rows = 0
@@ -48,7 +48,7 @@ def read_transcripts(path: Path) -> list[SearchExample]:
             sample = seen[question.id] = seen.get(question.id, -1) + 1  # a file may hold several rollouts of a question
             found += [replace(f, id=f"{question.id}/{sample}/{f.turn}") for f in rollout]
     if not found:
-        raise BadFile(f"{path}: none of its {rows} rollouts holds a search that was answered (<search>…</search><information>…).")
+        raise BadFile(f"{path}: none of its {rows} rollouts has an answered search (<search>…</search><information>…).")
     return found
 
 
@@ -59,7 +59,7 @@ def _foreign(row: Mapping[str, Any], path: Path, line: int) -> list[SearchExampl
     answer = last_answer(policy_text(response))
     try:
         scores: Scores | None = score(answer, golds)
-    except BadInput:  # golds that normalise to nothing: the outcome is unknown, the searches are what they are
+    except BadInput:  # golds that normalise to nothing: the outcome is unknown, but the searches are kept
         scores = None
     stop = str(row.get("stop_reason", ""))
     return [
@@ -69,7 +69,7 @@ def _foreign(row: Mapping[str, Any], path: Path, line: int) -> list[SearchExampl
 
 
 def searches_in_row(row: Mapping[str, Any]) -> list[SearchExample]:
-    """The searches of a row of `trajectories.jsonl.gz`, those of a simulator left out: they are not a real engine's."""
+    """The searches of a row of `trajectories.jsonl.gz`, except those answered by a simulator."""
     question = row["question"]
     scores = row["scores"] or {"em": None, "f1": None}
     real = [s for s in row["searches"] if s["quality"] is None]

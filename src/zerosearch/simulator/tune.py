@@ -1,7 +1,7 @@
 """Labelled searches → a simulator: supervised tuning of any Hugging Face causal LM, whole or by LoRA.
 
 Two loops, by `optimizer`. adamw: transformers' Trainer on packed rows; accelerate spreads it over GPUs, it writes and resumes checkpoints,
-and nothing beside transformers is needed. Packing and the loss on the reply alone are in packing.py: thirty lines that do not need a second
+and needs nothing beside transformers. Packing and the loss on replies only are in packing.py: thirty lines that need no second
 trainer. muon: the loop of models/sft.py, for models of a few million parameters on a CPU (docs/simulator.md).
 """
 
@@ -39,23 +39,23 @@ Show = Callable[[int, int, Mapping[str, object]], None]  # steps done, of how ma
 
 @dataclass(frozen=True, slots=True)
 class Usual:
-    """What an optimizer's settings are where they are left at 0."""
+    """An optimizer's settings where they are left at 0."""
 
     learning_rate: float
     batch_rows: int
 
 
 OPTIMIZERS = {"adamw": Usual(1e-5, 2), "muon": Usual(0.015, 24)}
-ADAMW_SHARE = 4e-3 / 0.015  # of Muon's rate: what AdamW learns the embeddings, the head and the norms at
+ADAMW_SHARE = 4e-3 / 0.015  # of Muon's rate: AdamW's for the embeddings, the head and the norms
 LESSER_WEIGHT = 0.4  # under muon, of all documents but the first
-DOCUMENTS_READ = (1, 1, 2, 2, 5)  # under muon a batch breaks off after so many, drawn: the first ones are where a query is answered
+DOCUMENTS_READ = (1, 1, 2, 2, 5)  # under muon a batch ends after so many, drawn: the first ones are those that answer a query
 
 
 @dataclass(frozen=True, slots=True)
 class TuneSettings:
-    """`row_tokens` is the length of a packed row, 0: of the longest example. `lora_rank` 0 tunes the whole model.
+    """`row_tokens` is the length of a packed row; 0 means that of the longest example. `lora_rank` 0 tunes the whole model.
 
-    `learning_rate` and `batch_rows` 0 are the optimizer's usual ones. Under muon a row is one search, and a checkpoint follows each step.
+    `learning_rate` and `batch_rows` 0 mean the optimizer's defaults. Under muon a row is one search, and a checkpoint follows each step.
     """
 
     model: str
@@ -79,26 +79,26 @@ class TuneSettings:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """By question: no question is on both sides."""
+    """Split by question, so that no question is on both sides."""
 
     train: list[SearchPair]
     held_out: list[SearchPair]
 
 
 def split(pairs: Sequence[SearchPair], share: float, seed: int) -> Split:
-    """Balanced pairs of training, and those of the questions kept out. Raises BadFile when training is left one-sided."""
+    """Balanced training pairs, and those of the held-out questions. Raises BadFile if training is left one-sided."""
     questions = sorted({p.question.id for p in pairs})
     kept_out = set(random.Random(f"split/{seed}").sample(questions, round(share * len(questions))))
     rng = random.Random(f"balance/{seed}")
     train = [p for p in pairs if p.question.id not in kept_out]
-    check_both_sides(train, "the questions that are tuned on")
+    check_both_sides(train, "the training questions")
     return Split(balanced(train, rng), balanced([p for p in pairs if p.question.id in kept_out], rng))
 
 
 def tune(path: Path, settings: TuneSettings, out: Path, console: Console, show: Show | None = None) -> dict[str, Any]:
-    """Tune, or go on with tuning, and put the finished model in `out`; returns the report, which is also in `out`/tuning.json.
+    """Tune, or resume tuning, and put the finished model in `out`; returns the report, which is also in `out`/tuning.json.
 
-    Progress is told to `show`, by default a bar on the console.
+    `show` gets the progress; by default it is a bar on the console.
     Raises BadInput for settings that do not go together, labels on one side only, a model that cannot be loaded, or a context too short (by
     how much).
     """
@@ -106,11 +106,11 @@ def tune(path: Path, settings: TuneSettings, out: Path, console: Console, show: 
     one_of("dtype", settings.dtype, DTYPES)
     settings = _completed(settings)
     if (out / "tuning.json").exists():
-        raise BadConfig(f"'{out}' holds a finished simulator; choose another --out.")
+        raise BadConfig(f"'{out}' already holds a finished simulator; choose another --out.")
     pairs = split(read_labelled(SearchesDirectory(path)), settings.held_out, settings.seed)
     model, tokenizer = load_model(settings.model, settings.device, settings.dtype)
     if tokenizer.eos_token_id is None:
-        raise ModelNotUsable(f"the tokenizer of '{settings.model}' has no end token, so that a reply could not end; set eos_token.")
+        raise ModelNotUsable(f"the tokenizer of '{settings.model}' has no end token, so a reply could not end; set eos_token.")
     tokens = TemplateRenderer(tokenizer)
     train, held_out = (encode_pairs(tokens, side, template, settings.imitated) for side in (pairs.train, pairs.held_out))
     longest = max(len(example.ids) for example in (*train, *held_out))
@@ -128,7 +128,7 @@ def tune(path: Path, settings: TuneSettings, out: Path, console: Console, show: 
             else:
                 curve = fit_packed(model, train, held_out, settings, checkpoints, tokenizer.pad_token_id or 0, tell)
     except KeyboardInterrupt:
-        raise RunFailed("stopped; what the last checkpoint holds is kept: run the same command again to resume.") from None
+        raise RunFailed("stopped; the last checkpoint is kept; run the same command again to resume.") from None
     if any(value != value for _, value in curve["loss"]):
         raise RunFailed("the tuning has diverged; choose a lower --learning-rate.")
     report = {
@@ -153,7 +153,7 @@ def tune(path: Path, settings: TuneSettings, out: Path, console: Console, show: 
 
 
 def _completed(settings: TuneSettings) -> TuneSettings:
-    """The settings, with what the optimizer takes where there is a 0. Raises BadConfig for what muon's loop does not do."""
+    """The settings, with the optimizer's defaults in place of 0. Raises BadConfig for what muon's loop cannot do."""
     usual = OPTIMIZERS[one_of("optimizer", settings.optimizer, OPTIMIZERS)]
     wanted = {
         "--lora-rank": settings.lora_rank,
@@ -163,7 +163,7 @@ def _completed(settings: TuneSettings) -> TuneSettings:
         "several processes": int(os.environ.get("WORLD_SIZE", "1")) > 1,
     }
     if settings.optimizer == "muon" and (refused := [name for name, is_wanted in wanted.items() if is_wanted]):
-        raise BadConfig(f"--optimizer muon cannot be combined with {refused[0]}: it is for small models, whole, in one process; use adamw.")
+        raise BadConfig(f"--optimizer muon cannot be combined with {refused[0]}: it tunes whole small models in one process; use adamw.")
     return replace(
         settings, learning_rate=settings.learning_rate or usual.learning_rate, batch_rows=settings.batch_rows or usual.batch_rows
     )
@@ -173,7 +173,7 @@ def _check_context(model: Any, longest: int, settings: TuneSettings) -> None:
     context = getattr(model.config, "max_position_embeddings", None) or longest
     if longest > context:
         raise ModelNotUsable(
-            f"the context of '{settings.model}' is {context} tokens and the longest search takes {longest}: {longest - context} too short; "
+            f"the context of '{settings.model}' is {context} tokens and the longest search takes {longest}, {longest - context} too many; "
             "choose another model, or a shorter --template."
         )
     if settings.row_tokens and settings.row_tokens < longest:
@@ -181,14 +181,14 @@ def _check_context(model: Any, longest: int, settings: TuneSettings) -> None:
 
 
 def _begin(checkpoints: Path, settings: TuneSettings, path: Path) -> None:
-    """Refuse to resume with other settings: the result would belong to neither."""
+    """Refuse to resume with other settings, because the result would fit neither."""
     if _is_first_process():
         with writing(checkpoints):
             begin_folder(checkpoints / "settings.json", {**asdict(settings), "searches": str(path)}, "a tuning", "remove that folder")
 
 
 def _is_first_process() -> bool:
-    """Of those that `accelerate launch` started: one writes for all."""
+    """True in one of the processes that `accelerate launch` started, which writes for all."""
     return os.environ.get("RANK", "0") == "0"
 
 
@@ -196,7 +196,7 @@ def fit_packed(
     model: Any, examples: Sequence[Example], held_out: Sequence[Example], settings: TuneSettings, checkpoints: Path, pad_id: int, show: Show
 ) -> dict[str, Any]:
     """By transformers' Trainer. Loss curves: `loss` and `held_out_loss` are lists of (step, mean loss per token of the replies)."""
-    if find_spec("accelerate") is None:  # transformers says so in a paragraph of its own
+    if find_spec("accelerate") is None:  # transformers' own message is a paragraph long
         raise BadConfig(not_installed("tune", "accelerate", "tune"))
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
@@ -213,7 +213,7 @@ def fit_packed(
         warmup_steps=max(1, settings.steps // 20),
         bf16=settings.dtype == "bfloat16" and not on_cpu,
         gradient_checkpointing=settings.gradient_checkpointing,
-        use_cache=False,  # with a cache, transformers would not see where a packed row begins anew
+        use_cache=False,  # with a cache, transformers would not see where a new example begins in a packed row
         use_cpu=on_cpu,
         dataloader_pin_memory=not on_cpu,
         logging_steps=settings.log_every,
@@ -267,7 +267,7 @@ def fit_by_muon(
     checkpoints: Path,
     show: Show,
 ) -> dict[str, Any]:
-    """By the loop of models/sft.py. The same curves; documents after the first weigh less in the training loss, not in the held-out one."""
+    """By the loop of models/sft.py. The same curves, but documents after the first weigh less in the training loss."""
     unseen = [weighted(*search, tokenizer.eos_token) for search in held_out]
     kept: dict[str, list[Any]] = {"loss": [], "held_out_loss": []}
 
@@ -290,7 +290,7 @@ def fit_by_muon(
 
 
 def imitated_by(file: str) -> dict[str, Any]:
-    """What a tuned simulator was tuned with, as settings of an [engine] section; {} when there is no such file."""
+    """What a tuned simulator was tuned with, as settings of an [engine] section; {} if there is no such file."""
     try:
         report = json.loads(Path(file).read_text())
         imitated = report["imitated"]
