@@ -77,7 +77,9 @@ def test_a_folder_goes_on_only_with_what_it_was_begun_with(tmp_path: Path) -> No
     begin_folder(file, {"model": "a", "k": 5}, "a tuning")
     (tmp_path / "new" / "rows.jsonl").write_text("{}")
     begin_folder(file, {"model": "a", "k": 5}, "a tuning")
-    with pytest.raises(BadConfig, match=r"'.*new' was begun with k = 5, but it is now null; use the same settings, or choose another --out\."):
+    with pytest.raises(
+        BadConfig, match=r"'.*new' was begun with k = 5, but it is now null; use the same settings, or choose another --out\."
+    ):
         begin_folder(file, {"model": "a"}, "a tuning")
     with pytest.raises(BadConfig, match="holds something other than a tuning; remove that folder"):
         begin_folder(tmp_path / "settings.json", {}, "a tuning", "remove that folder")

@@ -134,7 +134,9 @@ def test_the_index_of_another_corpus_is_named_and_left_alone(corpus: Path, tmp_p
     index_dir = BM25Engine(corpus, tmp_path / "index").index_dir
     before = (index_dir / "manifest.json").read_text()
     other = write(tmp_path / "other.jsonl", PASSAGES[:2])
-    with pytest.raises(BadFile, match=r"index is the index of another corpus \('corpus.jsonl'\) and will not be overwritten; choose another"):
+    with pytest.raises(
+        BadFile, match=r"index is the index of another corpus \('corpus.jsonl'\) and will not be overwritten; choose another"
+    ):
         BM25Engine(other, index_dir)
     assert (index_dir / "manifest.json").read_text() == before and found(BM25Engine(corpus, index_dir), "capital") == ["1"]
 

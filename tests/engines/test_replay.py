@@ -62,7 +62,9 @@ def test_a_miss_under_replay_is_an_error_not_a_call(tmp_path: Path) -> None:
     ask(RecordedEngine(inner, "serper", record=file), request("a"))
     before = file.read_bytes()
     engine = RecordedEngine(inner, "serper", replay=file)
-    with pytest.raises(SearchFailed, match=r"not in the recording '.*tape.jsonl': query 'b', k 2, engine 'serper'; record it first with record="):
+    with pytest.raises(
+        SearchFailed, match=r"not in the recording '.*tape.jsonl': query 'b', k 2, engine 'serper'; record it first with record="
+    ):
         ask(engine, request("b"))
     assert len(inner.requests) == 1 and file.read_bytes() == before
 

@@ -115,7 +115,9 @@ def test_a_search_that_is_not_in_the_recording_fails_its_question_alone(world: P
         assert run(evaluate(world, server.url, "replayed", "--replay", str(tape))) == 1
     result = json.loads(capsys.readouterr().out)
     (failure,) = result["failures"]
-    assert (result["n"], failure["id"], failure["stop_reason"]) == (5, "Peru", "search_failed") and "not in the recording" in failure["cause"]
+    assert (result["n"], failure["id"], failure["stop_reason"]) == (5, "Peru", "search_failed") and "not in the recording" in failure[
+        "cause"
+    ]
 
 
 def test_a_budget_may_be_raised(world: Path, capsys: pytest.CaptureFixture[str]) -> None:

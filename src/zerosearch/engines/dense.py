@@ -79,9 +79,7 @@ class DenseEngine:
         corpus = existing(corpus_path)
         places = index_places(corpus, settings.suffix, index_dir)
         found = next((place for place in places if (place / MANIFEST).exists()), None)
-        again = (
-            f"run: zerosearch index {corpus} --kind dense --encoder {settings.encoder or 'ENCODER'} --index-kind {settings.index_kind}"
-        )
+        again = f"run: zerosearch index {corpus} --kind dense --encoder {settings.encoder or 'ENCODER'} --index-kind {settings.index_kind}"
         if found is None:
             raise BadFile(f"{places[0]}: there is no dense index; {again}.")
         manifest = read_manifest(found)

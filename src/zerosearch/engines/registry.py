@@ -95,7 +95,7 @@ def engine_of_recording(recording: str) -> str:
     if len(engines) != 1 or next(iter(engines)).split()[0] == "simulated":
         found = f"those of {len(engines)} engines" if len(engines) != 1 else "a simulated engine's, which also depend on its noise"
         raise BadFile(
-            f"{recording}: engine 'replay' needs the searches of one real engine; these are {found}; name the engine and replay={recording}."
+            f"{recording}: engine 'replay' needs the searches of one real engine; these are {found}; name the engine, replay={recording}."
         )
     return next(iter(engines))
 

@@ -34,9 +34,7 @@ class SearchEnvironment:
 
     def __init__(self, engine: SearchEngine | Retrieve | None, prompt: PolicyPrompt | str = SEARCH, k: int = 5, max_turns: int = 4) -> None:
         if engine is None and max_turns > 1:
-            raise BadConfig(
-                f"an environment of {max_turns} turns needs an engine to search with; pass an engine, or set max_turns=1."
-            )
+            raise BadConfig(f"an environment of {max_turns} turns needs an engine to search with; pass an engine, or set max_turns=1.")
         self.engine = None if engine is None else as_engine(engine)
         self.prompt = policy_prompt(prompt) if isinstance(prompt, str) else prompt
         self.k, self.max_turns = k, max_turns
