@@ -102,15 +102,16 @@ def train(
 ) -> Run:
     """Train a policy by RL to search with `engine`; returns when the run is done.
 
-    `policy` is a checkpoint's folder, a hub id, or a run (its newest checkpoint, and its rollout settings). `questions` and `held_out` are
-    a file or a list: of `Question`, or of dicts with `question` and `golden_answers`. `engine` and `evaluation_engine` are a function
-    `(query, k) -> documents`, an engine, or a recipe's [engine] section as a dict; held-out questions are asked with the second, by default
-    the first.
+    `policy` is a checkpoint's folder, a hub id, a GGUF file, or a run (its newest checkpoint, and its rollout settings). `questions` and
+    `held_out` are a file or a list: of `Question`, or of dicts with `question` and `golden_answers`. `engine` and `evaluation_engine` are a
+    function `(query, k) -> documents`, an engine, or a recipe's [engine] section as a dict; held-out questions are asked with the second,
+    by default the first.
 
-    `reward` is a function `Trajectory -> float`, `algorithm` a name or an `Algorithm`, `curriculum` a function of the step (and the mean
-    rewards so far) that gives the noise rate, `environment` an object with `reset` and `step` or what makes one, `renderer` likewise with
-    `prompt`, `observation` and `decode`, `trackers` functions `(figures, step)`, objects with `log`
-    and `close`, or names; figures are `train/reward`, `evaluate/em`, …. Each may be "module:name".
+    `reward` is a function `Trajectory -> float`, or terms with weights; `algorithm` a name, an `Algorithm`, or a function from a step's
+    rewards to advantages; `curriculum` a function of the step (and the mean rewards so far) that gives the noise rate; `environment` an
+    object with `reset` and `step`, or what makes one; `renderer` one with `prompt`, `observation` and `decode`, or what makes one of a
+    tokenizer; `trackers` functions `(figures, step)`, objects with `log` and `close`, or names; figures are `train/reward`,
+    `evaluate/em`, …. Each may be "module:name".
 
     `rl`, `rollout`, `guards` and `run` are the sections of a recipe, with the same keys; `recipe` is a file (or its content as a dict) that
     all of these are put on top of. A run that was stopped resumes with the same arguments and `resume=True`.

@@ -58,7 +58,7 @@ BenchmarksOption = Annotated[
 ]
 LimitOption = Annotated[int, typer.Option("--limit", min=0, help="A seeded sample of this many questions; 0 is all.")]
 PolicyOption = Annotated[
-    str, typer.Option("--policy", help="A model: a folder, a run directory, a Hugging Face hub id, or an endpoint's URL (http://…/v1).")
+    str, typer.Option("--policy", help="A model: a folder, a run directory, a hub id, a GGUF file, or an endpoint's URL (http://…/v1).")
 ]
 EngineOption = Annotated[
     str,

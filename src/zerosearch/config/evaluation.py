@@ -131,8 +131,6 @@ def _policy_of(policy: Any, wanted: EvaluationSettings, arbiter: Arbiter) -> tup
     """The policy, and what an endpoint's belongs to an evaluation's settings."""
     policy = resolve("policy", policy) if isinstance(policy, str) and _is_module(policy) else policy
     if isinstance(policy, str):
-        if policy.endswith(".gguf"):
-            raise BadConfig(f"the policy '{policy}' is a GGUF file, which cannot be read yet; serve it with llama.cpp and give its URL.")
         if is_url(policy):
             remote = _remote_policy(policy, wanted)
             return remote, {"policy_style": wanted.policy_style, "policy_model": asyncio.run(_model_of(remote))}

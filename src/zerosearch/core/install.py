@@ -4,7 +4,7 @@ from typing import Literal
 
 DISTRIBUTION = "zerosearch-rl"  # as pip knows it; the distribution called `zerosearch` belongs to someone else
 
-Extra = Literal["dense", "mcp", "parquet", "serve", "track", "tune", "verl", "view"]  # as in pyproject.toml
+Extra = Literal["dense", "gguf", "mcp", "parquet", "serve", "track", "tune", "verl", "view"]  # as in pyproject.toml
 
 
 def pip_line(extra: Extra) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 
 from zerosearch.core.errors import BadConfig, ModelNotUsable, one_line
+from zerosearch.core.install import not_installed
 from zerosearch.core.renderers import TemplateRenderer
 from zerosearch.core.types import Generation, Sampling
 from zerosearch.models.sampler import Arbiter, Sampler
@@ -59,7 +61,7 @@ class LocalModel:
 
 
 def load_model(name: str, device: str = "auto", dtype: str = "float32", kind: str = "AutoModelForCausalLM") -> tuple[Any, Any]:
-    """Model and tokenizer of a folder or a hub id, on `device` (`chosen_device`), by transformers' class `kind`.
+    """Model and tokenizer of a folder, a hub id or a GGUF file, on `device` (`chosen_device`), by transformers' class `kind`.
 
     Raises ModelNotUsable.
     """
@@ -68,12 +70,15 @@ def load_model(name: str, device: str = "auto", dtype: str = "float32", kind: st
 
     quiet_transformers()
     device = chosen_device(device)
-    offline = not _check_folder(name) and not _reaches_hub(name)
-    tokenizer = load_tokenizer(name, offline)
+    if name.endswith(".gguf"):
+        place, extra, tokenizer = _gguf(name)
+    else:
+        offline = not _check_folder(name) and not _reaches_hub(name)
+        place, extra, tokenizer = name, {"local_files_only": offline}, load_tokenizer(name, offline)
     try:
-        model: Any = getattr(transformers, kind).from_pretrained(name, dtype=DTYPES[dtype], local_files_only=offline)
+        model: Any = getattr(transformers, kind).from_pretrained(place, dtype=DTYPES[dtype], **extra)
         model.to(device).eval()
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, NotImplementedError, SafetensorError) as error:
         raise ModelNotUsable(f"cannot load the model '{name}': {one_line(error, 300)}") from error
     return model, tokenizer
 
@@ -120,6 +125,28 @@ def load_tokenizer(name: str, offline: bool) -> Any:
             ) from error
         raise ModelNotUsable(f"cannot load the tokenizer of '{name}': {one_line(error, 300)}; save one beside the model.") from error
     return tokenizer
+
+
+def _gguf(name: str) -> tuple[str, dict[str, Any], Any]:
+    """The folder of a GGUF file, what transformers must be told to read that file, and its tokenizer. Raises ModelNotUsable."""
+    from transformers import AutoTokenizer
+
+    file, probe = Path(name), "What is <search> Paris </search>? Doc 1: 3.14"
+    if not file.is_file():
+        raise ModelNotUsable(f"there is no file '{name}'; give a GGUF file, a checkpoint's folder or a Hugging Face hub id.")
+    for package in ("gguf", "accelerate"):
+        if find_spec(package) is None:
+            raise ModelNotUsable(not_installed(f"the GGUF file '{name}'", package, "gguf"))
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
+        ids = tokenizer(probe, add_special_tokens=False)["input_ids"]
+    except Exception as error:  # whatever a file of another architecture, or none at all, raises in gguf or transformers
+        raise ModelNotUsable(
+            f"transformers cannot read the GGUF file '{name}' ({one_line(error)}); serve it with llama.cpp and give its URL."
+        ) from error
+    if (back := tokenizer.decode(ids)) != probe:
+        raise ModelNotUsable(f"the tokenizer of '{name}' makes {back!r} of {probe!r}; serve it with llama.cpp and give its URL.")
+    return str(file.parent), {"gguf_file": file.name}, tokenizer
 
 
 def _reaches_hub(name: str) -> bool:
