@@ -122,7 +122,7 @@ def test_the_searches_are_written_once_and_read_as_they_were(worlds: tuple[World
     assert json.loads(directory.origin.read_text()) == {"seed": 0}
     assert json.loads(directory.label_report.read_text())["labels"]["useful"] == sum(p.quality is Quality.USEFUL for p in pairs)
     reasons = {(row["quality"], row["reason"]) for row in map(json.loads, directory.labels.read_text().splitlines())}
-    assert ("useful", "the query asks for the fact; found for it") in reasons and len(reasons) == 4
+    assert ("useful", "the query asks for the fact; these documents were found for it") in reasons and len(reasons) == 4
 
 
 def test_the_same_seed_collects_the_same(worlds: tuple[World, World], engine: BM25Engine) -> None:

@@ -1,7 +1,7 @@
 """The micro world's base model: an ordinary two-layer Qwen3, small enough to pretrain in front of the user.
 
-The first layer sees a window of six tokens, the second the whole context; with plain layers the lookup skill, on which
-everything rests, is not learned in this budget (docs/log.md).
+The first layer sees a window of six tokens, the second the whole context; with full attention in both layers, the lookup skill, on which
+everything depends, is not learned in this budget (docs/log.md).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The claims as rows of study.json: the page's findings, with a plot for each claim; what the viewer's Study tab shows."""
+"""The claims as rows of study.json: the page's findings, with a plot per claim; the viewer's Study tab shows them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Plot = dict[str, Any]
 
 
 def claim_rows(data: Figures, found: Mapping[str, Sequence[Finding]]) -> list[dict[str, Any]]:
-    """A row a test: id, claim, test, paper, n, verdict; ours and interval where it was run; a claim's first row has its plot.
+    """A row per test: id, claim, test, paper, n, verdict; ours and interval if it was run; a claim's first row has its plot.
 
     A plot is curves over steps, `{"x": […], "series": [{"label", "values", "low"?, "high"?}]}`, or `{"bars": [{"label", "mean", …}]}`.
     """
@@ -34,7 +34,7 @@ def claim_rows(data: Figures, found: Mapping[str, Sequence[Finding]]) -> list[di
 
 
 def _plot(claim: Claim, data: Figures) -> Plot | None:
-    """What the claim is about, as measured: searches over steps, runs to their ends, or the EM of its arms."""
+    """The plot of a claim: searches over steps, the EM of whole runs, or the EM of its arms."""
     match claim.tests[0]:
         case Moves(arm):
             return _searches(data, arm)
@@ -47,7 +47,7 @@ def _plot(claim: Claim, data: Figures) -> Plot | None:
 
 
 def _arms(claim: Claim, data: Figures, paired: bool) -> Plot | None:
-    """A bar an arm; `paired`: of the seeds that all arms have, as the differences are."""
+    """A bar per arm; `paired`: over the seeds that all arms have, like the differences."""
     arms = dict.fromkeys(arm for test in claim.tests for arm in arms_of(test))
     ems = {arm: {seed: run["em"] for seed, run in runs.items()} for arm in arms if (runs := data["arms"].get(arm))}
     shared = set.intersection(*map(set, ems.values())) if ems else set[str]()

@@ -1,4 +1,4 @@
-"""A demo that needs no model and no download: BM25, with a coin. A noisy reply is about something else, as a simulator's would be."""
+"""A demo that needs no model and no download: BM25, with noise. A noisy reply is about something else, as a simulator's would be."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zerosearch.lab.world import make_worlds, write_corpus
 
 
 class DemoEngine:
-    """What BM25 finds when the coin says useful; passages drawn from the whole corpus when it says noisy."""
+    """What BM25 finds if useful is drawn; passages drawn from the whole corpus if noisy is."""
 
     def __init__(self, engine: BM25Engine) -> None:
         self._engine = engine

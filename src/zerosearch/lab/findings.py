@@ -1,4 +1,4 @@
-"""From a study's runs to verdicts: what was measured, kept as one small table of figures, and the rule that decides each test.
+"""From a study's runs to verdicts: the measurements as one small table of figures, and the rule that decides each test.
 
 The rule. A difference is taken seed by seed; its interval is Student's t, 95%, over seeds. A test *replicates* when the whole interval is
 on the claimed side, *does not* when the whole interval leaves no room for an effect of 0.02 (or of the margin), and is *not decidable at
@@ -21,11 +21,11 @@ from zerosearch.runs.directory import RunDirectory
 from zerosearch.simulator.card import means_of
 
 REPLICATES, DOES_NOT, OPEN, NOT_RUN = "replicates", "does not", "not decidable at this scale", "not run"
-SMALLEST_EFFECT = 0.02  # two points of EM: less would not matter
+SMALLEST_EFFECT = 0.02  # two points of EM: a smaller effect would not matter
 CHANGE_OF_SEARCHES = 0.1
 WINDOW = 5  # steps; a single step's mean is noise
 FEWEST_SEEDS = 3
-FEWEST_SIMULATORS = 3  # between two of them every line is straight
+FEWEST_SIMULATORS = 3  # two points always lie on a line
 _KEPT = ("em", "em_one_hop", "em_two_hop", "em_sampled", "f1", "searches", "n")
 
 Figures = Mapping[str, Any]
@@ -33,7 +33,7 @@ Figures = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one test came to. `value` None: nothing was run; `note` says what the numbers alone do not."""
+    """The result of one test. `value` None: nothing was run; `note` adds what the numbers do not say."""
 
     test: str
     value: Estimate | None
@@ -46,7 +46,7 @@ class Finding:
 
 
 def collect(study: Study) -> dict[str, Any]:
-    """Every finished run's figures, as JSON takes them: all that verdicts and page are made of."""
+    """Every finished run's figures as JSON: everything that verdicts and page are made from."""
     arms: dict[str, dict[str, Any]] = {}
     for name in ARMS:
         found = {}
@@ -113,7 +113,7 @@ def finding(test: Test, data: Figures) -> Finding:
 
 
 def decide(value: Estimate, at_least: float, impossible_below: float) -> str:
-    """The rule, for a figure that is claimed to lie above `at_least`."""
+    """The rule, for a figure claimed to lie above `at_least`."""
     if value.n < FEWEST_SEEDS:
         return OPEN
     if value.low > at_least:
@@ -156,7 +156,7 @@ def _moves(test: Moves, data: Figures) -> Finding:
 
 
 def change_of(curve: Sequence[float], how: str) -> float:
-    """Of means over windows of steps, so that a single step counts for little."""
+    """From means over windows of steps, so that no single step decides."""
     means = [statistics.fmean(curve[i : i + WINDOW]) for i in range(len(curve) - WINDOW + 1)]
     if how == "fall":
         return means[0] - min(means)
@@ -178,7 +178,7 @@ def _follows(test: Follows, data: Figures) -> Finding:
 
 
 def faithfulness_points(test: Follows, data: Figures) -> list[tuple[str, str, float, float]]:
-    """(arm, seed, faithfulness, EM): how much likelier a useful reply holds the answer when the query asks for it than when it does not."""
+    """(arm, seed, faithfulness, EM): how much more likely a useful reply holds the answer if the query asks for it than if it does not."""
     points: list[tuple[str, str, float, float]] = []
     for arm in test.arms:
         for seed, run in _runs(data, arm).items():
@@ -188,7 +188,7 @@ def faithfulness_points(test: Follows, data: Figures) -> list[tuple[str, str, fl
 
 
 def correlation(xs: Sequence[float], ys: Sequence[float]) -> Estimate:
-    """Pearson's r with Fisher's interval: tanh(artanh r ± 1.96 / √(n - 3)); 0 where one side does not vary."""
+    """Pearson's r with Fisher's interval: tanh(artanh r ± 1.96 / √(n - 3)); 0 if one side does not vary."""
     r = statistics.correlation(xs, ys) if len(set(xs)) > 1 < len(set(ys)) else 0.0
     z, half = math.atanh(max(min(r, 1 - 1e-9), -1 + 1e-9)), Z95 / math.sqrt(len(xs) - 3)
     return Estimate(r, math.tanh(z - half), math.tanh(z + half), len(xs))

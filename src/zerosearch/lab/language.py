@@ -1,7 +1,7 @@
-"""The micro world's language: relations, the ways to say and to ask them, compositional names, and a tokenizer.
+"""The micro world's language: relations, ways to state them and to ask about them, compositional names, and a tokenizer.
 
 A name is two pieces ("Brai" + "sun"), so entities that no model ever saw are still spelled with familiar pieces,
-as unseen names in English are. Every clause ends with its object, which makes "look it up and copy it" one skill.
+as unseen names in English are. Every clause ends with its object, so "look it up and copy it" is a single skill.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def _table(field: str) -> dict[str, Any]:
 RELATIONS: dict[str, tuple[str, str]] = {r: (row["subject"], row["object"]) for r, row in _TEXTS["relations"].items()}
 CLAUSES: dict[str, list[str]] = _table("clauses")
 ONE_HOP: dict[str, list[str]] = _table("questions")
-KEYWORDS: dict[str, list[str]] = _table("keywords")  # what one types into a search box
+KEYWORDS: dict[str, list[str]] = _table("keywords")  # what a user types into a search box
 TWO_HOP: dict[tuple[str, str], str] = {(hops.split(" > ")[0], hops.split(" > ")[1]): text for hops, text in _TEXTS["two_hop"].items()}
 NOUNS: dict[str, str] = {relation: words[0] for relation, words in KEYWORDS.items()}
 RELATIONS_OF: dict[str, list[str]] = {}
@@ -39,7 +39,7 @@ FIELD_MARKERS = ["Question:", "Answer:", "Gold:", "Query:", "Docs:"]
 
 
 def _syllables(n: int, seed: int, ends: tuple[str, ...]) -> list[str]:
-    """`n` distinct syllables, none a prefix of another, so that a name splits in one way only."""
+    """`n` distinct syllables, none a prefix of another, so that a name can be split in only one way."""
     rng, found = random.Random(seed), list[str]()
     onsets, vowels = "b d f g h j k l m n p r s t v z br dr kr st tr gl".split(), "a e i o u ai ou".split()
     while len(found) < n:
@@ -76,7 +76,7 @@ class Entity:
 
 
 class Names:
-    """Random entities that are not in `banned` (the test world's: nothing may leak to training)."""
+    """Random entities that are not in `banned` (the test world's, which must not leak into training)."""
 
     def __init__(self, rng: random.Random, banned: Container[Entity] = ()) -> None:
         self.rng, self.banned = rng, banned
@@ -128,7 +128,7 @@ def vocabulary() -> list[str]:
 
 @cache
 def make_tokenizer() -> Any:
-    """The micro world's tokenizer: one token a word, two a name, one a tag; an ordinary fast Hugging Face tokenizer."""
+    """The micro world's tokenizer: one token per word, two per name, one per tag; an ordinary fast Hugging Face tokenizer."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 

@@ -1,4 +1,4 @@
-"""Two kinds of picture as SVG, plain enough to be read in a diff: intervals in rows, and curves over steps."""
+"""Two kinds of pictures as SVG, simple enough to read in a diff: intervals in rows, and curves over steps."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class PlotLine:
 
 
 def intervals(title: str, rows: Sequence[Interval]) -> str:
-    """A row an interval, around a line at 0; green replicates, red does not, grey is open."""
+    """A row per interval, around a line at 0; green replicates, red does not, grey is open."""
     low = min([0.0, *(row.value.low for row in rows)])
     high = max([0.0, *(row.value.high for row in rows)])
     low, high = floor(low * 10) / 10, ceil(high * 10) / 10 or 0.1
@@ -51,7 +51,7 @@ def intervals(title: str, rows: Sequence[Interval]) -> str:
 
 
 def curves(title: str, lines: Sequence[PlotLine]) -> str:
-    """Values over steps from 1 on; faint lines first, so that the others lie on top."""
+    """Values over steps from 1 on; faint lines first, so that the others are on top."""
     highest = ceil(max([1.0, *(v for line in lines for v in line.values)]) * 2) / 2
     steps, height, left = max([2, *(len(line.values) for line in lines)]), 300, 40
 

@@ -1,14 +1,14 @@
-"""The ZeroSearch pipeline from nothing, on a laptop: a world, a base model, a simulated search engine, and RL against it.
+"""The ZeroSearch pipeline from scratch, on a laptop: a world, a base model, a simulated search engine, and RL against it.
 
     world      two fictional worlds that share no name; train on one, test on the other
     base       a tiny Qwen3 learns the language and to look things up; it knows no fact of either world
-    policy     … and, from sloppy demonstrations, the tags; it searches and chains badly
+    policy     … and, from flawed demonstrations, the tags; it searches and chains badly
     simulator  … the same base tuned on real searches in the training world: query → five documents, useful or noisy
     card       how far the simulator can be trusted
-    training   the policy learns by GRPO against the simulator; noise rises; it never meets the real engine …
+    training   the policy learns by GRPO against the simulator; noise rises; it never sees the real engine …
     evaluation … until now: questions about the test world, answered with BM25 over the test world
 
-Each phase leaves a folder or a file; started again after a kill, the pipeline resumes.
+Each phase leaves a folder or a file; after a kill, the pipeline resumes when started again.
 """
 
 from __future__ import annotations
@@ -72,9 +72,9 @@ class Scale:
 
 
 def quickstart(out: Path, seed: int = 0, scale: Scale = Scale(), console: Console | None = None) -> dict[str, Any]:
-    """Run every phase that is not done yet, and return the summary. Stopped or killed, the same call resumes.
+    """Run every phase that is not done yet, and return the summary. After a stop or a kill, the same call resumes.
 
-    Raises BadInput, before anything is written, when `out` holds something else or cannot be written.
+    Raises BadInput, before anything is written, if `out` holds something else or cannot be written.
     """
     console = console or Console(stderr=True)
     run = RunDirectory(out, f"zerosearch quickstart --out {shlex.quote(str(out))} --seed {seed}")
@@ -98,7 +98,7 @@ def quickstart(out: Path, seed: int = 0, scale: Scale = Scale(), console: Consol
 
 
 def compare_with_real_engine(out: Path, seed: int = 0, scale: Scale = Scale(), console: Console | None = None) -> dict[str, Any]:
-    """Train the quickstart's policy for as many steps against BM25 over the training world, and return how it ends.
+    """Train the quickstart's policy for the same number of steps against BM25 over the training world, and return its final figures.
 
     The difference of the two held-out figures is what the simulator costs, or gains.
     """
@@ -110,7 +110,7 @@ def compare_with_real_engine(out: Path, seed: int = 0, scale: Scale = Scale(), c
 
 
 class Clock:
-    """Seconds by phase, kept in a file so that a resumed pipeline still knows what the first part took."""
+    """Seconds by phase, kept in a file so that a resumed pipeline includes the time of the first part."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -128,7 +128,7 @@ class Clock:
 
 
 class Lab:
-    """The phases, each of which does nothing when its result is already there."""
+    """The phases, each of which does nothing if its result already exists."""
 
     def __init__(self, out: Path, seed: int, scale: Scale) -> None:
         self.out, self.seed, self.scale = out, seed, scale
@@ -152,7 +152,7 @@ class Lab:
         return self.test.all_entities()
 
     def claim(self, run: RunDirectory, recipe: Recipe) -> None:
-        """Say in the folder whose it is. Raises BadConfig when it holds another quickstart, or a run of another kind."""
+        """Record in the folder which quickstart it holds. Raises BadConfig if it holds another one, or a run of another kind."""
         with writing(self.out):
             begin_folder(self.out / "quickstart.json", {"seed": self.seed, **asdict(self.scale)}, "a quickstart")
         if run.config.exists():
@@ -200,7 +200,7 @@ class Lab:
                 if isinstance(said, ZeroSearchError):
                     raise said
                 done, total, figures = said
-                if done == total or not receiver.poll():  # what it did while the policy learned is old news
+                if done == total or not receiver.poll():  # progress made while the policy learned is not shown
                     progress.step(done, total, figures)
         child.join()
         if child.exitcode != 0:
@@ -213,7 +213,7 @@ class Lab:
         self._fit(name, "base", batch_of, (0.015, 5e-3), Schedule(self.scale.demonstration_steps, decay=0.5), on_step)
 
     def tune_simulator(self, show: Show, name: str = "simulator", origin: str = "base", steps: int | None = None) -> None:
-        """As `zerosearch tune OUT/searches --model OUT/ORIGIN --optimizer muon --template micro --held-out 0` does it."""
+        """The same as `zerosearch tune OUT/searches --model OUT/ORIGIN --optimizer muon --template micro --held-out 0`."""
         if (self.out / name).exists():
             return
         searches = self.out / "searches"
@@ -225,7 +225,7 @@ class Lab:
             optimizer="muon",
             steps=steps or self.scale.simulator_steps,
             device="cpu",
-            held_out=0.0,  # the questions that are kept out are not among the searches
+            held_out=0.0,  # the held-out questions are not among the searches
             seed=self.seed,
         )
         tune(searches, settings, self.out / name, Console(quiet=True), show)
@@ -247,7 +247,7 @@ class Lab:
         return json.loads(file.read_text())
 
     def probes(self, rng: random.Random) -> Probes:
-        """Questions of the training world that were kept out of the simulator's tuning."""
+        """Questions of the training world held out from the simulator's tuning."""
         names, retrieve = Names(rng, self.test_entities), self._retriever()
         items = rng.sample(self.train.questions[: self.scale.questions_kept_out], min(self.scale.probes, self.scale.questions_kept_out))
 
@@ -262,7 +262,7 @@ class Lab:
         return Probes(right, tuple(asked(item, on_target_query(rng, item.hops[0])) for item in items if len(item.hops) > 1), off_target)
 
     def recipe(self, engine: str, run: Path) -> Recipe:
-        """The recipe of the RL phase: nothing in it that a user could not write."""
+        """The recipe of the RL phase, which any user could write."""
         world, scale = self.out / "world", self.scale
         simulated = {
             "kind": "simulated",
@@ -315,7 +315,7 @@ class Lab:
         threads: int = 1,
         width: int = 128,
     ) -> None:
-        """Train the model `name` from the model `origin` (none: from random weights) and put it in its folder, finished."""
+        """Train the model `name` from the model `origin` (none: from random weights) and put the finished model in its folder."""
         folder, state = self.out / name, self.out / f".{name}.state"
         if folder.exists():
             return

@@ -1,6 +1,6 @@
-"""Real searches in the training world: queries good and bad, sent to BM25, labelled by whether they found the hop's fact.
+"""Real searches in the training world: good and bad queries, sent to BM25, labelled by whether they found the hop's fact.
 
-They come to an ordinary directory of searches, which `zerosearch tune` and `zerosearch card` take too.
+They make an ordinary directory of searches, which `zerosearch tune` and `zerosearch card` also accept.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Retrieve = Callable[[str, int], Sequence[Document]]
 
 @dataclass(frozen=True, slots=True)
 class ScriptedPair(SearchPair):
-    """`reason` says how the documents came about: what the label's says."""
+    """`reason` says how the documents were made; it becomes the label's reason."""
 
     reason: str
 
@@ -42,8 +42,8 @@ def collect_pairs(
 ) -> list[ScriptedPair]:
     """`count` searches, each under a keyword drawn at random. No query names an entity of `banned` (the test world's).
 
-    Useful replies are what the engine found. Noisy ones are what it found for somebody else: beside the point, and nothing that answers.
-    An off-target query (a wrong name, or none) never gets the answer under either keyword: a bad query stays a bad query.
+    Useful replies are what the engine found. Noisy ones are what it found for something else: off topic, and without any answer.
+    An off-target query (a wrong name, or none) never gets the answer under either keyword: a bad query stays bad.
     """
     names = Names(rng, banned)
     pairs: list[ScriptedPair] = []
@@ -71,19 +71,19 @@ def collect_pairs(
 def _reason(quality: Quality, on_target: bool) -> str:
     asks = "asks for the fact" if on_target else "asks for something else"
     if quality is Quality.USEFUL and on_target:
-        return f"the query {asks}; found for it"
-    found = "it" if quality is Quality.USEFUL else "a query about somebody else"
-    return f"the query {asks}; found for {found}, pages that answer left out"
+        return f"the query {asks}; these documents were found for it"
+    found = "it" if quality is Quality.USEFUL else "a query about something else"
+    return f"the query {asks}; these documents were found for {found}, without pages that hold the answer"
 
 
 def write_searches(folder: Path, origin: Mapping[str, Any], collect: Callable[[], Sequence[ScriptedPair]]) -> None:
-    """The searches that `collect` makes, as a labelled directory; nothing is done when it is there. Of several processes one writes."""
+    """The searches that `collect` makes, as a labelled directory; does nothing if it exists. Only one of several processes writes."""
     with writing(folder):
         lock = locked(folder).acquire()
     with lock:
         if folder.exists():
             return
-        # of each search a rollout of its own: they do not follow upon each other
+        # each search is its own rollout, because they do not follow one another
         searches = [
             (SearchExample(f"{pair.question.id}/{i}/0", pair.question, pair.query, pair.documents, 0, None, None, None, "scripted"), pair)
             for i, pair in enumerate(collect())
@@ -101,7 +101,7 @@ def _shares_name(document: Document, entity: Entity | None) -> bool:
 
 
 def _fill_page(documents: list[Document], world: World, rng: random.Random, k: int, hop: Hop, item: WorldQuestion) -> list[Document]:
-    """The first `k`; where the engine found fewer, random pages about the same type of thing, none of which holds an answer."""
+    """The first `k`; if the engine found fewer, also random pages about the same type of thing, none of which holds an answer."""
     page = documents[:k]
     banned = {hop.subject.name, hop.object.name, *item.question.golden_answers}
     others = world.entities[hop.subject.type]
@@ -117,7 +117,7 @@ def on_target_query(rng: random.Random, hop: Hop) -> str:
 
 
 def off_target_query(world: World, names: Names, rng: random.Random, hop: Hop) -> tuple[Entity | None, str]:
-    """A query that does not ask for the hop, and whom it names: somebody of a similar name, another entity of the world, or nobody."""
+    """A query that does not ask for the hop, and whom it names: someone with a similar name, another entity of the world, or no one."""
     draw = rng.random()
     if draw < 0.15:
         return None, rng.choice(KEYWORDS[hop.relation])

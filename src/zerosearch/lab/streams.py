@@ -1,7 +1,7 @@
-"""What the micro models read before RL: text about fresh random facts, and sloppy demonstrations of searching.
+"""What the micro models read before RL: text about fresh random facts, and flawed demonstrations of searching.
 
-Each sample is a list of (text, weight) pieces; the weight is that piece's share in the loss. Facts are drawn anew for
-every sample, so nothing can be known by heart: the only way to predict an object is to look it up in the context.
+Each sample is a list of (text, weight) pieces; the weight is that piece's share in the loss. Facts are drawn afresh for
+every sample, so nothing can be memorised: the only way to predict an object is to look it up in the context.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def one_relation(rng: random.Random, names: Names, subjects: int, questions: int
 def mixed_text(rng: random.Random, names: Names, documents: int, questions: int) -> Sample:
     """Numbered passages about several subjects, then questions and paraphrases about them.
 
-    In every other text one passage leads on to another, and some of the questions are worked out over both.
+    In every other text one passage leads to another, and some of the questions need both.
     """
     chain = _chain(rng, names) if rng.random() < 0.5 else None
     subjects: list[tuple[Entity, tuple[str, Entity] | None]] = []
@@ -77,7 +77,7 @@ def _chain(rng: random.Random, names: Names) -> tuple[str, list[Hop]]:
 
 
 def _work_out(rng: random.Random, question: str, hops: list[Hop]) -> Sample:
-    """The question, and one fact after the other: which fact comes next is the reasoning that a second search will need."""
+    """The question, then one fact after another: knowing which fact comes next is the reasoning that a second search needs."""
     sample: Sample = [(f"Question: {question} Answer:", READ)]
     for hop in hops:
         sample += [(clause(rng, hop.relation, hop.subject), REASONED), (hop.object.name, LOOKED_UP), (".", READ)]
@@ -100,22 +100,22 @@ def random_facts(
 
 @dataclass(frozen=True, slots=True)
 class Sloppiness:
-    """How often a demonstration does each thing right. A base LLM searches and chains badly: so does this one.
+    """How often a demonstration does each thing right. A base LLM searches and chains badly, and so does this one.
 
-    Mostly it does not search at all. That is the first thing RL finds out, and what it then finds (a second search, a fact restated before
-    the next is looked for) has to be there often enough to be rewarded now and then: a rollout is right only if every part of it is.
+    Mostly it does not search at all. RL first discovers searching. What it discovers next (a second search, a fact restated before
+    the next search) must occur often enough to be rewarded now and then: a rollout is right only if every part of it is.
     """
 
     searches: float = 0.42
     queries_well: float = 0.9
     second_hop: float = 0.95
-    restates: float = 0.8  # says what the first search found before it goes on
+    restates: float = 0.8  # says what the first search found before it continues
     copies: float = 0.7
     breaks_format: float = 0.1
 
 
 BASE_LIKE = Sloppiness()
-TWO_HOPS = 0.65  # of demonstrations: which relation comes second is the hardest thing in them (docs/log.md)
+TWO_HOPS = 0.65  # of demonstrations: which relation comes second is the hardest part of them (docs/log.md)
 
 
 def random_question(rng: random.Random, names: Names) -> tuple[str, list[Hop]]:
@@ -150,7 +150,7 @@ def random_documents(rng: random.Random, names: Names, hop: Hop, k: int, useful:
 
 
 def demonstration(rng: random.Random, names: Names, k: int = 5, sloppy: Sloppiness = Sloppiness()) -> Sample:
-    """One rollout as a base model might produce it: the tags are right, the searching and the chaining often not."""
+    """One rollout as a base model might produce it: the tags are right, but the searching and the chaining often are not."""
     question, hops = random_question(rng, names)
     answer_type = RELATIONS[hops[-1].relation][1]
     sample: Sample = [(f"<bos>Question: {question}", GIVEN)]
@@ -163,7 +163,7 @@ def demonstration(rng: random.Random, names: Names, k: int = 5, sloppy: Sloppine
         wanted = rng.choice(
             ("i need to find the", "i must look for the", "first find the") if i == 0 else ("now i need the", "then find the")
         )
-        # after a search that failed, it carries on with whatever name of the right type it saw
+        # after a search that failed, it continues with any name of the right type that it saw
         hop = planned if found else replace(planned, subject=_any(rng, names, mentioned, planned.subject.type))
         recalled = ""
         if i > 0 and found and rng.random() < sloppy.restates:

@@ -1,13 +1,13 @@
-"""The paper's claims, and a few of ours, put to the test in the micro world: a matrix of runs, arms × seeds, two processes at a time.
+"""The paper's claims, and a few of ours, tested in the micro world: a matrix of runs, arms × seeds, two processes at a time.
 
 DIR/
-├── study.json              what was run, with which commit, and every figure the page is made of
+├── study.json              what was run, with which commit, and every figure on the page
 ├── study.md, *.svg         the page
 ├── seeds/seed-0/           a quickstart's folder: world, base, policy, searches, simulator; and the other models some arms need
 └── runs/ARM/seed-0/        a run directory like any other
 
-Killed or stopped, the same command resumes: what is finished is skipped, what was begun is resumed. A run that fails is reported, and the
-others go on.
+After a kill or a stop, the same command skips finished runs and resumes unfinished ones. A run that fails is reported, and the
+others continue.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ from zerosearch.runs.interrupts import end_with_parent, start_quietly
 
 # Smaller than the quickstart's, so that the whole matrix fits into two hours; the models are the quickstart's.
 STUDY = Scale(rl_steps=40, questions_per_step=8, group_size=8, test_questions=300, probes=200)
-NOISE_END = 0.5  # the quickstart's .25 is too little for curricula to differ in; .5 is what the paper's code suggests
-MODEL_SEEDS = 5  # so many worlds, policies and simulators; of seeds beyond, only RL is another
+NOISE_END = 0.5  # the quickstart's .25 is too little for curricula to differ; the paper's code suggests .5
+MODEL_SEEDS = 5  # number of worlds, policies and simulators; further seeds differ only in RL
 SIMULTANEOUS = 2
 
-# The base model has read pages followed by questions; a worked example is all that tells it what a search engine writes.
+# The base model has read pages followed by questions; only a worked example tells it what a search engine writes.
 PROMPTED = (
     "Question: what is the capital of {example_country}? Answer: {example_city}. Query: capital {example_country} useful "
     "Docs: Doc 1: the capital of {example_country} is {example_city}. "
@@ -58,14 +58,14 @@ PROMPTED = (
 )
 AGENT_PROMPTS = {
     "direct": MICRO,
-    # the form in which it has seen documents: after a search; here the search is the question itself
+    # it has seen documents only after a search; here the search is the question itself
     "rag": PolicyPrompt(task="Question: {question}<search> {question} </search>{documents}"),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """`work` leaves `done`, a file or a folder; it can start when everything in `needs` is there."""
+    """`work` leaves `done`, a file or a folder; it can start once everything in `needs` exists."""
 
     name: str
     done: Path
@@ -76,9 +76,9 @@ class Job:
 def study(
     claims: Sequence[str], seeds: int, out: Path, console: Console, scale: Scale = STUDY, simultaneous: int = SIMULTANEOUS
 ) -> dict[str, str]:
-    """Run what is missing of the matrix for `claims` (none: all of them); returns the failures, in words, by job.
+    """Run what is missing of the matrix for `claims` (none: all of them); returns the error messages of failed jobs by name.
 
-    Raises BadConfig for a claim nobody made, RunFailed when it was stopped.
+    Raises BadConfig for an unknown claim, RunFailed if it was stopped.
     """
     for claim in claims:
         one_of("claim", claim, CLAIMS)
@@ -88,11 +88,11 @@ def study(
     try:
         return run_all(folder.jobs(claims or list(CLAIMS), seeds), simultaneous, console)
     except KeyboardInterrupt:
-        raise RunFailed(f"stopped; what is finished is kept; resume with: {shlex.join(words)}") from None
+        raise RunFailed(f"stopped; finished runs are kept; resume with: {shlex.join(words)}") from None
 
 
 class Study:
-    """Where things are, and how each is made."""
+    """Where each result is, and how it is made."""
 
     def __init__(self, out: Path, scale: Scale = STUDY) -> None:
         self.out, self.scale = out, scale
@@ -104,7 +104,7 @@ class Study:
         return self.out / "runs" / arm / f"seed-{seed}"
 
     def jobs(self, claims: Iterable[str], seeds: int) -> list[Job]:
-        """Every run the claims need, in their order, and before each the models that it needs; each once."""
+        """Every run the claims need, in their order, each once and after the models that it needs."""
         jobs: dict[Path, Job] = {}
         for name in claims:
             for test in CLAIMS[name].tests:
@@ -125,8 +125,8 @@ class Study:
         jobs.setdefault(done, Job(f"{arm}, seed {seed}", done, tuple(needs), work))
 
     def _model(self, jobs: dict[Path, Job], name: str, seed: int) -> Path:
-        """The folder (or file) of a model; a job for it, and for the one it starts from, when there is none yet."""
-        # a simulator is done when its card is
+        """The folder (or file) of a model; adds a job for it, and for the one it starts from, if there is none yet."""
+        # a simulator is done when its card exists
         done = self.seed_folder(seed) / (f"card-{name}.json" if name.startswith(("simulator", "prompted")) else name)
         origin = ORIGINS[name]
         needs = (self._model(jobs, origin, seed),) if origin else ()
@@ -171,7 +171,7 @@ ORIGINS = {
 
 
 def simulator_settings(folder: Path, name: str) -> dict[str, str | int]:
-    """Without the quickstart's guard of noisy replies: what a simulator does by itself is compared here."""
+    """Without the quickstart's guard of noisy replies: the simulators themselves are compared here."""
     if name == "prompted":
         return {**_UNGUARDED, "model": str(folder / "base"), "template": str(folder / "prompted.txt")}
     return {**_UNGUARDED, "model": str(folder / name)}
@@ -214,7 +214,7 @@ def _nothing(*_: object) -> None: ...
 
 
 def train_arm(out: Path, scale: Scale, arm: str, seed: int, models: int) -> None:
-    """A normal run. What the starting policy can do is measured once for all arms that start from it and ask it the same way."""
+    """A normal run. The starting policy is measured once for all arms that start from it and prompt it the same way."""
     study = Study(out, scale)
     recipe, run = study.recipe(arm, seed, models), RunDirectory(study.run_folder(arm, seed))
     shared = study.seed_folder(models) / f"evaluation-{ARMS[arm].policy}-{recipe.rollout.max_turns}.json"
@@ -258,7 +258,7 @@ def commit() -> str:
 
 
 def run_all(jobs: Sequence[Job], simultaneous: int, console: Console, start: str = "spawn") -> dict[str, str]:
-    """Do every job that is not done, in order, `simultaneous` at a time; returns what failed, and what could not be tried for that.
+    """Do every job that is not done, in order, `simultaneous` at a time; returns what failed, and what could therefore not be tried.
 
     `start` is a start method of multiprocessing.
     """
@@ -267,7 +267,7 @@ def run_all(jobs: Sequence[Job], simultaneous: int, console: Console, start: str
     failures: dict[str, str] = {}
     context: Any = multiprocessing.get_context(start)
     total, finished = len(jobs), len(jobs) - len(left)
-    console.print(f"study: {finished} of {total} jobs are done already", highlight=False)
+    console.print(f"study: {finished} of {total} jobs are already done", highlight=False)
     while left or running:
         ready = [job for job in left if all(need.exists() for need in job.needs)][: simultaneous - len(running)]
         for job in ready:
@@ -310,4 +310,4 @@ def _last_words(receiver: Any) -> str:
     try:
         return receiver.recv()
     except EOFError:
-        return "its process has ended without a word (was the memory full?)"
+        return "its process ended without a message (did it run out of memory?)"

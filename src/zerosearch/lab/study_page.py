@@ -1,4 +1,4 @@
-"""The study's page: a table a claim, the arms' figures, what was run and what was not; and two pictures. All of it from `study.json`.
+"""The study's page: a table per claim, the arms' figures, what was run and what was not, and two pictures; all made from `study.json`.
 
 python -m zerosearch.lab.study_page docs/study.json docs      writes docs/study.md and docs/study-*.svg again
 """
@@ -25,9 +25,9 @@ _COMMAND = "zerosearch study --seeds 5 --out runs/study"
 _TITLE = "The study: the paper's claims in the micro world"
 _RULE = f"""
     Differences are taken seed by seed; intervals are Student's t, 95%, over seeds. *Replicates*: the whole interval
-    is on the claimed side. *Does not*: all of it is below {SMALLEST_EFFECT:g} (or beyond the margin named), so that an effect worth
-    having is ruled out. *Not decidable at this scale*: anything else, and fewer than three seeds. The paper's figures are EM averages
-    over seven question sets, in points; what carries over to a model of 0.34M parameters is the direction at most."""
+    is on the claimed side. *Does not*: all of it is below {SMALLEST_EFFECT:g} (or beyond the stated margin), so that an effect worth
+    having is ruled out. *Not decidable at this scale*: anything else, or fewer than three seeds. The paper's figures are EM averages
+    over seven question sets, in points; at most their direction carries over to a model of 0.34M parameters."""
 
 
 def write_page(data: Mapping[str, Any], out: Path) -> None:
@@ -38,7 +38,7 @@ def write_page(data: Mapping[str, Any], out: Path) -> None:
 
 
 def whole(data: Mapping[str, Any]) -> dict[str, Any]:
-    """What study.json holds: the figures of `findings.collect`, and what is made of them, whatever `data` had of that."""
+    """The content of study.json: the figures of `findings.collect` and all that follows from them, replacing what `data` had."""
     rule = " ".join(_RULE.replace("*", "").split())
     return {"title": _TITLE, "about": rule, **data, "claims": claim_rows(data, all_findings(data))}
 
@@ -58,7 +58,7 @@ def _as_text(data: Mapping[str, Any]) -> str:
 
 
 def pages(data: Mapping[str, Any]) -> dict[str, str]:
-    """File name → text."""
+    """The files of the page: name → text."""
     found = all_findings(data)
     return {
         "study.json": _as_text(whole(data)),
@@ -73,17 +73,17 @@ def _page(data: Mapping[str, Any], found: Mapping[str, Sequence[Finding]]) -> st
     runs = [run for of_arm in data["arms"].values() for run in of_arm.values()]
     hours = sum(run["seconds"] for run in runs) / 3600
     made = f"""
-        Made by `zerosearch study` (how many seeds an arm has is in a table below) from {len(runs)} runs
-        ({hours:.1f} hours of them, two at a time, a thread each), commit
+        Made by `zerosearch study` (a table below gives the seeds of each arm) from {len(runs)} runs
+        ({hours:.1f} hours in total, two at a time with one thread each), commit
         {commits(data)}; Python {versions.get("python", "?")}, torch {versions.get("torch", "?")},
         transformers {versions.get("transformers", "?")}. `{_COMMAND}` runs what is missing. `study.json` holds every figure;
-        `python -m zerosearch.lab.study_page docs/study.json docs` makes this page of it."""
+        `python -m zerosearch.lab.study_page docs/study.json docs` makes this page from it."""
     setting = f"""
         A run is {scale["steps"]} steps of {scale["questions_per_step"]} × {scale["group_size"]} rollouts, noise 0 → {scale["noise_end"]:g}.
         Held-out EM is greedy, against BM25, on {scale["held_out"]} questions about a world that no model has seen. Arms of a seed start
-        from the same world, policy and simulator and differ in what the arm's line says. Changed against the quickstart (60 steps of
+        from the same world, policy and simulator and differ only as the arm's row says. Changes from the quickstart (60 steps of
         12 × 12, noise to .25): shorter, for a matrix of about two hours, with no arm at a ceiling; noisier, so that curricula
-        have something to differ in. No noisy reply is guarded, as the quickstart's are. Arms called *long* keep the rest of its recipe."""
+        can differ. Noisy replies are not guarded, unlike in the quickstart. Arms called *long* keep the rest of its recipe."""
     lines = [f"# {_TITLE}", ""]
     for paragraph in (made, setting, f"**The rule.** {_RULE}"):
         lines += [fill(" ".join(paragraph.split()), 130, break_long_words=False, break_on_hyphens=False), ""]
@@ -99,7 +99,7 @@ def _page(data: Mapping[str, Any], found: Mapping[str, Sequence[Finding]]) -> st
 
 
 def commits(data: Mapping[str, Any]) -> str:
-    """The commit of most runs, then which runs are of another: an arm, and the seeds if not all of its are."""
+    """The commit of most runs, then the runs made with others: an arm, and its seeds if not all of them are."""
     runs = [(run["commit"], arm, seed) for arm, of_arm in data["arms"].items() for seed, run in of_arm.items() if run["commit"]]
     if not runs:
         return "unknown"

@@ -1,4 +1,4 @@
-"""A tiny world on disk, made in seconds: for examples and for tests. Its policy knows the tags and little else; all else is real."""
+"""A tiny world on disk, made in seconds: for examples and for tests. Its policy knows the tags and little else; everything else is real."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ SIZES = {"person": 12, "city": 8, "country": 5, "film": 6, "company": 6}
 def tiny_world(folder: str | Path) -> Path:
     """`corpus.jsonl`, `questions.jsonl` and the checkpoints `policy` and `simulator` in `folder`, which is returned; made once.
 
-    Any part of a person's name scores a little, so that rewards differ from the first step on and there is something to learn from.
+    Any part of a person's name scores a little, so that rewards differ from the first step on and the policy can learn.
     """
     folder = Path(folder)
-    if (folder / "questions.jsonl").exists():  # the last to be written
+    if (folder / "questions.jsonl").exists():  # written last
         return folder
     world, tokenizer = World("train", 1, SIZES), make_tokenizer()
     folder.mkdir(parents=True, exist_ok=True)

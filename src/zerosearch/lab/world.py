@@ -1,4 +1,4 @@
-"""A small fictional world: entities, facts, one passage an entity, one- and two-hop questions.
+"""A small fictional world: entities, facts, one passage per entity, one- and two-hop questions.
 
 Training and test worlds share no entity: `make_worlds` bans the names of each from the other.
 """
@@ -91,7 +91,7 @@ class World:
 
 
 def passage(rng: random.Random, subject: Entity, facts: Iterable[tuple[str, Entity]]) -> str:
-    """One sentence a fact, in random order and random words."""
+    """One sentence per fact, in random order and random words."""
     sentences = [f"{clause(rng, relation, subject)} {object.name}." for relation, object in facts]
     rng.shuffle(sentences)
     return " ".join(sentences)
