@@ -160,7 +160,7 @@ def test_the_simulator_beside_the_real_engine(run_dir: Path) -> None:
     ("name", "words", "message"),
     [
         ("nothing", {}, "there is no /api/nothing"),
-        ("overview", {"run": ["x"]}, "there is no run 'x'; there are: quickstart"),
+        ("overview", {"run": ["x"]}, "there is no run 'x'; choose one of: quickstart"),
         ("trajectory", {"n": ["1.5"]}, "not a whole number"),
         ("trajectory", {"n": ["9" * 40]}, "not a whole number"),
         ("trajectory", {"n": ["100000"]}, "has no trajectory 100000; it has 400"),
@@ -173,9 +173,9 @@ def test_wrong_words(run_dir: Path, name: str, words: dict[str, list[str]], mess
 
 
 def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
-    with pytest.raises(BadFile, match="holds no run"):
+    with pytest.raises(BadFile, match="is not a run directory"):
         find([tmp_path])
-    with pytest.raises(BadFile, match="holds no run"):
+    with pytest.raises(BadFile, match="is not a run directory"):
         find([tmp_path / "missing"])
 
 
@@ -198,7 +198,7 @@ def test_files_that_are_cut_are_shown_and_said(run_dir: Path) -> None:
     said = "\n".join(state["notes"])
     assert (
         "Line 1 of metrics.jsonl" in said
-        and "last line of metrics.jsonl is cut" in said
+        and "last line of metrics.jsonl is incomplete" in said
         and "trajectories.jsonl.gz ends in the middle" in said
     )
     assert api.answer("overview", {})["charts"]

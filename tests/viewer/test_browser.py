@@ -229,7 +229,7 @@ def test_pages_of_rows_tabs_and_help(viewer: Viewer, tab: Tab) -> None:
     page.wait_for_selector("text=All 3 runs", state="detached")
     assert page.locator("h3", has_text="−").all_inner_texts() == ["third − first"]
     page.get_by_role("button", name="third").click()
-    page.wait_for_selector("text=Choose two runs")
+    page.wait_for_selector("text=Choose two or more runs")
     page.keyboard.press("?")
     assert page.locator("dialog[open]").count() == 1
     page.get_by_role("button", name="Close").click()
@@ -340,9 +340,9 @@ def test_the_port_is_taken(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("view", "EMPTY"), "holds no run"),
-        (("view", "EMPTY/missing"), "holds no run"),
-        (("report", "EMPTY"), "holds no run"),
+        (("view", "EMPTY"), "is not a run directory"),
+        (("view", "EMPTY/missing"), "is not a run directory"),
+        (("report", "EMPTY"), "is not a run directory"),
         (("view", "RUN", "--host", "0.0.0.0"), "ssh -L 8321:127.0.0.1:8321"),
         (("view", "RUN", "--text", "--record", "99999"), "has no such trajectory; it has 400"),
         (("view", "RUN", "--question", "x"), "are for --text"),

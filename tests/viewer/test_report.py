@@ -48,7 +48,7 @@ def test_everything_is_in_it(run_dir: Path) -> None:
     html = html_of(run_dir)
     data = data_of(html)
     assert len(data["trajectories"]) == len(data["rows"]) == data["all"] == 400
-    assert data["note"].startswith("One file, no network: it holds 400 of 400 trajectories")
+    assert data["note"].startswith("This file works without a network and holds 400 of 400 trajectories")
     assert {"overview", "simulator", "compare", "study", "state"} <= data.keys()
     assert str(run_dir.parent) not in html  # it may be mailed
 
@@ -94,7 +94,7 @@ def test_a_record_with_hardly_a_field_is_shown(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadFile, match="holds no run"):
+    with pytest.raises(BadFile, match="is not a run directory"):
         write_report(tmp_path)
     assert not (tmp_path / "report.html").exists()
 

@@ -69,7 +69,7 @@ class EvaluationDirectory:
         try:
             yield from read_trajectories(self.trajectories)
         except OSError as error:
-            raise BadFile(f"cannot read '{self.trajectories}' ({error.strerror}); ask whoever owns it.") from error
+            raise BadFile(f"cannot read '{self.trajectories}' ({error.strerror}); ask its owner.") from error
 
     def outcomes(self) -> list[Outcome]:
         return [Outcome.from_row(row) for row in self.rows()]

@@ -1,4 +1,4 @@
-"""The rest of the HTTP: sessions, the step, health, metrics, documents, and the pages for people. FastAPI, and its OpenAPI."""
+"""The rest of the HTTP: sessions, the step, health, metrics, documents, and the pages for people. FastAPI with its OpenAPI description."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from zerosearch.server.page import api_page, search_page
 from zerosearch.server.service import Service
 
 _ERRORS: dict[int | str, dict[str, Any]] = {status: {"model": NativeError} for status in (400, 401, 404, 413, 429)}
-# said in full for routes that are not JSON, whose own kind FastAPI would write there
+# given in full for routes that are not JSON, because FastAPI would give their own media type
 _JSON_ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"description": "Refused", "content": {"application/json": {"schema": {"$ref": "#/components/schemas/NativeError"}}}}
     for status in _ERRORS
@@ -38,7 +38,7 @@ class NewSession(BaseModel):
 
     question: str = Field(min_length=1, max_length=100_000, description="The question being worked on.")
     golden_answers: list[str] = Field([], max_length=1000, description="Every answer that counts as right. Never sent back.")
-    id: str = Field("", max_length=100, pattern=r"^[A-Za-z0-9_.-]*$", description="Its name; left out, one is made up.")
+    id: str = Field("", max_length=100, pattern=r"^[A-Za-z0-9_.-]*$", description="Its name; by default one is generated.")
 
 
 class SessionName(BaseModel):
@@ -49,7 +49,7 @@ class SessionName(BaseModel):
 class NewStep(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    step: Annotated[int, Field(ge=0, lt=2**31)] | None = Field(None, description="The step; left out, one more than now.")
+    step: Annotated[int, Field(ge=0, lt=2**31)] | None = Field(None, description="The step; by default the current one plus 1.")
 
 
 class StepNow(BaseModel):
@@ -62,7 +62,7 @@ class Health(BaseModel):
 
 
 def make_app(service: Service, *, loopback_only: bool = True) -> Gateway:
-    """The ASGI application: searches go the short way through `Gateway`, everything else through FastAPI."""
+    """The ASGI application: searches go directly through `Gateway`, everything else through FastAPI."""
     mcp_app, mcp_lifespan = mcp_over_http(service, loopback_only)
 
     @asynccontextmanager
@@ -77,7 +77,7 @@ def make_app(service: Service, *, loopback_only: bool = True) -> Gateway:
     app = FastAPI(title="zerosearch", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
 
     async def admit(request: Request) -> None:
-        """Check the caller's key and rate; who it is stays with the request."""
+        """Check the caller's key and rate, and record the caller in the request."""
         key = bearer(HttpRequest(request.method, request.url.path, request.headers, b""))
         request.state.owner = service.admit(key, request.client)
 
@@ -100,7 +100,7 @@ def make_app(service: Service, *, loopback_only: bool = True) -> Gateway:
 
     @app.post("/v1/step", tags=["curriculum"], dependencies=keyed, responses=_ERRORS)
     async def next_step(new: NewStep | None = None) -> StepNow:
-        """Turn the noise dial to a step of the curriculum."""
+        """Set the noise rate to that of a step of the curriculum."""
         service.dial.go_to(service.dial.step + 1 if new is None or new.step is None else new.step)
         return StepNow(step=service.dial.step, noise_rate=service.dial.rate)
 
@@ -111,10 +111,10 @@ def make_app(service: Service, *, loopback_only: bool = True) -> Gateway:
 
     @app.get("/documents/{name}", tags=["pages"], dependencies=keyed, response_class=PlainTextResponse, responses=_JSON_ERRORS)
     async def document(name: str) -> PlainTextResponse:
-        """A document that was found here, as text."""
+        """A document found here, as text."""
         hit = service.library.open_here(name)
         if hit is None:
-            raise Refused(Reason.NOT_FOUND, "no such document, or it was shown too long ago.")
+            raise Refused(Reason.NOT_FOUND, "there is no such document, or it was shown too long ago; search again.")
         return PlainTextResponse(hit.whole, headers={"x-content-type-options": "nosniff"})
 
     @app.get("/healthz", tags=["operations"])
@@ -131,13 +131,13 @@ def make_app(service: Service, *, loopback_only: bool = True) -> Gateway:
 
     @app.get("/", tags=["pages"], response_class=HTMLResponse)
     async def page() -> HTMLResponse:
-        """Try it."""
+        """The page to search from."""
         html, headers = search_page(service.name, service.dial.rate, needs_key=bool(service.keys))
         return HTMLResponse(html, headers=headers)
 
     @app.get("/docs", tags=["pages"], response_class=HTMLResponse)
     async def docs() -> HTMLResponse:
-        """What there is, read from /openapi.json."""
+        """The API, from /openapi.json."""
         html, headers = api_page(app.openapi())
         return HTMLResponse(html, headers=headers)
 
@@ -159,13 +159,13 @@ def make_app(service: Service, *, loopback_only: bool = True) -> Gateway:
     async def otherwise(request: Request, error: HTTPException) -> JSONResponse:
         reason = _REASON_OF.get(error.status_code, Reason.BAD_REQUEST)
         return JSONResponse(
-            native_error(Refused(reason, f"{error.detail}; GET /docs says what there is.")), error.status_code, error.headers
+            native_error(Refused(reason, f"{error.detail}; GET /docs lists the API.")), error.status_code, error.headers
         )
 
     @app.exception_handler(Exception)
     async def broken(_: Request, error: Exception) -> JSONResponse:
         service.events.broken(error)
-        return JSONResponse(native_error(Refused(Reason.BROKEN, "something is wrong with this server; its log says what.")), 500)
+        return JSONResponse(native_error(Refused(Reason.BROKEN, "the server failed unexpectedly; its log says why.")), 500)
 
     plain: Callable[[], dict[str, Any]] = app.openapi
     app.openapi = lambda: with_dialects(plain())  # type: ignore[method-assign]

@@ -1,5 +1,5 @@
 """The dialects: name → how a request is read, how documents and errors are written. A dialect is an entry in the table at the end of
-retrievers.py, web_dialects.py or native.py; what our own clients know of an API (search/web.py) is not said again here."""
+retrievers.py, web_dialects.py or native.py; what our own clients know of an API (engines/web.py) is not repeated here."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from zerosearch.server.http_request import HttpRequest, Reason, Refused
 
 @dataclass(frozen=True, slots=True)
 class ClientSearch:
-    """One search, as a dialect understood it. What it leaves open is None or empty: headers, then the server, decide it.
+    """One search, as a dialect read it. What it leaves open is None or empty: headers decide it, or else the server.
 
-    `start` results are passed over, for APIs that page. `key` names the coin: the same seed, query and key draw the same.
+    `start` results are skipped, for APIs with pages. `key` names the noise draw: the same seed, query and key draw the same.
     """
 
     query: str
@@ -34,7 +34,7 @@ class ClientSearch:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What a reply is written from: the hits of each search (or why there are none), and what replies say about themselves."""
+    """The content of a reply: the hits of each search (or why there are none), and details that replies include."""
 
     hits: Sequence[list[Hit] | Refused]
     request_id: str
@@ -50,13 +50,13 @@ class Served:
 
 
 def bearer(wire: HttpRequest) -> str:
-    """The key of dialects that have no key of their own: a bearer token, or X-API-Key."""
+    """The key in dialects that do not define one: a bearer token, or X-API-Key."""
     kind, _, token = wire.headers.get("authorization", "").partition(" ")
     return token.strip() if kind.lower() == "bearer" else wire.headers.get("x-api-key", "")
 
 
 def detail(refused: Refused, status: int) -> Any:
-    """How FastAPI says it, and so every retriever that is written with it."""
+    """The error format of FastAPI, and so of every retriever written with it."""
     return {"detail": refused.message}
 
 
@@ -64,8 +64,8 @@ def detail(refused: Refused, status: int) -> Any:
 class Dialect:
     """`routes` are (method, path) below the dialect's own prefix; `client` is what a client sets, with URL for the server's address.
 
-    `model` are the fields of a request; `read` makes searches of them, `write` what is sent as JSON. `example` is a request of one query.
-    `statuses` are those that differ from the reason's own. With `partial` a search that fails leaves the others standing.
+    `model` holds the fields of a request; `read` makes searches from them, `write` the JSON reply. `example` is a request with one query.
+    `statuses` are those that differ from the reason's own. With `partial`, a search that fails does not affect the others.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Documents that were shown, by the address they were shown under: so that an agent can open what it found."""
+"""Documents that were shown, by the address they were shown with, so that an agent can open what it found."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MORE = " …"
 
 
 class Hit(NamedTuple):
-    """A document as a results page shows it: every API wants a title and an address, and a simulated document may have neither."""
+    """A document as a results page shows it: every API requires a title and an address, and a simulated document may have neither."""
 
     title: str
     text: str
@@ -24,7 +24,7 @@ class Hit(NamedTuple):
 
     @property
     def contents(self) -> str:
-        """As Search-R1 writes a passage."""
+        """The passage as Search-R1 writes it."""
         return f'"{self.title}"\n{self.text}'
 
     @property

@@ -1,4 +1,4 @@
-"""The server's log: a JSON object per line on stderr. No key ever; what was searched for only at debug, or when it is asked for."""
+"""The server's log: a JSON object per line on stderr. Keys are never logged; queries only at level debug, or on request."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Events:
         if private and self.queries:
             what |= private
         line = {"time": round(time.time(), 3), "level": level, "event": event, **what}
-        with suppress(TypeError, ValueError, OSError):  # half a surrogate, or nobody reads: a log line is not worth an answer
+        with suppress(TypeError, ValueError, OSError):  # a lone surrogate or a closed stream: a failed log line must not fail the reply
             self._write(orjson.dumps(line, default=str).decode() + "\n")
 
     def broken(self, error: Exception, **what: Any) -> None:
-        """A defect of ours: its kind and its place. Its message may hold anything, so it counts as private."""
+        """A bug of ours: its type and its place. Its message may hold anything, so it counts as private."""
         frame = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{frame.filename}:{frame.lineno}"
         self.say("error", "broken", error=type(error).__name__, where=where, **what, private={"message": repr(error)})

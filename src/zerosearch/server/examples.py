@@ -1,4 +1,4 @@
-"""A curl line for each dialect, made from the request that our own client of it sends."""
+"""A curl line for each dialect, made from the request that our own client sends."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _K = 3
 
 
 def examples(base_url: str, query: str, *, with_key: bool = False) -> list[dict[str, str]]:
-    """`dialect`, `client` (what a client sets) and `curl` of each. Without `with_key` headers of keys are left out where they may be."""
+    """`dialect`, `client` (what a client sets) and `curl` of each. Without `with_key`, key headers are left out where they are optional."""
     return [
         {
             "dialect": name,
@@ -28,7 +28,7 @@ def examples(base_url: str, query: str, *, with_key: bool = False) -> list[dict[
 
 
 def address(base_url: str, dialect: Dialect) -> str:
-    """The address that is right for this dialect whatever a request looks like."""
+    """The address that identifies this dialect whatever the request looks like."""
     own = {"native": "", "native-batch": "", "access": "/asearcher"}.get(dialect.name, f"/{dialect.name}")
     return f"{base_url}{own}"
 

@@ -1,9 +1,9 @@
-"""Faults on demand, to see how an agent takes them: each has a rate, each is seeded, and a request asked again draws anew.
+"""Faults on demand, to test how an agent handles them: each has a rate and a seed, and a repeated request draws again.
 
-latency         the reply is held back, as long as a distribution says     timeout        no reply until the client has long gone
+latency         the reply is delayed, for a time drawn from a distribution    timeout        no reply until the client has long gone
 rate-limit      429 with Retry-After       server-error   503              empty          no results
 truncated       JSON that stops in the middle
-stale           an old copy: every year in it is years ago                 contradictory  the best document once more, saying the opposite
+stale           an old copy: every year in it is years earlier                 contradictory  the best document again, saying the opposite
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from random import Random
 from zerosearch.core.errors import BadConfig, one_of
 from zerosearch.core.types import Document
 
-# the order in which they are drawn: the first of a kind that strikes is the one
+# in drawing order: the first fault drawn of its kind is used
 FAULTS = ("latency", "timeout", "rate-limit", "server-error", "empty", "truncated", "stale", "contradictory")
 _REFUSALS = ("timeout", "rate-limit", "server-error")
 _REMEMBERED = 100_000
@@ -63,7 +63,7 @@ _LATENCIES: dict[str, tuple[int, Callable[[Random, float, float], float]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What befalls one request: `names` are the faults, `latency_s` how long it is held back, `rng` what the rest is drawn from."""
+    """The faults of one request: their `names`, `latency_s` its delay, and `rng` for the other draws."""
 
     names: tuple[str, ...]
     latency_s: float
@@ -83,10 +83,10 @@ class Faults:
         self._asked: OrderedDict[bytes, int] = OrderedDict()
 
     def plan(self, who: Sequence[str], rates: Mapping[str, float] | None = None) -> Plan | None:
-        """What befalls a request; `who` is what tells it from others (seed, query, key), `rates` are its own, if it brought some.
+        """The faults of a request; `who` identifies it (seed, query, key), `rates` are its own, if it sent any.
 
-        The n-th request of the same `who` draws the n-th time, so an agent that tries again may get through, and in whatever order
-        requests come, each meets the same. None when nothing befalls it.
+        The n-th request with the same `who` makes the n-th draw, so an agent that retries may succeed, and in whatever order
+        requests come, each gets the same faults. None if it gets no fault.
         """
         chances = self.rates if rates is None else rates
         if not chances:
@@ -106,14 +106,14 @@ class Faults:
 
 
 def parse_rates(texts: Sequence[str]) -> dict[str, float]:
-    """NAME=RATE each. Raises BadConfig."""
+    """Rates from texts NAME=RATE. Raises BadConfig."""
     rates: dict[str, float] = {}
     for text in texts:
         name, _, rate = text.strip().partition("=")
         try:
             rates[name] = float(rate)
         except ValueError:
-            raise BadConfig(f"'{text[:80]}' is not FAULT=RATE; for instance rate-limit=0.1.") from None
+            raise BadConfig(f"'{text[:80]}' is not of the form FAULT=RATE; write for instance rate-limit=0.1.") from None
     check_rates(rates)
     return rates
 
@@ -126,7 +126,7 @@ def check_rates(rates: Mapping[str, float]) -> None:
 
 
 def corrupt(documents: Sequence[Document], plan: Plan) -> tuple[Document, ...]:
-    """The documents as the faults leave them."""
+    """The documents after the faults."""
     if "empty" in plan:
         return ()
     if "stale" in plan:
@@ -148,7 +148,7 @@ def _stale(document: Document, rng: Random) -> Document:
 
 
 def _contradicting(document: Document, rng: Random) -> Document:
-    """Other numbers, and the first statement denied; an address of its own."""
+    """Other numbers and a denied first statement, under a new address."""
     text = _NUMBER.sub(lambda match: str(int(match[0]) + rng.randint(1, 9)), document.text)
     denied = _IS.sub(r"\1 not", text, count=1)
     return replace(document, text=denied if denied != document.text else f"It is not true that {document.text}", id="")

@@ -1,6 +1,6 @@
-"""The way of a search request: which dialect, whose, what; then a reply in the same dialect, be it documents or an error.
+"""The path of a search request: its dialect, caller and content, then a reply in the same dialect, whether documents or an error.
 
-Plain ASGI in front of the FastAPI application: this path is taken by every search, the other one by people and monitors.
+Plain ASGI in front of the FastAPI application: every search takes this path; people and monitors take the other.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from zerosearch.server.service import RequestContext, SearchReply, Service
 
 App = Callable[[Any, Any, Any], Any]
 _CLIENT_GONE = 499
-_LOOK_AFTER_S = 0.02  # a client that goes away is looked for once a search takes longer
+_LOOK_AFTER_S = 0.02  # once a search takes longer, check whether the client has gone
 
 
 class Gateway:
@@ -86,7 +86,7 @@ class Gateway:
             if refused.allow:
                 extra["allow"] = refused.allow
             if too_large:
-                extra["connection"] = "close"  # the rest of the body is still on its way
+                extra["connection"] = "close"  # the rest of the body is still arriving
         except ClientGone:
             seconds = time.perf_counter() - started
             self._service.meters.request(dialect.name, _CLIENT_GONE, seconds)
@@ -94,7 +94,7 @@ class Gateway:
             return
         except Exception as error:
             self._service.events.broken(error, request=name)
-            refused = Refused(Reason.BROKEN, "something is wrong with this server; its log says what.")
+            refused = Refused(Reason.BROKEN, "the server failed unexpectedly; its log says why.")
             status, body = 500, _dumped(dialect.error(refused, 500))
         await _send(send, status, body, {"x-request-id": name, **extra})
         seconds = time.perf_counter() - started
@@ -108,15 +108,15 @@ class Gateway:
         self._service.events.say("info", "search", dialect=dialect.name, status=status, ms=ms, request=name, **log, private=private)
 
     def _understood(self, dialect: Dialect, wire: HttpRequest, scope: Any) -> tuple[RequestContext, Any, list[ClientSearch]]:
-        """Who asks for what. Raises Refused."""
+        """Read the caller and the searches. Raises Refused."""
         allowed = [method for method, path in dialect.routes if path == wire.path]
         if not allowed:
-            raise Refused(Reason.NOT_FOUND, f"{dialect.name} has no {wire.path[:80]}; it has {dialect.routes[0][1]}.")
+            raise Refused(Reason.NOT_FOUND, f"{dialect.name} has no {wire.path[:80]}; use {dialect.routes[0][1]}.")
         if wire.method not in allowed:
             raise Refused(Reason.WRONG_METHOD, f"{wire.path} takes {' or '.join(allowed)}.", allow=", ".join(allowed))
         if dialect.is_search:
             self._service.places.check()
-        # a wrong key is refused before anything else is looked at; the key may stand in the body
+        # a wrong key is refused before anything else is checked; the key may be in the body
         owner = self._service.admit(_key(dialect, wire), scope.get("client"))
         said = validated(dialect.model, wire.fields, strict=dialect.strict)
         searches = list(dialect.read(said))
@@ -128,16 +128,16 @@ class Gateway:
         bounds = self._service.bounds
         longest, most = min(bounds.max_query_characters, dialect.max_characters), min(bounds.max_k, dialect.max_k)
         if not search.query.strip():
-            raise Refused(Reason.BAD_REQUEST, "the query is empty.")
+            raise Refused(Reason.BAD_REQUEST, "the query is empty; send a text.")
         if len(search.query) > longest:
-            raise Refused(Reason.BAD_REQUEST, f"the query has {len(search.query):,} characters; the most is {longest:,}.")
+            raise Refused(Reason.BAD_REQUEST, f"the query has {len(search.query):,} characters; the maximum is {longest:,}.")
         if len(search.query.split()) > dialect.max_words:
             raise Refused(Reason.BAD_REQUEST, f"the query has more than {dialect.max_words} words.")
         if not 1 <= search.k <= most:
             raise Refused(Reason.BAD_REQUEST, f"the number of results is {search.k}; choose one from 1 to {most}.")
 
     def _drawn(self, answer: SearchReply, extra: dict[str, str], searches: list[ClientSearch]) -> dict[str, Any]:
-        """What was drawn goes into headers and the log, never into the documents."""
+        """The draw goes into headers and the log, never into the documents."""
         if not searches:
             return {}
         extra["x-zerosearch-quality"] = ",".join(answer.qualities)
@@ -150,7 +150,7 @@ _NOTHING = SearchReply([], [], [], 0)
 
 
 def asker_of(headers: Mapping[str, str], owner: str, session: str = "") -> RequestContext:
-    """What the X-Zerosearch-… headers of a request say. Raises Refused."""
+    """The settings in the X-Zerosearch-… headers of a request. Raises Refused."""
     told = {name.removeprefix("x-zerosearch-"): value for name, value in headers.items() if name.startswith("x-zerosearch-")}
     session = session or told.get("session", "") or told.get("question", "")
     if not told:
@@ -162,16 +162,16 @@ def asker_of(headers: Mapping[str, str], owner: str, session: str = "") -> Reque
     except BadConfig as error:
         raise Refused(Reason.BAD_REQUEST, f"X-Zerosearch-Faults: {error}") from None
     except ValueError:
-        raise Refused(Reason.BAD_REQUEST, "X-Zerosearch-Noise is a probability and X-Zerosearch-Seed a whole number.") from None
+        raise Refused(Reason.BAD_REQUEST, "X-Zerosearch-Noise must be a probability and X-Zerosearch-Seed a whole number.") from None
     if (noise is not None and not 0 <= noise <= 1) or (seed is not None and not 0 <= seed < 2**63):
-        raise Refused(Reason.BAD_REQUEST, "X-Zerosearch-Noise is from 0 to 1, and X-Zerosearch-Seed not below 0.")
+        raise Refused(Reason.BAD_REQUEST, "X-Zerosearch-Noise must be from 0 to 1, and X-Zerosearch-Seed at least 0.")
     return RequestContext(owner, session, noise, seed, told.get("key"), faults)
 
 
 async def _unless_gone(work: Awaitable[SearchReply], receive: Receive) -> SearchReply:
-    """The work's result. When the client leaves while it goes on, it is cancelled. Raises ClientGone.
+    """The work's result. If the client leaves meanwhile, the work is cancelled. Raises ClientGone.
 
-    Most work is done before anybody looks; a task of its own for each would cost as much as the rest of the way.
+    Most work is done before this check; a separate task for each would cost as much as the rest of the path.
     """
     loop, mine = asyncio.get_running_loop(), asyncio.current_task()
     assert mine is not None
@@ -210,7 +210,7 @@ async def _disconnected(receive: Receive) -> None:
 
 
 def _key(dialect: Dialect, wire: HttpRequest) -> str:
-    """The key where the dialect has it; a bearer token is as good. A body that cannot be read has none."""
+    """The key where the dialect puts it, or a bearer token. A body that cannot be read has none."""
     try:
         return dialect.key(wire) or bearer(wire)
     except Refused:
@@ -220,7 +220,7 @@ def _key(dialect: Dialect, wire: HttpRequest) -> str:
 def _dumped(value: Any) -> bytes:
     try:
         return orjson.dumps(value)
-    except TypeError:  # half a surrogate in a document
+    except TypeError:  # a lone surrogate in a document
         return json.dumps(value).encode()
 
 
@@ -232,7 +232,7 @@ async def _send(send: Any, status: int, body: bytes, headers: Mapping[str, str])
 
 
 def _again(body: bytes, receive: Receive) -> Receive:
-    """A body that was read already, for the next to read it."""
+    """A body that was already read, for the next application to read."""
     unread = True
 
     async def first_the_body() -> Any:

@@ -1,4 +1,4 @@
-"""A request as it came over the wire, and why one is refused. No framework: every search takes this path."""
+"""A request as received, and why one is refused. It uses no framework, because every search takes this path."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Reason(Enum):
 
     BAD_REQUEST = 400
     UNAUTHORISED = 401
-    FORMAT = 403  # a format we do not write
+    FORMAT = 403  # a format that is not supported
     NOT_FOUND = 404
     WRONG_METHOD = 405
     TOO_LARGE = 413
@@ -32,7 +32,7 @@ class Reason(Enum):
 
 @dataclass(eq=False)
 class Refused(Exception):
-    """A request that gets no documents. The message is for the client: it shows no key, no gold answer and nothing a back end said."""
+    """A request that gets no documents. The message is for the client: it contains no key, no gold answer and nothing from a back end."""
 
     reason: Reason
     message: str
@@ -41,7 +41,7 @@ class Refused(Exception):
 
 
 class ClientGone(Exception):
-    """Nobody waits for the answer any more."""
+    """The client no longer waits for the answer."""
 
 
 @dataclass(slots=True)
@@ -66,7 +66,7 @@ class HttpRequest:
 
     @property
     def fields(self) -> dict[str, Any]:
-        """All that was said by name: parameters, and over them the members of a JSON object or a form. Raises Refused."""
+        """All named values: parameters, overridden by the members of a JSON object or a form. Raises Refused."""
         if self._fields is None:
             self._fields = self.params if self.query else {}
             if self.method == "POST" and self.body:
@@ -75,7 +75,7 @@ class HttpRequest:
 
     @property
     def readable_fields(self) -> dict[str, Any]:
-        """`fields`, or nothing where they cannot be read."""
+        """`fields`, or nothing if they cannot be read."""
         try:
             return self.fields
         except Refused:
@@ -85,13 +85,13 @@ class HttpRequest:
         try:
             return dict(parse_qsl(self.body.decode(), keep_blank_values=True, max_num_fields=100))
         except ValueError:
-            raise Refused(Reason.BAD_REQUEST, "the body is not a form in UTF-8.") from None
+            raise Refused(Reason.BAD_REQUEST, "the body is not a form in UTF-8; send one.") from None
 
     def _object(self) -> dict[str, Any]:
         try:
             value: Any = orjson.loads(self.body)
         except ValueError:
-            raise Refused(Reason.BAD_REQUEST, "the body is not JSON.") from None
+            raise Refused(Reason.BAD_REQUEST, "the body is not JSON; send a JSON object.") from None
         if not isinstance(value, dict):
             raise Refused(Reason.BAD_REQUEST, f"the body is JSON, but a {type(value).__name__}; send an object.")
         return value
@@ -108,7 +108,7 @@ def validated(model: type[BaseModel], fields: Mapping[str, Any], *, strict: bool
 
 
 async def read_body(receive: Receive, headers: Mapping[str, str], limit: int) -> bytes:
-    """The whole body. Raises Refused beyond `limit` bytes, ClientGone when the rest never comes."""
+    """The whole body. Raises Refused beyond `limit` bytes, ClientGone if the rest never comes."""
     declared = headers.get("content-length", "0")
     if declared.isdigit() and int(declared) > limit:
         raise _too_large(limit)
@@ -131,4 +131,4 @@ async def read_body(receive: Receive, headers: Mapping[str, str], limit: int) ->
 
 
 def _too_large(limit: int) -> Refused:
-    return Refused(Reason.TOO_LARGE, f"the body is larger than {limit:,} bytes.")
+    return Refused(Reason.TOO_LARGE, f"the body is larger than {limit:,} bytes; send less.")

@@ -1,4 +1,4 @@
-"""What keeps a server up: keys, a rate for each of them, and so many searches at once with a short queue before them."""
+"""What protects a server: keys, a rate for each, and a limit on concurrent searches with a short queue."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Clock = Callable[[], float]
 
 
 def key_digest(key: str) -> str:
-    """What stands for a key wherever it must not be seen."""
+    """Represents a key wherever the key must not be shown."""
     return blake2b(key.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest() if key else ""
 
 
 class Keys:
-    """The keys that may search; without any, everybody may."""
+    """The keys that may search; without any, everyone may."""
 
     def __init__(self, keys: Sequence[str] = ()) -> None:
         self._digests = [_digest(key) for key in keys]
@@ -32,7 +32,7 @@ class Keys:
         return bool(self._digests)
 
     def check(self, given: str) -> None:
-        """In constant time: all keys are compared, whole, whatever comes out. Raises Refused, which does not say how near it was."""
+        """In constant time: all keys are always compared as a whole. Raises Refused, which does not say how close it was."""
         if not self._digests:
             return
         digest = _digest(given)
@@ -48,7 +48,7 @@ def _digest(key: str) -> bytes:
 
 
 class RateLimit:
-    """A bucket for each caller: `per_second` requests, and `burst` at once after a rest. per_second = 0 is no limit."""
+    """A token bucket per caller: `per_second` requests, and `burst` at once after a pause. per_second = 0 means no limit."""
 
     def __init__(self, per_second: float = 0.0, burst: int = 0, clock: Clock = time.monotonic, max_callers: int = 10_000) -> None:
         if per_second < 0 or burst < 0:
@@ -56,10 +56,10 @@ class RateLimit:
         self._per_second = per_second
         self._burst = float(burst or max(1, math.ceil(per_second)))
         self._clock, self._max_callers = clock, max_callers
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # caller → tokens, as of when
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # caller → tokens, and when
 
     def take(self, caller: str) -> None:
-        """Raises Refused when the caller's bucket is empty, and says when it is not."""
+        """Raises Refused, with the time to wait, if the caller's bucket is empty."""
         if not self._per_second:
             return
         now = self._clock()
@@ -74,7 +74,7 @@ class RateLimit:
 
 
 class ConcurrencyLimit:
-    """`async with places:` is one of at most `at_once`; up to `queue` wait for it, in order; beyond that Refused, at once."""
+    """`async with places:` is one of at most `at_once`; up to `queue` wait in order; further ones are Refused immediately."""
 
     def __init__(self, at_once: int, queue: int) -> None:
         self.at_once, self.queue = at_once, queue
@@ -82,7 +82,7 @@ class ConcurrencyLimit:
         self._places = asyncio.Semaphore(at_once)
 
     def check(self) -> None:
-        """Raises Refused when there is no room, not even to wait: to be asked before work is put into a request."""
+        """Raises Refused if there is no room, not even to wait; called before any work on a request."""
         if self._places.locked() and self.waiting >= self.queue:
             raise Refused(Reason.BUSY, "the server is busy; try again in a moment.", retry_after_s=1)
 

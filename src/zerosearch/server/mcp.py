@@ -1,6 +1,6 @@
 """The server as an MCP server with one tool, `search`: over stdio, or as streamable HTTP at /mcp. The protocol is the official SDK's."""
 
-# no `from __future__ import annotations`: the SDK reads the tool's annotations, which name local things
+# no `from __future__ import annotations`: the SDK reads the tool's annotations, which name local objects
 
 import time
 from collections.abc import AsyncIterator, Callable
@@ -21,7 +21,7 @@ Lifespan = Callable[[], AbstractAsyncContextManager[None]]
 
 
 def mcp_server(service: Service) -> Any:
-    """The SDK's server. Raises BadConfig when the SDK is missing."""
+    """The SDK's server. Raises BadConfig if the SDK is missing."""
     try:
         from mcp.server.mcpserver import Context, MCPServer
         from mcp.server.mcpserver.exceptions import ToolError
@@ -32,13 +32,13 @@ def mcp_server(service: Service) -> Any:
     async def search(
         query: Annotated[str, Field(description="What to search for.", min_length=1, max_length=service.bounds.max_query_characters)],
         ctx: Context,
-        k: Annotated[int, Field(description="How many results at most.", ge=1, le=service.bounds.max_k)] = 5,
+        k: Annotated[int, Field(description="Maximum number of results.", ge=1, le=service.bounds.max_k)] = 5,
     ) -> list[dict[str, str]]:
         """Search for documents: title, text and address of each."""
         request = getattr(ctx.request_context, "request", None)  # of HTTP; stdio has none
         headers = dict(request.headers) if request is not None else {}
         if not query.strip():
-            raise ToolError("the query is empty.")
+            raise ToolError("the query is empty; send a text.")
         started, status, qualities = time.perf_counter(), 200, []
         try:
             asker = asker_of(headers, key_digest(bearer(HttpRequest("POST", "/mcp", headers, b""))))
@@ -61,9 +61,9 @@ def mcp_server(service: Service) -> Any:
 
 
 def mcp_over_http(service: Service, loopback_only: bool) -> tuple[Any, Lifespan]:
-    """An ASGI application for /mcp and what must surround it; None where the SDK is missing.
+    """An ASGI application for /mcp and the context it must run in; None if the SDK is missing.
 
-    On loopback the SDK turns away requests for other hosts, so that no web page reaches it through a name of its own.
+    On loopback the SDK rejects requests for other hosts, so that no web page reaches it through its own host name.
     """
 
     @asynccontextmanager
@@ -79,7 +79,7 @@ def mcp_over_http(service: Service, loopback_only: bool) -> tuple[Any, Lifespan]
 
 
 async def serve_stdio(service: Service) -> None:
-    """Speak MCP on stdin and stdout until the client closes them."""
+    """Serve MCP on stdin and stdout until the client closes them."""
     try:
         await mcp_server(service).run_stdio_async()
     finally:

@@ -1,4 +1,4 @@
-"""What Prometheus asks for at /metrics. Counts only: no query, no key."""
+"""The metrics that Prometheus reads at /metrics. Only counts: no query, no key."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 
 
 class Meters:
-    """One registry a server, so that two in a process do not count together."""
+    """One registry per server, so that two in a process do not count together."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -20,8 +20,8 @@ class Meters:
         self._requests = Counter("zerosearch_requests", "Requests by dialect and status.", ["dialect", "status"], **at)
         self._seconds = Histogram("zerosearch_request_seconds", "Time from request to reply.", ["dialect"], buckets=_BUCKETS, **at)
         self._quality = Counter("zerosearch_drawn", "Searches by the quality that was drawn.", ["quality"], **at)
-        self._errors = Counter("zerosearch_engine_errors", "Searches that the engine failed.", ["error"], **at)
-        self._faults = Counter("zerosearch_faults", "Faults made on demand.", ["fault"], **at)
+        self._errors = Counter("zerosearch_engine_errors", "Searches that failed in the engine.", ["error"], **at)
+        self._faults = Counter("zerosearch_faults", "Faults injected on demand.", ["fault"], **at)
         self._of: dict[Any, Any] = {}
 
     def request(self, dialect: str, status: int, seconds: float) -> None:
@@ -38,11 +38,11 @@ class Meters:
         self._child(self._faults, name).inc()
 
     def watch(self, name: str, what: str, value: Callable[[], float]) -> None:
-        """A gauge that is read when it is asked for."""
+        """A gauge that is read on request."""
         Gauge(name, what, registry=self.registry).set_function(value)
 
     def watch_counts(self, counts: Callable[[], Mapping[str, float]]) -> None:
-        """Counters that somebody else keeps."""
+        """Counters kept elsewhere."""
 
         class _Counts:
             def collect(self) -> Iterator[CounterMetricFamily]:

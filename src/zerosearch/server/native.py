@@ -1,4 +1,4 @@
-"""Our own dialect, which can say everything; and where each of the others is found."""
+"""Our own dialect, which has every setting; and how a request's dialect is found."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ _MAX_BATCH = 1024
 class NativeSearch(BaseModel):
     """A search. The question and its golden answers are for a simulated engine: given here, by a `session`, or not at all.
 
-    `noise` is the probability of noisy documents; the coin is a pure function of `seed`, `query`, the question and `key`.
+    `noise` is the probability of noisy documents; the draw is a pure function of `seed`, `query`, the question and `key`.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     query: str = Field(description="What to search for.")
-    k: int = Field(5, ge=1, description="How many documents at most.")
+    k: int = Field(5, ge=1, description="Maximum number of documents.")
     question: str = Field("", max_length=100_000, description="The question being worked on.")
     golden_answers: list[str] = Field([], max_length=1000, description="Every answer that counts as right. Never sent back.")
     session: str = Field("", max_length=200, description="A session, or the id of a question in the server's question file.")
-    noise: Annotated[float, Field(ge=0, le=1)] | None = Field(None, description="Instead of what the server's dial says.")
-    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = Field(None, description="Instead of the server's.")
-    key: str | None = Field(None, max_length=200, description="Names the coin; left out, the API key does.")
+    noise: Annotated[float, Field(ge=0, le=1)] | None = Field(None, description="Overrides the server's noise rate.")
+    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = Field(None, description="Overrides the server's seed.")
+    key: str | None = Field(None, max_length=200, description="Names the noise draw; by default, the API key does.")
 
 
 class NativeBatch(BaseModel):
@@ -61,7 +61,7 @@ class NativeError(BaseModel):
 
 
 class NativeBatchFound(BaseModel):
-    """One entry per search, in order: what was found, or why it failed."""
+    """One entry per search, in order: the documents found, or why it failed."""
 
     results: list[NativeFound | NativeError]
 
@@ -125,7 +125,7 @@ DIALECTS: dict[str, Dialect] = {_ONE.name: _ONE, _BATCH.name: _BATCH, **RETRIEVE
 
 
 def find_dialect(wire: HttpRequest) -> Dialect | None:
-    """The dialect of a request, None for other requests: named by the first part of the path, which is taken off, or told by its fields."""
+    """The dialect of a request, None for other requests: named by the first part of the path, which is removed, or recognised by its fields."""
     head, _, rest = wire.path[1:].partition("/")
     if head in DIALECTS and head not in ("access", "native", "native-batch"):
         wire.path = f"/{rest}"
@@ -156,7 +156,7 @@ def _search_path(wire: HttpRequest) -> Dialect:
 
 
 def _front_page(wire: HttpRequest) -> Dialect | None:
-    """SearXNG is also asked at its root; without a query it is our page."""
+    """SearXNG is also called at its root; without a query that is our page."""
     return DIALECTS["searxng"] if wire.is_form or "q" in wire.params else None
 
 

@@ -1,4 +1,4 @@
-"""The noise dial of a server: a fixed rate, or a curriculum that a step turns; a step is told, or counted in requests."""
+"""The noise rate of a server: fixed, or a curriculum over steps, which are set by the client or counted in requests."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from zerosearch.core.errors import BadConfig
 
 
 class NoiseControl:
-    """`rate` is the probability that a search is answered noisily, now. With `requests_per_step`, so many requests are a step."""
+    """`rate` is the current probability of a noisy answer. With `requests_per_step`, that many requests are one step."""
 
     def __init__(self, curriculum: NoiseCurriculum, requests_per_step: int = 0) -> None:
         if curriculum.schedule == "adaptive":
-            raise BadConfig("curriculum 'adaptive' follows a trainer's rewards, which a server does not see; choose another.")
+            raise BadConfig("curriculum 'adaptive' follows a trainer's rewards, which a server does not know; choose another.")
         self.curriculum = curriculum
         self.step = 0
         self._requests_per_step = requests_per_step
@@ -41,4 +41,4 @@ def parse_curriculum(text: str) -> tuple[float, float]:
             raise ValueError
         return float(start), float(end)
     except ValueError:
-        raise BadConfig(f"--curriculum '{text}' is not START:END; for instance 0:0.5.") from None
+        raise BadConfig(f"--curriculum '{text}' is not of the form START:END; write for instance 0:0.5.") from None

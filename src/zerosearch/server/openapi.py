@@ -1,4 +1,4 @@
-"""The dialects in the OpenAPI description: what a request holds is read from their models."""
+"""The dialects in the OpenAPI description: the fields of a request come from their models."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _REFS = "#/components/schemas/{model}"
 _REPLIES: dict[str, type[BaseModel]] = {"native": NativeFound, "native-batch": NativeBatchFound}
 _HEADERS = {
     "X-Zerosearch-Noise": ({"type": "number", "minimum": 0, "maximum": 1}, "The noise rate of this request."),
-    "X-Zerosearch-Seed": ({"type": "integer", "minimum": 0, "maximum": 2**62}, "The coin's seed."),
+    "X-Zerosearch-Seed": ({"type": "integer", "minimum": 0, "maximum": 2**62}, "The seed of the noise draw."),
     "X-Zerosearch-Session": ({"type": "string"}, "A session, or the id of a question in the server's question file."),
-    "X-Zerosearch-Key": ({"type": "string"}, "Names the coin."),
+    "X-Zerosearch-Key": ({"type": "string"}, "Names the noise draw."),
     "X-Zerosearch-Faults": ({"type": "string"}, "Faults of this request: NAME=RATE, separated by commas."),
 }
 

@@ -1,4 +1,4 @@
-"""The pages for people: whole in themselves, and unable to load anything from elsewhere or to run what a document says."""
+"""The pages for people: self-contained, and unable to load anything from elsewhere or to run what a document contains."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def search_page(engine: str, noise: float, *, needs_key: bool) -> Page:
 
 
 def api_page(api: Mapping[str, Any]) -> Page:
-    """What an OpenAPI description says, as a page."""
+    """An OpenAPI description as a page."""
     return _page("api.html.jinja", api=api, fields=lambda operation: list(_fields(api, operation)))
 
 

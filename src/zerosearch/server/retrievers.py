@@ -1,4 +1,4 @@
-"""The dialects of RL trainers: Search-R1's retriever (SkyRL's and verl's clients, too), ASearcher's with /access, ZeroSearch's wiki."""
+"""The dialects of RL trainers: Search-R1's retriever (also for SkyRL's and verl's clients), ASearcher's with /access, ZeroSearch's wiki."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MAX_BATCH = 8192
 
 
 class Retrieve(BaseModel):
-    """`queries` are a batch; a single `query` is SkyRL's. topk left out is 3, as in Search-R1's server."""
+    """`queries` is a batch; a single `query` comes from SkyRL. topk defaults to 3, as in Search-R1's server."""
 
     queries: list[str] | None = Field(None, max_length=_MAX_BATCH)
     query: str | list[str] | None = None
@@ -37,7 +37,7 @@ class Access(BaseModel):
 def _read_retrieve(said: Retrieve) -> list[ClientSearch]:
     queries = said.queries if said.queries is not None else [said.query] if isinstance(said.query, str) else said.query
     if not queries:
-        raise Refused(Reason.BAD_REQUEST, "queries: a list of at least one query is needed.")
+        raise Refused(Reason.BAD_REQUEST, "queries: send a list of at least one query.")
     return [ClientSearch(query, 3 if said.topk is None else said.topk) for query in queries]
 
 
@@ -50,7 +50,7 @@ def _document(hit: Hit) -> dict[str, Any]:
 
 
 def _write_retrieve(said: Retrieve, served: Served) -> Any:
-    """Our engines tell no scores: 1 / rank, which is in the right order."""
+    """Our engines give no scores, so this is 1 / rank, which has the right order."""
     rows = [[_document(hit) for hit in hits] for hits in served.hits if isinstance(hits, list)]
     if said.return_scores:
         return {"result": [[{"document": d, "score": 1 / rank} for rank, d in enumerate(row, start=1)] for row in rows]}
@@ -83,7 +83,7 @@ def _ask_access(query: str, k: int, key: str) -> Call:
 
 
 def _dialect(name: str, client: str, example: Callable[[str, int, str], Call], model: type[BaseModel] = Retrieve, **other: Any) -> Dialect:
-    """One that is asked as Search-R1's retriever is, but for what `other` says. A bad request is 422, as FastAPI has it."""
+    """A dialect like Search-R1's retriever, apart from `other`. A bad request is 422, as in FastAPI."""
     usual = {"routes": (("POST", "/retrieve"),), "read": _read_retrieve, "write": _write_retrieve, "statuses": {Reason.BAD_REQUEST: 422}}
     return Dialect(name, client, model=model, example=example, **{**usual, **other})
 

@@ -1,4 +1,4 @@
-"""A server from start to end: uvicorn, a first search, and an end without loss on SIGTERM or Ctrl-C."""
+"""A server from start to end: uvicorn, a first search, and a clean end on SIGTERM or Ctrl-C."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Ours alone: uvicorn would send the signal once more when all is done, and a clean end would look like a kill."""
+        """Only our own handler: uvicorn would raise the signal again at the end, and a clean end would look like a kill."""
         yield
 
 
@@ -38,14 +38,14 @@ async def _checked(service: Service) -> None:
 def serve(
     service: Service, listener: socket.socket, *, drain_s: float, public_url: str = "", check: bool = False, on_start: Callable[[str], None]
 ) -> None:
-    """Serve until a signal comes, then finish what was begun, for `drain_s` at most; a second signal ends it at once.
+    """Serve until a signal comes, then finish running requests within `drain_s`; a second signal ends it at once.
 
-    With `check` a first search must succeed before anything else. Raises BadInput when it does not.
+    With `check`, a first search must succeed before anything else. Raises BadInput if it does not.
     """
     host, port = listener.getsockname()[:2]
     service.library.base_url = public_url.rstrip("/") or f"http://{f'[{host}]' if ':' in host else host}:{port}"
     app: Any = make_app(service, loopback_only=host in _LOOPBACK)
-    logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # what it has to say is in our log, or in the exit code
+    logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # its messages are in our log, or in the exit code
     config = uvicorn.Config(
         app,
         log_config=None,

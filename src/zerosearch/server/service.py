@@ -1,4 +1,4 @@
-"""Searches → documents, whatever the dialect: the noise dial, the question of a session, faults, the bounded queue, the time limit."""
+"""Searches → documents, whatever the dialect: the noise rate, the question of a session, faults, the bounded queue, the time limit."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class Bounds:
     max_body_bytes: int = 2**20
     max_query_characters: int = 2048
     max_k: int = 100
-    fault_timeout_s: float = 120.0  # how long the fault "timeout" says nothing
+    fault_timeout_s: float = 120.0  # how long the fault "timeout" stays silent
 
 
 @dataclass(frozen=True, slots=True)
 class RequestContext:
-    """Who sends a request, and what its headers say for all of its searches. `owner` stands for the API key that was sent."""
+    """Who sends a request, and its headers' settings for all of its searches. `owner` represents the API key."""
 
     owner: str = ""
     session: str = ""
@@ -51,7 +51,7 @@ class RequestContext:
 
 @dataclass(frozen=True, slots=True)
 class SearchReply:
-    """`hits` and `qualities` are in the order of the searches; `noise_rates` what the coins were tossed at."""
+    """`hits` and `qualities` are in the order of the searches; `noise_rates` the rates they were drawn with."""
 
     hits: list[list[Hit] | Refused]
     qualities: list[str]
@@ -61,7 +61,7 @@ class SearchReply:
 
 
 class Service:
-    """An engine behind everything that a server puts around it."""
+    """An engine with everything that a server puts around it."""
 
     def __init__(
         self,
@@ -90,9 +90,9 @@ class Service:
         self.library = DocumentCache()
         self.meters = Meters()
         self.ready = False
-        self.meters.watch("zerosearch_searching", "Requests that have a place.", lambda: self.places.taken)
-        self.meters.watch("zerosearch_queue", "Requests that wait for a place.", lambda: self.places.waiting)
-        self.meters.watch("zerosearch_noise_rate", "What the dial says.", lambda: self.dial.rate)
+        self.meters.watch("zerosearch_searching", "Requests being searched.", lambda: self.places.taken)
+        self.meters.watch("zerosearch_queue", "Requests waiting for a place.", lambda: self.places.waiting)
+        self.meters.watch("zerosearch_noise_rate", "The current noise rate.", lambda: self.dial.rate)
         self.meters.watch("zerosearch_step", "The step of the curriculum.", lambda: self.dial.step)
         self.meters.watch_counts(self._engine_counts)
 
@@ -106,14 +106,14 @@ class Service:
                 return {}
 
     def admit(self, key: str, client: Sequence[Any] | None) -> str:
-        """What stands for the caller's key; `client` is (host, port). Raises Refused for a wrong key, or one too many of its requests."""
+        """The caller's owner name; `client` is (host, port). Raises Refused for a wrong key, or for too many requests."""
         self.keys.check(key)
         owner = key_digest(key)
         self.rate.take(owner or (client or ("",))[0])
         return owner
 
     async def check(self) -> None:
-        """Search once, so that a back end that is down or misnamed is said before anybody relies on it. Raises BadInput."""
+        """Search once, so that a back end that is down or misnamed is reported before anyone relies on it. Raises BadInput."""
         try:
             async with asyncio.timeout(self.bounds.timeout_s):
                 await self.engine.search(SearchRequest("test", Question("check", "test", ()), 1, seed=self.seed))
@@ -126,7 +126,7 @@ class Service:
         await close(self.engine)
 
     async def answer(self, searches: Sequence[ClientSearch], asker: RequestContext, *, partial: bool = False) -> SearchReply:
-        """The documents of all searches. Raises Refused for the first that fails, unless `partial` leaves the others standing."""
+        """The documents of all searches. Raises Refused for the first that fails, unless `partial` keeps the others."""
         self.dial.count_request()
         rate, step = self.dial.rate, self.dial.step
         requests = [self._request(search, asker, rate) for search in searches]
@@ -150,7 +150,7 @@ class Service:
         return SearchReply(hits, [_quality(result) for result in results], [request.noise_rate for request in requests], step, plan)
 
     def _request(self, search: ClientSearch, asker: RequestContext, rate: float) -> SearchRequest:
-        """The search with its question, its noise rate, and a name for its coin."""
+        """The search with its question, its noise rate, and a name for its noise draw."""
         query = " ".join(search.query.split())
         name = search.session or asker.session
         question = self.sessions.question(name, asker.owner) if name else Question("", query, ())
@@ -159,7 +159,7 @@ class Service:
         noise = _first_said(search.noise, asker.noise, rate)
         key = _first_said(search.key, asker.key, asker.owner)
         seed = _first_said(search.seed, asker.seed, self.seed)
-        # the step is left out: as the dial turns, replies turn from useful to noisy, one after the other, and none turns back
+        # the step is left out: as the rate rises, replies turn from useful to noisy one after another, and none turns back
         coin = Question("\0".join((key, question.text, query)), question.text, question.golden_answers)
         return SearchRequest(query, coin, search.start + search.k, noise, seed)
 
@@ -178,7 +178,7 @@ class Service:
             result = await self.engine.search(request)
         except SearchFailed as error:
             self.meters.engine_error(type(error).__name__)
-            # what a back end says may hold the prompt, and so the gold answers: it is for the log
+            # a back end's message may hold the prompt, and so the gold answers: it goes only to the log
             self.events.say("warning", "engine failed", error=type(error).__name__, private={"message": str(error)})
             refused = Refused(*(_SPENT if isinstance(error, BudgetSpent) else _FAILED))
             if partial:
@@ -196,7 +196,7 @@ class Service:
         return plan
 
     async def _apply_fault(self, plan: Plan) -> None:
-        """What befalls a request before it is looked at."""
+        """Apply the faults that precede a search."""
         await asyncio.sleep(plan.latency_s)
         if "timeout" in plan:
             await asyncio.sleep(self.bounds.fault_timeout_s)

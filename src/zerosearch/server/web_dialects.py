@@ -1,4 +1,4 @@
-"""The dialects of search APIs: Serper, SerpAPI, SearXNG, Tavily, Brave. How they are asked is in search/web.py; this is the other side."""
+"""The dialects of search APIs: Serper, SerpAPI, SearXNG, Tavily, Brave. engines/web.py is the client side; this is the server side."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Page = Annotated[int, Field(ge=0, le=100)]
 
 
 class Lenient(BaseModel):
-    """Parameters we do not know change nothing, as with the real APIs; Serper and SerpAPI send them back."""
+    """Unknown parameters change nothing, as with the real APIs; Serper and SerpAPI send them back."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -77,7 +77,7 @@ _SERPAPI_SECRET = ("api_key", "output", "source", "async", "no_cache", "zero_tra
 def _write_serpapi(said: SerpApiSearch, served: Served) -> Any:
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     base, name = served.base_url, served.request_id
-    # as there, every parameter comes back as it was given, a number as text
+    # as there, every parameter is returned as given, a number as text
     given = {
         key: str(value) for key, value in said.model_dump(exclude_unset=True).items() if key not in _SERPAPI_SECRET and value is not None
     }
@@ -129,7 +129,7 @@ _SEARXNG_PAGE = 10
 
 def _read_searxng(said: SearxngSearch) -> list[ClientSearch]:
     if said.format != "json":
-        raise Refused(Reason.FORMAT, f"format={said.format[:20]} is not served here; ask for format=json.")
+        raise Refused(Reason.FORMAT, f"format={said.format[:20]} is not supported; use format=json.")
     return [ClientSearch(said.q, _SEARXNG_PAGE, (said.pageno - 1) * _SEARXNG_PAGE)]
 
 
@@ -169,11 +169,11 @@ class TavilySearch(Lenient):
     include_raw_content: bool | str = False
     include_favicon: bool = False
     include_usage: bool = False
-    api_key: str | None = None  # where older clients have it
+    api_key: str | None = None  # where older clients put it
 
 
 def _write_tavily(said: TavilySearch, served: Served) -> Any:
-    """The answer of `include_answer` is the first document: nobody here writes a summary."""
+    """The answer of `include_answer` is the first document, because no summary is written."""
     return {
         "query": said.query,
         "follow_up_questions": None,
@@ -257,7 +257,7 @@ def _header(name: str) -> Any:
 
 
 def _dialect(name: str, client: str, routes: str, model: type[BaseModel], read: Any, write: Any, error: Any, **other: Any) -> Dialect:
-    """`routes` are written "GET /search, POST /search". What the API takes, and how it is asked, our own client of it knows."""
+    """`routes` are written "GET /search, POST /search". What the API accepts, and how it is called, comes from our own client."""
     api = WEB_APIS[name]
     methods_and_paths = tuple((method, path) for method, path in map(str.split, routes.split(", ")))
     bounds = {"max_k": api.max_k, "max_words": api.max_words, "max_characters": api.max_characters}

@@ -1,1 +1,1 @@
-"""A run as one page to look at: curves, before and after, and whole trajectories."""
+"""A run shown as one page: curves, before and after, and whole trajectories."""

@@ -1,4 +1,4 @@
-"""The data of the page: an address and its words → JSON. The live server and the one-file report both answer from here."""
+"""The data of the page: an address and its parameters → JSON, for both the live server and the one-file report."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from zerosearch.viewer.run_view import Run
 from zerosearch.viewer.simulator import simulator
 from zerosearch.viewer.study import study
 
-Words = Mapping[str, Sequence[str]]  # a name may be said several times
+Words = Mapping[str, Sequence[str]]  # a name may occur several times
 _MOST_ROWS = 200
 
 
@@ -38,18 +38,18 @@ class Api:
         }
 
     def answer(self, name: str, words: Words) -> dict[str, Any]:
-        """Raises BadInput for an address, a run or a value that means nothing."""
+        """Raises BadInput for an unknown address, run or value."""
         if name not in self._answers:
-            raise BadInput(f"there is no /api/{name}; there are: {', '.join(self._answers)}.")
+            raise BadInput(f"there is no /api/{name}; choose one of: {', '.join(self._answers)}.")
         return self._answers[name](words)
 
     def refresh(self) -> None:
-        """Read what the runs have written since."""
+        """Read what the runs have written since the last call."""
         for run in self.runs.values():
             run.index.refresh()
 
     def state(self) -> dict[str, Any]:
-        """Every run in a line; `version` changes when anything that is shown does."""
+        """One line per run; `version` changes when anything shown does."""
         states = [run.state for run in self.runs.values()]
         return {"version": str(hash(tuple(states))), "runs": [run.about() for run in self.runs.values()], "has_study": bool(self.studies)}
 
@@ -73,13 +73,13 @@ class Api:
         return {"total": total, "offset": max(0, offset), "rows": rows, "facets": run.index.facets(), "all": len(run.index)}
 
     def trajectory(self, words: Words) -> dict[str, Any]:
-        """One, whole, with the samples of its group and the same question at other steps."""
+        """One whole trajectory, with the samples of its group and the same question at other steps."""
         run = self._one(words)
         n = _integer(words, "n") or 0
         try:
             record = run.index.record(n)
         except OSError as error:
-            raise BadInput(f"the trajectories of '{run.key}' cannot be read ({error}); look again in a moment.") from error
+            raise BadInput(f"the trajectories of '{run.key}' cannot be read ({error}); try again in a moment.") from error
         if record is None:
             raise BadInput(f"'{run.key}' has no trajectory {n}; it has {len(run.index):,}.")
         return shown(run, n, record, run.tokenizer_file())
@@ -88,16 +88,16 @@ class Api:
         return self._chosen(words)[0]
 
     def _chosen(self, words: Words) -> list[Run]:
-        """The runs that are named; all of them when none is."""
+        """The runs that are named; all of them if none is."""
         names = words.get("run") or list(self.runs)
         if unknown := [name for name in names if name not in self.runs]:
-            raise BadConfig(f"there is no run '{unknown[0]}'; there are: {', '.join(self.runs)}.")
+            raise BadConfig(f"there is no run '{unknown[0]}'; choose one of: {', '.join(self.runs)}.")
         if not names:
-            raise BadConfig("there is no run here, only a study.")
+            raise BadConfig("there is no run here, only a study; open the directory of a run.")
         return [self.runs[name] for name in dict.fromkeys(names)]
 
     def _remembered(self, name: str, work: Callable[[Sequence[Run]], dict[str, Any]], words: Words) -> dict[str, Any]:
-        """What `work` gave when it was last asked of these runs, as long as they are as they were."""
+        """The last result of `work` for these runs, as long as they have not changed."""
         runs = self._chosen(words) if self.runs else []
         key, state = (name, "\n".join(run.key for run in runs)), [run.state for run in runs]
         if self._kept.get(key, (None, {}))[0] != state:
@@ -106,7 +106,7 @@ class Api:
 
 
 def shown(run: Run, n: int, record: dict[str, Any], tokenizer: Path | None) -> dict[str, Any]:
-    """A record of a run as the page takes it."""
+    """A record of a run in the page's form."""
     masked = mapping(run.config.get("rl")).get("mask_observations") is not False
     found = conversation(record, tokenizer, masked)
     return {"run": run.key, "n": n, **found, "group": run.index.group(n), "elsewhere": run.index.same_question(n)}
@@ -126,4 +126,4 @@ def _integer(words: Words, name: str) -> int | None:
             return number
     except ValueError:
         pass
-    raise BadConfig(f"{name} = {word[:40]!r} is not a whole number of that size.")
+    raise BadConfig(f"{name} = {word[:40]!r} is not a whole number in its range.")

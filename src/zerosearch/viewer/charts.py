@@ -1,4 +1,4 @@
-"""Metrics → charts: which curves are drawn together, how noisy ones are smoothed, and how several runs are laid over each other."""
+"""Metrics → charts: which curves are drawn together, how noisy ones are smoothed, and how several runs are overlaid."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LINE: Style = "line"
 _BOUNDS: tuple[Style, Style] = ("low", "high")
 _SMOOTH_FROM = 30  # below this many points a curve is drawn as it is
 _INTERNAL = frozenset({"kind", "step", "n", "epoch"})
-_MOST_SEARCHES = 4  # of a rollout; more are drawn with these
+_MOST_SEARCHES = 4  # per rollout; larger counts are drawn with these
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """`caption` says in words what the first series does, for those who do not see the canvas."""
+    """`caption` describes the first series in words, for readers who cannot see the canvas."""
 
     id: str
     title: str
@@ -48,7 +48,7 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class RunData:
-    """What charts need of a run; `family` is shared by runs that differ in their seed only."""
+    """What charts need of a run; `family` is shared by runs that differ only in their seed."""
 
     name: str
     family: str
@@ -95,7 +95,7 @@ _DISTRIBUTION_AFTER = "searches-per-rollout"
 
 
 def main_charts(metrics: Sequence[Record]) -> list[Chart]:
-    """The curves everyone looks for first; those that were not measured are left out."""
+    """The main curves; those that were not measured are left out."""
     charts = [_planned(plan, metrics) for plan in _PLANS]
     charts[_SPLIT_AFTER:_SPLIT_AFTER] = _split(metrics)
     return [chart for chart in charts if chart]
@@ -113,7 +113,7 @@ def more_charts(metrics: Sequence[Record]) -> list[Chart]:
 
 
 def charts_of(runs: Sequence[RunData]) -> tuple[list[Chart], list[Chart]]:
-    """(those everyone looks for, the rest): of one run all its curves, of several one curve a family, with the seeds as a band."""
+    """(main charts, the rest): all curves of one run, or one curve per family of several, with the seeds as a band."""
     made = [_charts_of_one(run) for run in runs]
     if len(runs) == 1:
         return made[0]
@@ -142,7 +142,7 @@ def _charts_of_one(run: RunData) -> tuple[list[Chart], list[Chart]]:
 
 
 def _distribution(searches: Sequence[tuple[int, int, int]]) -> Chart | None:
-    """How many rollouts of a step searched never, once, twice …: shares that add up to 1, each drawn on top of the one before."""
+    """The shares of rollouts of a step that searched never, once, twice, …, each drawn on top of the one before."""
     counts: dict[int, list[int]] = {}
     for step, n, rollouts in searches:
         counts.setdefault(step, [0] * (_MOST_SEARCHES + 1))[min(n, _MOST_SEARCHES)] += rollouts
@@ -155,7 +155,7 @@ def _distribution(searches: Sequence[tuple[int, int, int]]) -> Chart | None:
 
 
 def _family_name(names: Sequence[str]) -> str:
-    """Of runs that differ in their seed: what is left of their names without it, and how many there are."""
+    """A family's label: its runs' names without the seed, and how many runs there are."""
     if len(names) == 1:
         return names[0]
     rest = re.sub(r"seed[-_ ]?\d+", "", names[0]).strip("-_/ .")
@@ -163,13 +163,13 @@ def _family_name(names: Sequence[str]) -> str:
 
 
 def _overlaid(names: Sequence[str], groups: Sequence[Sequence[Chart]]) -> Chart | None:
-    """The first curve of each family's charts in one chart: the mean of its seeds, and where they are several, the lowest and the highest.
+    """The first curve of each family's charts in one chart: the mean of its seeds, and if there are several, the lowest and highest.
 
-    Of the kinds of questions that there are few of, one hop and two, every curve is drawn.
+    For the few kinds of questions, one hop and two, every curve is drawn.
     """
     first = next((charts[0] for charts in groups if charts), None)
     if first is None or first.series[0].style == "share" or first.id == "em-by-question-type":
-        return None  # too many curves to lay over each other
+        return None  # too many curves to overlay
     chosen = [s.label for s in first.series] if first.id == "em-by-hops" else [first.series[0].label]
     lines: list[tuple[str, Curve, Style, int]] = []
     low, high = _BOUNDS
@@ -202,7 +202,7 @@ def _curve_named(chart: Chart, name: str) -> Curve:
 
 
 def _curve(metrics: Sequence[Record], kind: str, key: str, part: str = "mean") -> Curve:
-    """One number over the steps. A resumed run may hold a step twice: the later one counts."""
+    """One number over the steps. A resumed run may hold a step twice; the later one counts."""
     curve: Curve = {}
     for row in metrics:
         interval = mapping(row.get(key))  # a plain number is its own mean
@@ -234,7 +234,7 @@ def _planned(plan: _Plan, metrics: Sequence[Record]) -> Chart | None:
 
 
 def _split(metrics: Sequence[Record]) -> list[Chart | None]:
-    """A chart for each `by_…` of the evaluations: one curve a kind of question."""
+    """A chart for each `by_…` of the evaluations, with one curve per kind of question."""
     charts: list[Chart | None] = []
     for key in dict.fromkeys(key for row in metrics for key in row if key.startswith("by_")):
         # {"one_hop": {"em": 0.5, "n": 99}} or {"one_hop": 0.5} → {"one_hop": 0.5}
@@ -291,5 +291,5 @@ def _smooth(curve: Curve, window: int) -> Curve:
 
 
 def _short(value: float | None) -> float | None:
-    # five digits are more than a pixel shows and halve the page
+    # five digits are finer than a pixel, and halve the page's size
     return None if value is None else float(f"{value:.5g}")

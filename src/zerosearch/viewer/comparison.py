@@ -1,5 +1,5 @@
-"""Runs side by side: how the figures of two differ and how sure that is, the questions that one answers and the other does not; and
-from three runs on, one table of all."""
+"""Runs side by side: how the figures of two differ and with what confidence, the questions that one answers and the other does not;
+and one table of all if there are three or more."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from zerosearch.viewer.run_files import Record, number_or_none
 from zerosearch.viewer.run_view import Run
 from zerosearch.viewer.summary_tables import Figure, figure_in, label
 
-_QUESTIONS = 200  # of each kind that are listed
-_LAST_STEPS = 10  # of training: what a curve ended with
+_QUESTIONS = 200  # listed of each kind
+_LAST_STEPS = 10  # of training: where a curve ended
 _PAIRED = ("em", "f1", "searches")
 _NO_FIGURES = ("n", "intervals", "failed")
 _SHARED = "the same held-out questions"
@@ -36,14 +36,14 @@ def compare(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def _scored(outcomes: Sequence[Outcomes]) -> list[str]:
-    """The ids of the questions that all have an answer scored for. One id may be two questions in two worlds: those are left out."""
+    """The ids of the questions scored in all runs. Ids that stand for different questions in two worlds are left out."""
     first, *others = outcomes
     shared = [i for i, row in first.items() if all(i in other and other[i]["question"] == row["question"] for other in others)]
     return [i for i in shared if all(other[i]["em"] is not None for other in outcomes)]
 
 
 def _together(runs: Sequence[Run], outcomes: Sequence[Outcomes]) -> dict[str, Any]:
-    """A row per measure, a figure per run, None where it has none: on the questions all were asked, what each says of itself, training."""
+    """A row per measure, a figure (or None) per run: on the questions all were asked, from each run's summary, and in training."""
     scored = _scored(outcomes)
     rows: list[dict[str, Any]] = []
     for name in _PAIRED if scored else ():
@@ -100,7 +100,7 @@ def _paired(name: str, mine: Sequence[Record], theirs: Sequence[Record]) -> dict
 
 
 def _unpaired(mine: Record, theirs: Record) -> list[dict[str, Any]]:
-    """What each says of itself."""
+    """The figures of each run's own summary."""
     names, n = [key for key in mine if key not in _NO_FIGURES], number_or_none(theirs.get("n"))
     return [
         _independent(name, f"{label(name)}, in its summary", a, b, n, _OWN)
@@ -110,7 +110,7 @@ def _unpaired(mine: Record, theirs: Record) -> list[dict[str, Any]]:
 
 
 def _training(a: Run, b: Run) -> list[dict[str, Any]]:
-    """What the last steps of training looked like."""
+    """The figures of the last steps of training."""
     return [
         _independent(name, f"{label(name)}, training", x, y, None, _LATE)
         for name in _TRAINING
@@ -119,7 +119,7 @@ def _training(a: Run, b: Run) -> list[dict[str, Any]]:
 
 
 def _last(metrics: Sequence[Record], name: str) -> Figure | None:
-    """Mean over the last steps, and Student's interval, which takes steps for independent; None for fewer than two."""
+    """Mean over the last steps, and Student's interval, which treats steps as independent; None for fewer than two."""
     values = [v for row in metrics if row.get("kind") == "train" and (v := number_or_none(row.get(name))) is not None][-_LAST_STEPS:]
     if len(values) < 2:
         return None
@@ -128,7 +128,7 @@ def _last(metrics: Sequence[Record], name: str) -> Figure | None:
 
 
 def _independent(name: str, text: str, a: Figure, b: Figure, n: float | None, how: str) -> dict[str, Any]:
-    """A row of two figures that are not paired: independent half-widths add up as the sides of a triangle."""
+    """A row of two figures that are not paired: independent half-widths add in quadrature."""
     interval = None
     if a.low is not None and a.high is not None and b.low is not None and b.high is not None:
         half = hypot(a.high - a.low, b.high - b.low) / 2

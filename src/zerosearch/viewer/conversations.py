@@ -1,4 +1,4 @@
-"""A record → a conversation that can be read: who wrote what, what was drawn, where a gold answer stands, how sure the policy was."""
+"""A record → a readable conversation: who wrote what, what was drawn, where a gold answer occurs, how confident the policy was."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Piece = tuple[str, str]  # text, and "tag", "gold" or ""
 def conversation(record: Record, tokenizer: Path | None = None, masked: bool = True) -> dict[str, Any]:
     """Everything the page shows of one trajectory. Missing fields are blank: an old or foreign record is still readable.
 
-    `tokenizer` spells the policy's tokens, if the record has their ids. `masked` is False when documents were trained on, too.
+    `tokenizer` spells the policy's tokens, if the record has their ids. `masked` is False if documents were trained on too.
     """
     question = mapping(record.get("question"))
     golds = texts(question.get("golden_answers"))
@@ -55,7 +55,7 @@ def conversation(record: Record, tokenizer: Path | None = None, masked: bool = T
         "cause": text_of(record.get("cause")),
         "malformed_turns": record.get("malformed_turns") if isinstance(record.get("malformed_turns"), int) else 0,
         "spans": spans,
-        "unshown_searches": searches,  # their replies never became text, as when the engine failed
+        "unshown_searches": searches,  # their replies never became text, for instance because the engine failed
     }
 
 
@@ -81,7 +81,7 @@ def _token_count(span: Record) -> int:
 
 
 def _tokens(span: Record, tokenizer: Path | None) -> dict[str, Any] | None:
-    """The tokens of a span: `texts` that make up its text, a log-prob each, and an advantage each where an algorithm gives each its own."""
+    """The tokens of a span: `texts` that make up its text, with a log-prob each and, if the algorithm gives one per token, an advantage."""
     ids = span.get("token_ids")
     if tokenizer is None or not isinstance(ids, list) or not ids:
         return None
@@ -99,7 +99,7 @@ def _aligned(value: object, length: int) -> list[float | None] | None:
 
 
 def spell(tokenizer: Path, ids: Sequence[object]) -> list[str] | None:
-    """The text that each token adds; a character that several tokens share is added by the last. None for what are not its tokens."""
+    """The text that each token adds; a character that several tokens share is added by the last. None if these are not its tokens."""
     from tokenizers.decoders import DecodeStream
 
     words = _load_tokenizer(tokenizer, tokenizer.stat().st_mtime_ns)
@@ -121,7 +121,7 @@ def _load_tokenizer(file: Path, _: int) -> Any:
 
 
 def _marks(golds: Sequence[str]) -> re.Pattern[str]:
-    """Our tags, and the golds as whole words whatever their case and spacing; longest first, so that none hides in another."""
+    """Our tags, and the golds as whole words in any case and spacing; longest first, so that none hides another."""
     usable = sorted((gold for gold in golds if normalise(gold)), key=len, reverse=True)
     words = [r"\s+".join(map(re.escape, gold.split())) for gold in usable]
     gold = rf"|(?P<gold>(?<!\w)(?:{'|'.join(words)})(?!\w))" if words else "|(?P<gold>(?!))"
@@ -138,5 +138,5 @@ def pieces(text: str, marks: re.Pattern[str]) -> list[Piece]:
 
 
 def documents_marked(documents: object, golds: Sequence[str]) -> list[dict[str, Any]]:
-    """Documents of a stored reply, ready to be shown beside each other."""
+    """Documents of a stored reply, ready to be shown side by side."""
     return [{"title": text_of(d.get("title")), "pieces": pieces(text_of(d.get("text")), _marks(golds))} for d in mappings(documents)]

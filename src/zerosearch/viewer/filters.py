@@ -1,4 +1,4 @@
-"""What a table of trajectories is asked for, as SQL."""
+"""The filters of a table of trajectories, as SQL."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SORTS = ("n", "step", "question", "em", "reward", "advantage", "searches", "toke
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """What a table of trajectories is asked for; None or "" is anything. `score` is right, wrong or unscored, `noise` a `drawn`."""
+    """The filters of a table of trajectories; None or "" matches anything. `score` is right, wrong or unscored, `noise` a `drawn`."""
 
     text: str = ""
     phase: str = ""
@@ -27,10 +27,10 @@ class Filter:
     descending: bool = False
 
     def where(self) -> tuple[str, list[Any]]:
-        """An SQL condition and its values. Raises BadConfig for a word that means nothing."""
+        """An SQL condition and its values. Raises BadConfig for an unknown value."""
         found: list[tuple[str, Any]] = []
         if self.text:
-            found.append(("instr(folded, ?)", self.text.casefold()))  # twice as fast as LIKE, and nothing to escape
+            found.append(("instr(folded, ?)", self.text.casefold()))  # twice as fast as LIKE, and needs no escaping
         for column, value in (("phase", self.phase), ("drawn", self.noise), ("stop_reason", self.stop)):
             if value:
                 found.append((f"{column} = ?", value))

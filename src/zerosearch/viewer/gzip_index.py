@@ -1,4 +1,4 @@
-"""A growing .jsonl.gz, read forward once and then anywhere: lines are named by where they begin in the uncompressed text."""
+"""A growing .jsonl.gz, read forward once and then anywhere: lines are identified by where they begin in the uncompressed text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 _READ = 1 << 18  # compressed bytes at a time
 _POINT_EVERY = 1 << 20  # uncompressed bytes between two places where reading can begin
-_GZIP = 31  # zlib's word for: with a gzip header
+_GZIP = 31  # zlib's code for a gzip header
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +32,10 @@ class Point:
 
 
 class Archive:
-    """`new_lines()` gives what was written since it was last asked; `read(start, length)` gives a line again.
+    """`new_lines()` gives what was written since its last call; `read(start, length)` gives a line again.
 
-    A file may be many gzip members in a row, as a run writes it, or one long one. The last may still be half: its whole lines are given,
-    and `cut` is True until the rest is there. `broken` says that what follows cannot be decompressed.
+    A file may be many gzip members in a row, as a run writes it, or one long one. The last may be incomplete: its whole lines are given,
+    and `cut` is True until the rest arrives. `broken` means that what follows cannot be decompressed.
     """
 
     def __init__(self, path: Path, begin: Point | None = None) -> None:
@@ -53,7 +53,7 @@ class Archive:
         return self._inflate is None and not self._rest
 
     def new_lines(self) -> Iterator[IndexedLine]:
-        """Raises OSError when the file cannot be read."""
+        """Raises OSError if the file cannot be read."""
         if self.broken or not self.path.exists():
             return
         with self.path.open("rb") as file:
@@ -72,7 +72,7 @@ class Archive:
             if self._inflate is None:
                 self._inflate = zlib.decompressobj(_GZIP)
                 self._mark(Point(self.start + len(self._rest), self.compressed - len(data)))
-            # bounded, so that one point follows another however well the text compresses
+            # bounded, so that points follow one another however well the text compresses
             text = self._rest + self._inflate.decompress(data, _POINT_EVERY)
             data = self._inflate.unconsumed_tail or self._inflate.unused_data
             whole, newline, self._rest = text.rpartition(b"\n")
@@ -89,7 +89,7 @@ class Archive:
             self.points.append(point)
 
     def read(self, start: int, length: int) -> bytes:
-        """`length` bytes from `start`, which must have been given before. Raises OSError when the file has changed under our feet."""
+        """`length` bytes from `start`, which must have been given before. Raises OSError if the file has changed meanwhile."""
         point = self.points[bisect_right(self.points, start, key=lambda p: p.start) - 1]
         inflate = point.state.copy() if point.state else zlib.decompressobj(_GZIP)
         skip, found = start - point.start, b""
@@ -99,11 +99,11 @@ class Archive:
             while len(found) < length:
                 data = data or file.read(_READ)
                 if not data:
-                    raise OSError(f"{self.path.name} is shorter than it was")
+                    raise OSError(f"{self.path.name} has become shorter")
                 try:
                     text = inflate.decompress(data, _POINT_EVERY)
                 except zlib.error as error:
-                    raise OSError(f"{self.path.name} is not what it was ({error})") from error
+                    raise OSError(f"{self.path.name} has changed ({error})") from error
                 data = inflate.unconsumed_tail or inflate.unused_data
                 if inflate.eof:
                     inflate = zlib.decompressobj(_GZIP)

@@ -1,6 +1,6 @@
-"""An index of trajectories: what can be asked of 100,000 of them at once, in SQLite in memory; the text stays in the file.
+"""An index of trajectories: queries over 100,000 of them at once, in SQLite in memory; the text stays in the file.
 
-Built once, in the background, and kept in the user's cache directory when that took long; from then on only what is new is read.
+Built once, in the background, and kept in the user's cache directory if that took long; after that only what is new is read.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from zerosearch.viewer.run_files import Record
 
 T = TypeVar("T")
 
-_FORMAT = 1  # of the index; another one is built anew
-_BATCH = 200  # rows between two moments in which others may ask
+_FORMAT = 1  # of the index; one of another format is rebuilt
+_BATCH = 200  # rows between two moments in which other threads may query
 _SOURCE = 1_000_000_000  # where the second file's numbers begin: they stay the same while the first one grows
 _KEPT_FROM_S = 1.0  # an index that was built faster is not worth a file
 _ANSWERS = 200  # that are remembered
@@ -37,7 +37,7 @@ _SHOWN = "n, step, phase, question_id, question, type, sample, answer, em, f1, r
 
 
 class Index:
-    """Of one or several files with trajectories. Methods may be called from any thread."""
+    """The index of one or several files with trajectories. Methods may be called from any thread."""
 
     def __init__(self, files: list[Path], cache: Path | None = None, kept_from_s: float = _KEPT_FROM_S) -> None:
         self._files = files
@@ -73,7 +73,7 @@ class Index:
     def refresh(self) -> None:
         """Read what is new. A file that has been cut back, as a resume does, is read from the beginning."""
         if not self._reading.acquire(blocking=False):
-            return  # somebody is at it
+            return  # another thread is reading
         try:
             if any(self._was_cut_back(archive) for archive in self._archives):
                 with self._lock:
@@ -104,7 +104,7 @@ class Index:
             if len(batch) >= _BATCH:
                 self._insert(batch, source)
                 batch = []
-                time.sleep(0)  # let a request in
+                time.sleep(0)  # let a request run
         self._insert(batch, source)
 
     def _insert(self, batch: list[tuple[list[Any], list[list[Any]]]], source: int) -> None:
@@ -123,7 +123,7 @@ class Index:
             self.version += 1
 
     def _take_note(self, which: str) -> None:
-        """Keep what is asked all the time up to date with the rows that are new."""
+        """Update frequently used values from the new rows."""
         for name in ("step", *_FACETS):
             values = self._db.execute(f"SELECT DISTINCT {name} FROM rows WHERE {which} AND {name} != ''").fetchall()
             self._seen[name] |= {value for (value,) in values}
@@ -152,7 +152,7 @@ class Index:
             return [dict(row) for row in self._db.execute(sql, values)]
 
     def _kept(self, name: str, work: Callable[[], T]) -> T:
-        """What `work` gave when it was last asked, as long as no row has come since."""
+        """The last result of `work`, as long as no row has been added since."""
         version, value = self._answers.get(name, (-1, None))
         if version != self.version:
             if len(self._answers) > _ANSWERS:
@@ -162,17 +162,17 @@ class Index:
         return cast(T, value)
 
     def page(self, wanted: Filter, offset: int = 0, limit: int = 50) -> tuple[int, list[dict[str, Any]]]:
-        """How many fit, and those of one page. Raises BadConfig for a word that means nothing."""
+        """The number of matches, and those of one page. Raises BadConfig for an unknown value."""
         where, values = wanted.where()
         if wanted.sort not in SORTS:
             raise BadConfig(f"sort = {wanted.sort!r} is not known; choose one of: {', '.join(SORTS)}.")
-        if wanted.sort != "n":  # made when it is first asked for: a deep page is then a walk, not a sort
+        if wanted.sort != "n":  # made on first use, so that a deep page needs no sort
             with self._lock:
                 self._db.execute(f"CREATE INDEX IF NOT EXISTS by_{wanted.sort} ON rows ({wanted.sort})")
         order = f"{wanted.sort} DESC, n DESC" if wanted.descending else f"{wanted.sort} ASC NULLS LAST, n ASC"
         counting = f"SELECT count(*) AS total FROM rows WHERE {where}"
         total = self._kept(f"count of {counting} {values}", lambda: self._all(counting, *values)[0]["total"])
-        # narrow rows are put in order first, then the wide ones of one page are fetched: five times as fast
+        # sort narrow rows first, then fetch the wide ones of one page: five times as fast
         page = f"SELECT n FROM rows WHERE {where} ORDER BY {order} LIMIT ? OFFSET ?"
         return total, self.rows([row["n"] for row in self._all(page, *values, limit, offset)])
 
@@ -186,7 +186,7 @@ class Index:
         return [found[n] for n in numbers if n in found]
 
     def record(self, n: int) -> Record | None:
-        """The whole record from the file; None when there is no such. Raises OSError when the file is gone."""
+        """The whole record from the file; None if there is none. Raises OSError if the file is gone."""
         found = self._all("SELECT source, start, length FROM rows WHERE n = ?", n)
         if not found:
             return None
@@ -194,7 +194,7 @@ class Index:
         return parsed(archive.read(found[0]["start"], found[0]["length"]))
 
     def sizes(self) -> list[dict[str, Any]]:
-        """Of every record: what choosing a sample needs."""
+        """What choosing a sample needs of every record."""
         return self._all("SELECT n, step, phase, question_id, em, length FROM rows ORDER BY n")
 
     def group(self, n: int) -> list[dict[str, Any]]:
@@ -202,7 +202,7 @@ class Index:
         return self._relatives(n, "step = ? AND phase = ? ORDER BY sample, n", ("step", "phase"))
 
     def same_question(self, n: int) -> list[dict[str, Any]]:
-        """The records of the same question in other steps, one per step: that with the same sample number, or else the first."""
+        """The records of the same question in other steps, one per step: the one with the same sample number, or else the first."""
         rows = self._relatives(n, "1 ORDER BY step, (sample = ?) DESC, n", ("sample",))
         return list({(row["step"], row["phase"]): row for row in reversed(rows)}.values())[::-1]
 
@@ -227,7 +227,7 @@ class Index:
             return sorted((step, searches, n) for (step, searches), n in self._searches_of.items())
 
     def contrasts(self, limit: int) -> list[dict[str, Any]]:
-        """Queries that one question got both useful and noisy documents for: where the first of each is."""
+        """Queries for which one question got both useful and noisy documents, with the first of each."""
         return self._kept(f"contrasts {limit}", lambda: self._contrasts(limit))
 
     def _contrasts(self, limit: int) -> list[dict[str, Any]]:
@@ -250,7 +250,7 @@ class Index:
     # ---- the cache
 
     def _load(self, cache: Path) -> None:
-        """What another session has read, if the files still begin and go on as they did then."""
+        """What another session has read, if that part of the files is unchanged."""
         with contextlib.suppress(sqlite3.Error, OSError), contextlib.closing(sqlite3.connect(f"file:{cache}?mode=ro", uri=True)) as kept:
             about = kept.execute("SELECT format, compressed, start, head, tail FROM about ORDER BY source").fetchall()
             same = [row[0] == _FORMAT and row[3:] == _fingerprint(file, row[1]) for row, file in zip(about, self._files, strict=True)]
@@ -266,7 +266,7 @@ class Index:
     def _save(self, cache: Path) -> None:
         if self.cut:
             return
-        # a cache that cannot be written is a cache that is not there
+        # without a writable cache there is no cache
         with contextlib.suppress(sqlite3.Error, OSError), self._lock:
             cache.parent.mkdir(parents=True, exist_ok=True)
             about = [

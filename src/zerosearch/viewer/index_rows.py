@@ -11,7 +11,7 @@ from pydantic_core import from_json
 from zerosearch.viewer.gzip_index import IndexedLine
 from zerosearch.viewer.run_files import Record, mapping, mappings, number_or_none, object_or_none, text_of, texts
 
-# token ids and log-probs are most of a line, and nothing in the index; inside a JSON string the quotes would be escaped
+# token ids and log-probs are most of a line, and are not indexed; inside a JSON string the quotes would be escaped
 _NUMBERS = re.compile(rb'"(?:token_ids|logprobs|advantages)": ?\[[^\]"]*\]')
 _COUNTED = re.compile(rb'"token_ids": ?\[([^\]"]*)\]')
 
@@ -23,14 +23,14 @@ COLUMNS = (
 
 def parsed(data: bytes) -> Record | None:
     try:
-        record = from_json(data, allow_inf_nan=True)  # twice as fast as json, but a lone surrogate is an error to it
+        record = from_json(data, allow_inf_nan=True)  # twice as fast as json, but it refuses a lone surrogate
     except ValueError:
         return object_or_none(data)
     return cast(Record, record) if isinstance(record, dict) else None
 
 
 def row_of(line: IndexedLine, source: int) -> tuple[list[Any], list[list[Any]]] | None:
-    """A line as the table has it, and its searches; None if it is not a record. Missing fields are blank, as an older run's are."""
+    """A line as a row of the table, and its searches; None if it is not a record. Missing fields are blank, as an older run's are."""
     record = parsed(_NUMBERS.sub(b'"_":0', line.data))
     if record is None:
         return None
@@ -61,11 +61,11 @@ def _token_counts(data: bytes, spans: Sequence[Mapping[str, Any]]) -> Iterator[i
     if len(lists) == len(spans):
         yield from (ids.count(b",") + 1 if ids.strip() else 0 for ids in lists)
     else:
-        yield from (_whole(span.get("tokens")) for span in spans)  # an evaluation's rows have counts only
+        yield from (_whole(span.get("tokens")) for span in spans)  # an evaluation's rows have only counts
 
 
 def _drawn(searches: int, useful: int, noisy: int) -> str:
-    """What the coin drew for a rollout's searches, in a word; "none drawn" when a real engine answered."""
+    """The quality drawn for a rollout's searches, in words; "none drawn" if a real engine answered."""
     if not searches:
         return "no search"
     if not useful and not noisy:

@@ -31,7 +31,7 @@ def overview(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def _summary(run: Run) -> dict[str, Any]:
-    # an evaluation's figures stand alone: there is no before
+    # an evaluation's figures stand alone, without a before
     view = summary_view({"trained": run.figures} if run.is_evaluation else run.summary)
     rows = [
         {
@@ -48,7 +48,7 @@ def _summary(run: Run) -> dict[str, Any]:
 
 
 def dollars(run: Run) -> dict[str, Curve]:
-    """What the steps have cost so far, and what search APIs would have charged for their searches; {} where the metrics do not say."""
+    """What the steps have cost so far, and what search APIs would have charged for their searches; {} if the metrics do not say."""
     rows = [row for row in run.metrics if row.get("kind") == "train" and isinstance(row.get("step"), int) and _counts(row)]
     rl, prices = mapping(run.config.get("rl")), load_prices()
     per_step = (number_or_none(rl.get("questions_per_step")) or 0) * (number_or_none(rl.get("group_size")) or 0)
@@ -68,7 +68,7 @@ def dollars(run: Run) -> dict[str, Curve]:
     work = {rows[end - 1]["step"]: training_work(rows[:end], int(per_step), engine, on_gpu, max(1, workers)) for end in ends}
     apis = {name: price for name, price in prices.usd_per_1000_searches.items() if price > 0}
     curves: dict[str, Curve] = {"this run": {step: _total(cost_of(done, prices)) for step, done in work.items()}}
-    for name, price in sorted(apis.items(), key=lambda item: item[1])[:: max(1, len(apis) - 1)]:  # the cheapest and the dearest
+    for name, price in sorted(apis.items(), key=lambda item: item[1])[:: max(1, len(apis) - 1)]:  # the cheapest and the most expensive
         curves[f"its searches at {name}"] = {step: done.searches * price / 1000 for step, done in work.items()}
     return curves
 

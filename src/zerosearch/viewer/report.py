@@ -21,8 +21,8 @@ _FOLDERS = {"uPlot.min.css": "vendor", "uPlot.iife.min.js": "vendor"}
 def write_report(run_dir: Path, resume_command: str = "the same command", out: Path | None = None) -> Path:
     """Write `report.html` into the directory of a run (or to `out`) and return its path.
 
-    Files cut by a kill are read as far as they are whole, and the page says so. Raises BadFile for a folder that is not a run, RunFailed
-    when the page cannot be written; `resume_command` is the command named then.
+    Files cut by a kill are read up to the cut, and the page says so. Raises BadFile for a folder that is not a run, RunFailed
+    if the page cannot be written; `resume_command` is the command named then.
     """
     paths, studies = find([Path(run_dir)])
     run = open_runs(paths[:1])[0] if paths else None
@@ -34,7 +34,7 @@ def write_report(run_dir: Path, resume_command: str = "the same command", out: P
 
 
 def page(run: Run | None, studies: list[Path]) -> str:
-    """The live page with its files and its data inside, and a policy that names each by its hash."""
+    """The live page with its files and data inside, and a content policy that allows each by its hash."""
     html = (_HERE / "page" / "index.html").read_text("utf-8")
     styles = [_asset(name) for name in re.findall(r'<link rel="stylesheet" href="/page/(.+?)">', html)]
     scripts = [_asset(name) for name in re.findall(r'<script defer src="/page/(.+?)">', html)]
@@ -56,7 +56,7 @@ def contents(run: Run | None, studies: list[Path]) -> dict[str, Any]:
     found: dict[str, Any] = {name: api.answer(name, {}) for name in ("overview", "simulator", "compare", "study", "state")}
     for about in found["state"]["runs"]:
         about["live"] = False
-        about["path"] = about["key"]  # the file may be mailed: where it was made is nobody's business
+        about["path"] = about["key"]  # the file may be mailed, so it does not tell where it was made
     found |= {"trajectories": [], "rows": [], "all": 0, "facets": {"steps": [None, None], "phase": [], "drawn": [], "stop_reason": []}}
     if run:
         numbers = choose(run.index.sizes())
@@ -64,12 +64,12 @@ def contents(run: Run | None, studies: list[Path]) -> dict[str, Any]:
         kept = set(numbers)
         tokenizer = run.tokenizer_file()
         records = [shown(run, n, run.index.record(n) or {}, tokenizer) for n in numbers]
-        for record in records:  # a link into what is not here would lead nowhere
+        for record in records:  # a link to a record that is not included would lead nowhere
             for name in ("group", "elsewhere"):
                 record[name] = [{"n": row["n"]} for row in record[name] if row["n"] in kept]
         found |= {"trajectories": records, "rows": rows, "all": len(run.index), "facets": run.index.facets()}
-    sample = f"{len(found['rows']):,} of {found['all']:,} trajectories, whole groups spread over the steps by rule" if run else "the study"
-    found["note"] = f"One file, no network: it holds {sample}. All of them, live: zerosearch view RUN."
+    sample = f"{len(found['rows']):,} of {found['all']:,} trajectories, whole groups spread evenly over the steps" if run else "the study"
+    found["note"] = f"This file works without a network and holds {sample}. To see everything, live: zerosearch view RUN."
     return found
 
 
@@ -82,6 +82,6 @@ def _hashes(texts: list[str]) -> str:
 
 
 def _as_json(value: object) -> str:
-    """JSON in ASCII that no HTML parser takes for markup."""
+    """JSON in ASCII that no HTML parser can mistake for markup."""
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -1,4 +1,4 @@
-"""Reading what a run left behind. A killed run leaves cut files: what is whole is read, what is cut is said."""
+"""Reading what a run left behind. A killed run leaves cut files: whole parts are read, and cuts are reported."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Record = dict[str, Any]
 
 
 def read_metrics(path: Path, note: Callable[[str], object]) -> list[Record]:
-    """Every whole line of metrics.jsonl; what cannot be read is left out and remarked on."""
+    """Every whole line of metrics.jsonl; lines that cannot be read are left out and reported."""
     try:
         lines = path.read_bytes().splitlines()
     except FileNotFoundError:
@@ -27,12 +27,12 @@ def read_metrics(path: Path, note: Callable[[str], object]) -> list[Record]:
         elif line.strip() and number < len(lines):
             note(f"Line {number:,} of {path.name} is not a JSON object and was left out.")
         elif line.strip():
-            note(f"The last line of {path.name} is cut and was left out.")
+            note(f"The last line of {path.name} is incomplete and was left out.")
     return records
 
 
 def read_json(path: Path) -> Record:
-    """The JSON object in a file; {} when there is none."""
+    """The JSON object in a file; {} if there is none."""
     try:
         return object_or_none(path.read_bytes()) or {}
     except OSError:
@@ -48,7 +48,7 @@ def object_or_none(line: bytes) -> Record | None:
 
 
 def mapping(value: object) -> Record:
-    """The value if it is a JSON object, else an empty one: the page shows what is there and never stumbles."""
+    """The value if it is a JSON object, otherwise an empty one, so that the page shows what is there."""
     return cast(Record, value) if isinstance(value, dict) else {}
 
 

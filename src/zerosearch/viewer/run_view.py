@@ -15,13 +15,13 @@ from zerosearch.core.errors import BadFile, ZeroSearchError
 from zerosearch.viewer.index import Index, cache_file
 from zerosearch.viewer.run_files import Record, mapping, read_json, read_metrics, text_of
 
-_DEPTH = 3  # folders below the one that was named
+_DEPTH = 3  # folders below the given one
 _MAX_RUNS = 50
-_LIVE_S = 120.0  # a run without a summary whose files changed this recently is taken for running
+_LIVE_S = 120.0  # a run without a summary whose files changed this recently is taken to be running
 
 
 class Run:
-    """`key` names it in an address: the end of its path, as much as tells it from the others."""
+    """`key` names it in an address: the shortest end of its path that distinguishes it from the others."""
 
     def __init__(self, path: Path, key: str = "", keep_index: bool = False) -> None:
         self.path = path
@@ -39,10 +39,10 @@ class Run:
 
     @property
     def notes(self) -> list[str]:
-        """Remarks about the files that whoever looks at the run must see."""
+        """Remarks about the files that a viewer of the run must see."""
         index = self.index
         notes = [*self._read()[2]]
-        notes += [f"{name} ends in the middle of a record; what is whole is shown." for name in index.cut]
+        notes += [f"{name} ends in the middle of a record; complete records are shown." for name in index.cut]
         if index.unreadable:
             notes.append(f"{index.unreadable:,} records of {self.path.name} cannot be read and are left out.")
         if index.broken:
@@ -53,7 +53,7 @@ class Run:
 
     @property
     def state(self) -> tuple[int, int, int]:
-        """Changes when anything does that is shown of the run."""
+        """Changes when anything shown of the run does."""
         return (*_stamp(self.path / "metrics.jsonl"), self.index.version + _stamp(self.path / "summary.json")[0])
 
     @property
@@ -67,7 +67,7 @@ class Run:
 
     @property
     def figures(self) -> Record:
-        """What was measured of its policy at the end. An evaluation's summary holds them beside its settings."""
+        """The final figures of its policy. An evaluation's summary holds them beside its settings."""
         if not self.is_evaluation:
             return mapping(self.summary.get("trained"))
         settings = read_json(self.path / "evaluation.json")
@@ -94,13 +94,13 @@ class Run:
 
     @property
     def steps(self) -> int | None:
-        """How many the run is to have."""
+        """How many steps the run is to have."""
         steps = mapping(self.config.get("rl")).get("steps")
         return steps if isinstance(steps, int) else None
 
     @property
     def same_but_seed(self) -> str:
-        """The recipe without what differs between seeds of one experiment; runs that agree in it are drawn as one band."""
+        """The recipe without what differs between seeds of one experiment; runs that share it are drawn as one band."""
         config = self.config
         if not config:
             return self.key
@@ -109,7 +109,7 @@ class Run:
         return json.dumps([rest, run], sort_keys=True, default=str)
 
     def planned_noise(self) -> list[tuple[int, float]]:
-        """(step, noise rate) over the whole run, as the recipe has it; [] when that depends on what happens, or the recipe is not ours."""
+        """(step, noise rate) over the whole run, from the recipe; [] if that depends on the rewards, or the recipe is not ours."""
         try:
             steps, seed = int(self.config["rl"]["steps"]), int(self.config["run"].get("seed", 0))
             curriculum = NoiseCurriculum(**self.config.get("curriculum", {}), steps=steps, seed=seed)
@@ -119,7 +119,7 @@ class Run:
             return []
 
     def tokenizer_file(self) -> Path | None:
-        """The newest checkpoint's, else that of the model it began with, if it lies on this machine."""
+        """The newest checkpoint's, or else that of the model it began with, if that is on this machine."""
         model = text_of(mapping(self.config.get("policy")).get("model"))
         found = sorted(self.path.glob("checkpoints/step-*/tokenizer.json"))
         candidates = [*found[-1:], *([Path(model) / "tokenizer.json"] if model else []), self.path / "policy" / "tokenizer.json"]
@@ -133,7 +133,7 @@ class Run:
         return self._metrics
 
     def about(self) -> dict[str, Any]:
-        """What the page says of it in a line."""
+        """The run in one line of the page."""
         done = max((row["step"] for row in self.metrics if isinstance(row.get("step"), int)), default=0)
         return {
             "key": self.key,
@@ -157,9 +157,9 @@ def is_study(path: Path) -> bool:
 
 
 def find(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """The runs and the studies that are meant: a folder that is one, or else those below it.
+    """The runs and studies at a path: the folder itself, or else those below it.
 
-    Raises BadFile for a folder that is neither and has none, or that may not be read.
+    Raises BadFile for a folder that is neither and contains none, or that may not be read.
     """
     runs: list[Path] = []
     studies: list[Path] = []
@@ -167,16 +167,16 @@ def find(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
         try:
             found = [*_below(path, _DEPTH)] if path.is_dir() else []
         except PermissionError as error:
-            raise BadFile(f"'{error.filename or path}' may not be read (permission denied); ask whoever owns it.") from error
+            raise BadFile(f"'{error.filename or path}' may not be read (permission denied); ask its owner.") from error
         if not found:
-            raise BadFile(f"'{path}' holds no run (no config.toml, metrics.jsonl, evaluation.json or study.json); name a run's directory.")
+            raise BadFile(f"'{path}' is not a run directory (no config.toml, metrics.jsonl, evaluation.json or study.json); give one.")
         studies += [folder for folder in found if is_study(folder)]
         runs += [folder for folder in found if is_run(folder)]
     return list(dict.fromkeys(runs))[:_MAX_RUNS], list(dict.fromkeys(studies))
 
 
 def _below(path: Path, depth: int) -> list[Path]:
-    with os.scandir(path):  # raises where `glob` would keep silent
+    with os.scandir(path):  # raises, unlike `glob`
         pass
     if is_run(path):
         return [path, *([path / "real_engine"] if is_run(path / "real_engine") else [])]
@@ -188,7 +188,7 @@ def _below(path: Path, depth: int) -> list[Path]:
 
 
 def open_runs(paths: Sequence[Path], keep_index: bool = False) -> list[Run]:
-    """Each with the shortest end of its path that no other shares."""
+    """Each path with the shortest end that no other shares."""
     parts = [path.resolve().parts for path in paths]
     keys: list[str] = []
     for mine in parts:

@@ -1,4 +1,4 @@
-"""Which trajectories a report embeds: as many as fit, whole groups, spread over the steps; the same held-out questions at every step."""
+"""Which trajectories a report embeds: as many as fit, whole groups spread over the steps, with the same held-out questions per step."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-SPACE = 2_500_000  # bytes of records, as they lie in the file
+SPACE = 2_500_000  # bytes of records, as stored in the file
 
 
 def choose(sizes: Sequence[Mapping[str, Any]], space: int = SPACE) -> list[int]:
-    """Record numbers, in the order of the file; a pure function, so that a report can be written again.
+    """Record numbers, in the order of the file; a pure function, so that a report can be reproduced.
 
-    Half of the space is for training, a group of samples at a time, at evenly spread places; half for evaluations, a question at a
-    time with all its steps. What one half leaves, the other may use.
+    Half of the space is for training, one group of samples at a time, evenly spread; half for evaluations, one question at a
+    time with all its steps. What one half leaves over, the other may use.
     """
     if sum(row["length"] for row in sizes) <= space:
         return [row["n"] for row in sizes]
@@ -44,7 +44,7 @@ def _fill(units: Sequence[Sequence[Mapping[str, Any]]], space: int) -> tuple[lis
 
 
 def spread(n: int) -> list[int]:
-    """0 … n-1 so that every beginning of the list is spread evenly: first and last, then the middle, then the quarters."""
+    """0 … n-1 in an order whose every beginning is evenly spread: first and last, then the middle, then the quarters."""
     order: dict[int, None] = {}
     parts = 1
     while len(order) < n:

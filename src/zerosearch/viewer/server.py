@@ -39,8 +39,8 @@ def make_app(api: Api) -> FastAPI:
     @app.middleware("http")
     async def guard(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:  # pyright: ignore[reportUnusedFunction]
         host = request.headers.get("host", "").rsplit(":", 1)[0]
-        if host not in HOSTS:  # a page elsewhere whose name points here must not read the runs
-            response: Response = JSONResponse({"error": f"this server answers to {', '.join(HOSTS)} only."}, 403)
+        if host not in HOSTS:  # a foreign page whose name resolves to this machine must not read the runs
+            response: Response = JSONResponse({"error": f"this server answers only to {', '.join(HOSTS)}."}, 403)
         else:
             response = await call_next(request)
         response.headers.update(HEADERS)
@@ -58,7 +58,7 @@ def make_app(api: Api) -> FastAPI:
     def page(path: str) -> Response:
         file = files.get(f"/{path}")
         if file is None:
-            return JSONResponse({"error": "there is nothing at this address; begin at /."}, 404)
+            return JSONResponse({"error": "there is nothing at this address; start at /."}, 404)
         return Response(file.read_bytes(), media_type=_TYPES.get(file.suffix, "text/plain"))
 
     app.get("/api/{name}")(data)
@@ -67,7 +67,7 @@ def make_app(api: Api) -> FastAPI:
 
 
 def serve(api: Api, listener: socket.socket) -> None:
-    """Until Ctrl-C, which it raises again. Runs are read in a thread of its own, from the beginning, while the page is already shown."""
+    """Serve until Ctrl-C, which it raises again. A separate thread reads the runs while the page is already shown."""
     stopped = threading.Event()
     reader = threading.Thread(target=_keep_reading, args=(api, stopped), daemon=True)
     reader.start()

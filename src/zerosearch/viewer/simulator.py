@@ -1,4 +1,4 @@
-"""The simulator's page: its card, and for one query what it wrote when told useful, when told noisy, and what the real engine found."""
+"""The simulator's page: its card, and for one query what it wrote as useful and as noisy, and what the real engine found."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _example(example: Record) -> dict[str, Any]:
 
 
 def _from_rollouts(run: Run) -> list[dict[str, Any]]:
-    """Queries that were asked twice for a question, and drawn useful once and noisy once."""
+    """Queries made twice for a question, once drawn useful and once noisy."""
     found: list[dict[str, Any]] = []
     for row in run.index.contrasts(_SHOWN):
         example: Record = {"query": row["query"]}

@@ -1,4 +1,4 @@
-"""study.json → the claims table: what the paper says, what came out here, and the verdict. Any key may be missing."""
+"""study.json → the claims table: what the paper says, what was measured here, and the verdict. Any key may be missing."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def _study(folder: Path) -> dict[str, Any]:
     """`{"title", "about", "claims": [{"id", "claim", "test", "paper", "ours", "interval", "n", "verdict", "note", "plot"}]}`.
 
     `paper` and `ours` are numbers or words. A plot is `{"x": […], "series": [{"label", "values", "low"?, "high"?}]}`, or bars:
-    `{"bars": [{"label", "mean", "low"?, "high"?}]}`; `title` and `y_label` may be beside.
+    `{"bars": [{"label", "mean", "low"?, "high"?}]}`; `title` and `y_label` may be added.
     """
     found = read_json(folder / "study.json")
     claims = [_claim(claim, i) for i, claim in enumerate(mappings(found.get("claims")), start=1)]
     return {
         "name": folder.resolve().name,
         "title": text_of(found.get("title")) or folder.resolve().name,
-        "about": text_of(found.get("about")) if claims else f"This study.json has no claims in it; {_MAKE} writes them from its runs.",
+        "about": text_of(found.get("about")) if claims else f"This study.json has no claims; {_MAKE} writes them from its runs.",
         "claims": claims,
     }
 
@@ -76,7 +76,7 @@ def _numbers(value: object) -> list[float | None]:
 
 
 def _words(value: object) -> str:
-    """A number in four digits, words as they are, a table as its parts."""
+    """A number in four digits, text as it is, a table as its parts."""
     number = number_or_none(value)
     if number is not None:
         return f"{number:.4g}".replace("-", "−") if math.isfinite(number) else ""

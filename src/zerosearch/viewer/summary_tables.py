@@ -1,4 +1,4 @@
-"""summary.json → the tables at the head of the report. Any key may be missing, any key may be new."""
+"""summary.json → the tables at the top of the report. Any key may be missing, any key may be new."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _COUNTS = ("failed", "searches")
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A number, with its 95% interval where one was given."""
+    """A number, with its 95% interval if one was given."""
 
     mean: float
     low: float | None = None
@@ -57,7 +57,7 @@ class Comparison:
 
     @property
     def is_share(self) -> bool:
-        """True if every number is a share, so that it can be drawn from 0 to 1; a count may lie there by chance."""
+        """True if every number is a share, so that it can be drawn from 0 to 1; a count may lie in that range by chance."""
         if self.label in map(label, _COUNTS):
             return False
         figures = [figure for figure in (self.base, self.trained) if figure]
@@ -123,7 +123,7 @@ def duration(seconds: float) -> str:
 
 
 def figure_in(side: Record, key: str) -> Figure | None:
-    """A figure of one policy; its interval stands with it, or under `intervals`."""
+    """A figure of one policy; its interval is beside it, or under `intervals`."""
     bounds = mapping(side.get("intervals")).get(key)
     if isinstance(bounds, list) and len(bounds := cast(list[object], bounds)) == 2 and not mapping(side.get(key)):
         return _figure({"mean": side.get(key), "low": bounds[0], "high": bounds[1]})

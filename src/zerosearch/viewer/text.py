@@ -17,14 +17,14 @@ _VERDICTS = {None: ("unscored", "bright_black"), 1.0: ("right", "green")}
 
 
 def latest(run: Run, wanted: Filter) -> tuple[int, Record] | None:
-    """The last record that a filter lets through: what the run did most lately."""
+    """The last record that matches a filter: what the run did most recently."""
     total, _ = run.index.page(wanted, 0, 1)
     _, rows = run.index.page(wanted, max(0, total - 1), 1)
     return (rows[0]["n"], run.index.record(rows[0]["n"]) or {}) if rows else None
 
 
 def print_conversation(run: str, n: int, shown: dict[str, Any], console: Console) -> None:
-    """All of it; text from models is text, no markup of rich's."""
+    """The whole trajectory; text from models is never read as rich's markup."""
     em = (shown["scores"] or {}).get("em")
     verdict, colour = _VERDICTS.get(em, ("wrong", "red"))
     question = shown["question"]

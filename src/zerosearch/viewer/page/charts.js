@@ -73,7 +73,7 @@ function draw(place) {
   plots.add(place);
 }
 
-// shares are drawn on top of each other: each line is the sum of those up to it
+// shares are stacked: each line is the sum of those up to it
 function stacked(chart) {
   if (chart.series[0]?.style !== "share") return chart.series.map((s) => s.values);
   const sums = chart.x.map(() => 0);

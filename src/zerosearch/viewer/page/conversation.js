@@ -1,7 +1,7 @@
 "use strict";
-// One trajectory as a conversation, or several beside each other.
+// One trajectory as a conversation, or several side by side.
 
-const longest = 12000; // characters of a span that are shown at once
+const longest = 12000; // characters of a span shown at once
 const mostTokens = 3000;
 
 async function trajectoryPage(words) {
@@ -47,7 +47,7 @@ function conversation(t, shade, beside) {
       pair("Stopped", t.stop_reason.replaceAll("_", " ") + (t.cause ? `: ${t.cause}` : "")), pair("Sample", t.sample), pair("Record", String(t.n)),
       t.malformed_turns ? pair("Malformed turns", String(t.malformed_turns)) : null),
     t.spans.map((span) => block(span, t, shade)),
-    t.unshown_searches.map((search) => el("article", { class: "environment" }, el("h4", {}, "environment ", el("small", {}, "never became part of the text")), searchLine(search),
+    t.unshown_searches.map((search) => el("article", { class: "environment" }, el("h4", {}, "environment ", el("small", {}, "its reply never became part of the text")), searchLine(search),
       search.documents.map((d) => el("div", { class: "text" }, d.title ? `${d.title}: ` : "", marked(d.pieces))))));
 }
 
@@ -65,7 +65,7 @@ function block(span, t, shade) {
   return el("article", { class: span.author }, el("h4", {}, span.author, " ", el("small", {}, span.token_count ? count(span.token_count, "token") + note : note)), span.search ? searchLine(span.search) : null, text);
 }
 
-// so many characters, and a button for the rest
+// the first characters, and a button for the rest
 function fill(place, pieces, room) {
   const now = [], later = [];
   for (const [text, kind] of pieces) {

@@ -1,5 +1,5 @@
 "use strict";
-// The frame: tabs, runs, notes, keys; which page the address means; what is new every second.
+// The frame: tabs, runs, notes, keys; the page of the address; an update every second.
 
 const pages = { overview: overviewPage, trajectories: trajectoriesPage, trajectory: trajectoryPage, simulator: simulatorPage, compare: comparePage, study: studyPage };
 const tabs = [["overview", "Overview"], ["trajectories", "Trajectories"], ["simulator", "Simulator"], ["compare", "Compare"], ["study", "Study"]];
@@ -59,12 +59,12 @@ async function tick() {
       state = await get("state");
       const { page, words } = address();
       if (before !== state.version) frame(page, words);
-      // a page that is being read is left alone; a table or an overview at its beginning follows the run
+      // a trajectory that is being read is left alone; a table or an overview follows the run
       if (state.version !== shownVersion && !document.activeElement?.closest?.("form")) {
         if (page === "trajectories") { shownVersion = state.version; await updateTable(); }
         else if (page !== "trajectory") { const y = scrollY; await show(); scrollTo(0, y); }
       }
-    } catch { say("The viewer does not answer; is zerosearch view still running?"); }
+    } catch { say("The viewer does not answer; check that zerosearch view is still running."); }
   }
   setTimeout(tick, 1000);
 }
@@ -122,7 +122,7 @@ addEventListener("hashchange", async () => {
   else { await show(); scrollTo(0, 0); }
 });
 (async () => {
-  try { state = await get("state"); } catch { /* said by the first tick */ }
+  try { state = await get("state"); } catch { /* reported by the first tick */ }
   await show();
   if (!report) setTimeout(tick, 1000);
 })();

@@ -6,7 +6,7 @@ async function overviewPage(words) {
   const parts = [];
   for (const summary of found.summaries ?? []) if (summary.rows.length) parts.push(beforeAndAfter(summary, found.summaries.length > 1));
   parts.push(el("section", {}, el("h2", {}, "Curves"),
-    found.charts?.length ? el("div", { class: "charts" }, found.charts.map(figure)) : el("p", { class: "about" }, "No step is finished yet; this page fills itself."),
+    found.charts?.length ? el("div", { class: "charts" }, found.charts.map(figure)) : el("p", { class: "about" }, "No step is finished yet; this page updates by itself."),
     found.more?.length ? el("details", { class: "fold" }, el("summary", {}, `More curves (${found.more.length})`), el("div", { class: "charts" }, found.more.map(figure))) : null));
   for (const summary of found.summaries ?? []) if (summary.facts.length || summary.phases.length) parts.push(facts(summary, found.summaries.length > 1));
   for (const config of found.configs ?? [])
@@ -28,8 +28,8 @@ function beforeAndAfter(summary, several) {
     mark(row.base, 12, false), mark(row.trained, 24, true)) : null;
   const change = (row) => (row.base && row.trained ? signed(row.trained.mean - row.base.mean) : "");
   return el("section", {}, el("h2", {}, before ? "Before and after" : "Figures", several ? ` · ${summary.key}` : ""),
-    el("p", { class: "about" }, before ? "The policy before (○) and after (●) training" : "What was measured", summary.questions ? `, on ${summary.questions} questions` : "",
-      ". Small figures and bars: 95% interval; the bar runs from 0 to 1."),
+    el("p", { class: "about" }, before ? "The policy before (○) and after (●) training" : "The measured figures", summary.questions ? `, on ${summary.questions} questions` : "",
+      ". Small figures and bars show 95% intervals; bars run from 0 to 1."),
     el("div", { class: "wide", tabindex: 0, role: "region", "aria-label": `Figures of ${summary.key}` }, el("table", { class: "comparison" },
       el("thead", {}, el("tr", {}, ["Measure", ...(before ? ["Before", "After", "Change"] : ["Value"])].map((h) => el("th", { scope: "col" }, h)), el("td", { class: "plot" }))),
       el("tbody", {}, summary.rows.map((row) => el("tr", {}, el("th", { scope: "row" }, row.label), before ? cell(row.base) : null, cell(row.trained, "after"),

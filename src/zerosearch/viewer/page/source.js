@@ -1,5 +1,5 @@
 "use strict";
-// Where the data comes from: the server, or what a one-file report has inside. Both answer to get(name, words).
+// Where the data comes from: the server, or the data inside a one-file report. Both provide get(name, words).
 
 const inside = document.getElementById("data");
 const report = inside && JSON.parse(inside.textContent);
@@ -16,7 +16,7 @@ function fromReport(name, words) {
   if (name === "trajectories") return pageOfReport(words);
   if (name === "trajectory") {
     const found = report.trajectories.find((t) => t.n === Number(words.get("n")));
-    if (!found) throw new Error("This trajectory is not in the report, which holds a sample; zerosearch view shows them all.");
+    if (!found) throw new Error("This trajectory is not in the report, which holds only a sample; zerosearch view shows them all.");
     return found;
   }
   return report[name];

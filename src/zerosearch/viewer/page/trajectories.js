@@ -45,7 +45,7 @@ async function updateTable() {
   wanted.set("limit", perPage);
   try {
     const found = await get("trajectories", wanted);
-    if (mine !== asked) return; // a later one was asked meanwhile
+    if (mine !== asked) return; // a later request was made meanwhile
     selected = Math.min(Number(words.get("at") || 0), Math.max(0, found.rows.length - 1));
     document.getElementById("results")?.replaceChildren(...tableOf(found, run, words));
   } catch (error) { say(error.message); }
@@ -67,7 +67,7 @@ function tableOf(found, run, words) {
     el("td", {}, verdict(row)), el("td", { class: "num" }, number(row.reward)), el("td", { class: "num" }, signed(row.advantage)), el("td", { class: "num" }, row.searches),
     el("td", {}, row.drawn), el("td", {}, row.stop_reason.replaceAll("_", " ")), el("td", { class: "num" }, number(row.tokens))));
   return [
-    el("p", { class: "about", role: "status" }, found.total ? `${(found.offset + 1).toLocaleString("en")}–${last.toLocaleString("en")} of ${count(found.total, "trajector")}`.replace(/trajectors?$/, found.total === 1 ? "trajectory" : "trajectories") : "None fits; change a filter.",
+    el("p", { class: "about", role: "status" }, found.total ? `${(found.offset + 1).toLocaleString("en")}–${last.toLocaleString("en")} of ${count(found.total, "trajector")}`.replace(/trajectors?$/, found.total === 1 ? "trajectory" : "trajectories") : "None matches; change a filter.",
       report && found.all > report.rows.length ? ` (this file holds a sample of ${report.rows.length} of ${found.all.toLocaleString("en")})` : ""),
     el("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "Trajectories" }, el("table", { class: "rows" }, el("thead", {}, el("tr", {}, head)), el("tbody", {}, rows))),
     el("p", { class: "pager" }, el("button", { type: "button", id: "previous", disabled: !found.offset, onclick: turn(Math.max(0, found.offset - perPage)) }, "← previous"),
