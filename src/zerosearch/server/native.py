@@ -125,7 +125,7 @@ DIALECTS: dict[str, Dialect] = {_ONE.name: _ONE, _BATCH.name: _BATCH, **RETRIEVE
 
 
 def find_dialect(wire: HttpRequest) -> Dialect | None:
-    """The dialect of a request, None for other requests: named by the first part of the path, which is removed, or recognised by its fields."""
+    """The dialect of a request, None for other requests: named by the first part of the path, which is removed, or found by its fields."""
     head, _, rest = wire.path[1:].partition("/")
     if head in DIALECTS and head not in ("access", "native", "native-batch"):
         wire.path = f"/{rest}"
