@@ -158,9 +158,7 @@ def make_app(service: Service, *, loopback_only: bool = True) -> Gateway:
     @app.exception_handler(HTTPException)
     async def otherwise(request: Request, error: HTTPException) -> JSONResponse:
         reason = _REASON_OF.get(error.status_code, Reason.BAD_REQUEST)
-        return JSONResponse(
-            native_error(Refused(reason, f"{error.detail}; GET /docs lists the API.")), error.status_code, error.headers
-        )
+        return JSONResponse(native_error(Refused(reason, f"{error.detail}; GET /docs lists the API.")), error.status_code, error.headers)
 
     @app.exception_handler(Exception)
     async def broken(_: Request, error: Exception) -> JSONResponse:
