@@ -3,7 +3,7 @@
     python benchmarks/bm25.py --corpus wiki_passages.jsonl.gz --questions nq.jsonl.gz hotpotqa.jsonl.gz --json -
     python benchmarks/bm25.py --synthetic 2000000 --json -
 
-Ours: `BM25Engine.retrieve`, a query at a time, documents read and parsed; then `search` with 64 at a time, through the event loop. Theirs:
+Ours: `BM25Engine.retrieve`, one query at a time, documents read and parsed; then `search`, 64 at a time, through the event loop. Theirs:
 `bm25s.tokenize` and `BM25.retrieve`, all queries in one call (its fastest way), positions only, on the index memory-mapped. "ratio" is
 ours ÷ theirs in throughput, `retrieve`, medians of rounds that take turns: above 1 is faster. Memory is measured in a process of its own.
 """
@@ -34,7 +34,7 @@ K = 5
 
 
 def write_synthetic(file: Path, passages: int, words: int = 60, vocabulary: int = 300_000, seed: int = 0) -> None:
-    """Passages of words whose frequencies fall as 1 / rank (Zipf), as those of real text do."""
+    """Passages of words whose frequencies fall as 1 / rank (Zipf), as in real text."""
     rng = np.random.default_rng(seed)
     names = np.array([f"{chr(97 + i % 26)}{chr(97 + i // 26 % 26)}o{i}" for i in range(vocabulary)])
     shares = 1 / np.arange(10, vocabulary + 10)
@@ -47,7 +47,7 @@ def write_synthetic(file: Path, passages: int, words: int = 60, vocabulary: int 
 
 
 def synthetic_queries(file: Path, n: int, seed: int = 1) -> list[str]:
-    """Six words of a passage each."""
+    """Six words of one passage per query."""
     with open(file) as lines:
         rows = [json.loads(line)["text"].split() for line, _ in zip(lines, range(n), strict=False)]
     rng = random.Random(seed)
@@ -100,7 +100,7 @@ SIDES = {"ours": ours, "ours_concurrently": ours_concurrently, "theirs": theirs}
 
 
 def memory_mb(index_dir: Path, side: str, queries: list[str]) -> dict[str, float]:
-    """Of a process that opens the index and answers the queries: its own pages, and all that are resident (mapped files too)."""
+    """Memory of a process that opens the index and answers the queries: its own pages, and all resident ones (including mapped files)."""
     program = """
 import json, sys
 from pathlib import Path
@@ -124,7 +124,7 @@ print(json.dumps({"own": status()["RssAnon"] - before["RssAnon"], "resident": st
 
 
 def agreement(index_dir: Path, queries: list[str]) -> float:
-    """Share of queries for which both name the same best scores: the work compared is the same work."""
+    """Share of queries for which both give the same best scores, which shows that both do the same work."""
     engine = BM25Engine.load(index_dir)
     scores = theirs(index_dir)(queries).scores
     same = [np.allclose([s for _, s in engine.retrieve(q, K)], row[row > 0], rtol=1e-4) for q, row in zip(queries, scores, strict=True)]
@@ -142,7 +142,7 @@ def measure(corpus: Path, queries: list[str], index_dir: Path, rounds: int) -> d
         for name, answer in engines.items():
             wall_started, cpu_started = time.perf_counter(), time.process_time()
             answer(queries)
-            if number:  # the first warms up
+            if number:  # the first is a warm-up
                 cpu[name].append(time.process_time() - cpu_started)
                 wall[name].append(time.perf_counter() - wall_started)
     rate = {name: len(queries) / median(seconds) for name, seconds in cpu.items()}
@@ -165,7 +165,7 @@ def measure(corpus: Path, queries: list[str], index_dir: Path, rounds: int) -> d
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--corpus", help="JSONL or JSONL.gz; left out: a synthetic one")
+    parser.add_argument("--corpus", help="JSONL or JSONL.gz; by default a synthetic corpus")
     parser.add_argument("--questions", nargs="+", default=[], help="question files, whose questions are the queries")
     parser.add_argument("--synthetic", type=int, default=50_000, help="passages of the synthetic corpus")
     parser.add_argument("--queries", type=int, default=500, help="at most this many")

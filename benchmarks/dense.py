@@ -3,9 +3,9 @@
     python benchmarks/dense.py --vectors 100000 --dimensions 256 --json -
     python benchmarks/dense.py --corpus wiki_passages.jsonl.gz --questions nq.jsonl.gz --json -
 
-Without a corpus: random unit vectors around random centres, queries beside some of them. With one: passages and questions as a small random
-encoder sees them, which is no measure of meaning but has the crowding of real text. "recall" is the share of the exact ten nearest that an
-index finds; "ratio" is HNSW ÷ flat in queries per CPU second at that recall. A query is asked by itself, as an agent does.
+Without a corpus: random unit vectors around random centres, queries beside some of them. With one: vectors of passages and questions by a
+small random encoder, which does not measure meaning but clusters like real text. "recall" is the share of the exact ten nearest that an
+index finds; "ratio" is HNSW ÷ flat in queries per CPU second at that recall. Queries are made one at a time, as by an agent.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def random_vectors(n: int, dimensions: int, queries: int, seed: int = 0) -> tupl
 
 
 def encoded(corpus: Path, questions: Sequence[Path], queries: int, limit: int, dimensions: int) -> tuple[Vectors, Vectors, float]:
-    """Passages and questions by a random two-layer BERT over the corpus' commonest words, and passages per second."""
+    """Passages and questions by a random two-layer BERT over the corpus' most frequent words, and passages per second."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
     from tiny_encoder import write_encoder
     from zerosearch.models.encoder import Encoder
@@ -66,7 +66,7 @@ def encoded(corpus: Path, questions: Sequence[Path], queries: int, limit: int, d
 
 
 def centred(vectors: Vectors, of: Vectors) -> Vectors:
-    """A random encoder points everything into one corner; without its mean the directions differ as those of a trained one do."""
+    """A random encoder's vectors all point one way; without their mean their directions differ like those of a trained encoder."""
     return normalised(vectors - of.mean(0))
 
 
@@ -75,7 +75,7 @@ def normalised(vectors: NDArray[Any]) -> Vectors:
 
 
 def resident_mb(file: Path, kind: str) -> float:
-    """What a process that opens the index and searches it once holds more than before, mapped pages included."""
+    """The rise of a process's memory when it opens the index and searches it once, mapped pages included."""
     program = """
 import sys
 import numpy as np
@@ -115,7 +115,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", type=Path)
     parser.add_argument("--questions", type=Path, nargs="+", default=[])
-    parser.add_argument("--limit", type=int, default=10**9, help="passages of the corpus at most")
+    parser.add_argument("--limit", type=int, default=10**9, help="maximum number of passages of the corpus")
     parser.add_argument("--vectors", type=int, default=100_000)
     parser.add_argument("--dimensions", type=int, default=128)
     parser.add_argument("--queries", type=int, default=500)

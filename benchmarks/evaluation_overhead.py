@@ -1,9 +1,9 @@
-"""What an evaluation costs beside the model and the engine: CPU milliseconds a question, at 64 questions in the air.
+"""What an evaluation costs beside the model and the engine: CPU milliseconds per question, with 64 questions at a time.
 
     python benchmarks/evaluation_overhead.py --json -
 
 The policy and the engine are stand-ins that answer at once (two searches per question, five documents of 100 words each); the seconds
-spent in them, tokenizer included, are taken off. Everything else is the real thing: prompts, parsing, documents cut to size, scoring, rows
+spent in them, tokenizer included, are subtracted. Everything else is real: prompts, parsing, documents cut to size, scoring, rows
 written and flushed question by question, progress, the figures with their intervals. Must: < 2 ms.
 """
 

@@ -4,8 +4,8 @@
 
 The run is a real one in the micro world, small enough to be killed often: a policy, a simulator, GRPO, a checkpoint per step, two worker
 processes. Each moment is drawn uniformly from 0.1 s after a start to 0.6 of what the whole run takes: imports, rollouts, updates and the
-writing of checkpoints are all hit. A run that comes to its end before all kills are done is compared, and begun anew. `ratio` is the share
-of weights, and of rows of metrics (times left out), that are equal: 1 is all.
+writing of checkpoints are all hit. A run that ends before all kills are done is compared, and started again. `ratio` is the share
+of weights, and of rows of metrics (without times), that are equal: 1 is all.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def killed_and_not(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
             process.communicate()
             moments.append(round(moment, 2))
             resumed_at.append(len(rows_of(killed)))
-        if (killed / "summary.json").exists():  # it came to its end before all kills were done: once more from the start
+        if (killed / "summary.json").exists():  # it ended before all kills were done: start again
             require_equal(alone, killed)
             subprocess.run(["rm", "-rf", str(killed)], check=True)
     resuming = (killed / "config.toml").exists()
@@ -99,7 +99,7 @@ def killed_and_not(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def require_equal(alone: Path, killed: Path) -> dict[str, Any]:
-    """Exits with what differs when anything does."""
+    """Exits with the differences, if there are any."""
     ours, theirs = (load_file(sorted((run / "checkpoints").glob("step-*"))[-1] / "model.safetensors") for run in (killed, alone))
     same = [torch.equal(ours[name], theirs[name]) for name in theirs]
     rows = [a == b for a, b in zip(rows_of(killed), rows_of(alone), strict=True)]

@@ -4,8 +4,8 @@
 
 `ratio` is PPO ÷ GRPO of a whole step (rollouts and learning), in CPU seconds; `learning_ratio` that of the learning alone. The rollouts
 are sampled by our sampler, with a critic and without; both learners get the same ones. GRPO and PPO take turns; medians after a warm-up.
-Both have the KL term that every recipe has by default; `…_without_kl` is without, where GRPO has no pass of the reference to pay for, and
-`…_estimated` is PPO (without KL) on rollouts that came without values, for which the critic makes a pass of its own.
+Both have the KL term that every recipe has by default; `…_without_kl` is without, so that GRPO needs no pass of the reference, and
+`…_estimated` is PPO (without KL) on rollouts without values, for which the critic makes a separate pass.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from zerosearch.rl.train import learn
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rollouts", type=int, default=32)
-    parser.add_argument("--tokens", type=int, default=192, help="of a rollout; half of them the policy's")
+    parser.add_argument("--tokens", type=int, default=192, help="tokens per rollout, half of them the policy's")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", type=Path, default="-")
     options = parser.parse_args()

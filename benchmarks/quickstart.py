@@ -1,8 +1,8 @@
-"""The quickstart over several seeds: held-out exact match before and after, the card, and what training on the real engine gives.
+"""The quickstart over several seeds: held-out exact match before and after, the card, and the result of training on the real engine.
 
     python benchmarks/quickstart.py --seeds 0,1,2 --compare --out runs/benchmark --json -
 
-Each seed is a run of its own in OUT/seed-N and is not run again when it is already there. "ratio" is the mean held-out EM of the policies
+Each seed is a separate run in OUT/seed-N and is not run again if it is already there. "ratio" is the mean held-out EM of the policies
 trained on the simulator over that of the policies trained on the real engine for as many steps.
 """
 

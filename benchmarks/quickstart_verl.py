@@ -2,8 +2,8 @@
 
     python benchmarks/quickstart_verl.py --quickstart runs/quickstart --out runs/quickstart_verl --steps 30 --json -
 
-`--quickstart` holds a quickstart's world, policy and simulator (made here when it does not). Run it with the Python of `make test-verl`
-(`.venv-verl/bin/python`). The recipe is the quickstart's own but for the number of steps; verl's critic-free trainer learns from it.
+`--quickstart` holds a quickstart's world, policy and simulator (made here if it does not). Run it with the Python of `make test-verl`
+(`.venv-verl/bin/python`). The recipe is the quickstart's apart from the number of steps; verl's critic-free trainer runs it.
 Must: EM rises by 0.2 in 25 minutes.
 """
 

@@ -1,8 +1,8 @@
-"""Memory of one update against sequence length and batch: cut into micro-batches of a token budget, it stays flat as the batch grows.
+"""Memory of one update against sequence length and batch: cut into micro-batches with a token budget, it stays flat as the batch grows.
 
     OMP_NUM_THREADS=1 python benchmarks/rl_memory.py --json -
 
-Each point is a process of its own: the rise of its peak resident memory over what it held before the update, in MiB. The budget is
+Each point is a separate process: the rise of its peak resident memory over what it held before the update, in MiB. The budget is
 `rl.microbatch_tokens` (on a CPU at most 4,096 padded tokens); "whole" is the same update with all rollouts in one part.
 """
 
@@ -65,7 +65,7 @@ def measure(batch: int, length: int, budget: int, checkpointed: bool) -> float:
     from zerosearch.rl.train import learn
 
     class Uncut(Learner):
-        """Without the bound that serves a CPU's caches, so that "whole" is whole."""
+        """Without the limit set for a CPU's caches, so that "whole" is really one part."""
 
         @property
         def _most_tokens(self) -> int:
@@ -75,7 +75,7 @@ def measure(batch: int, length: int, budget: int, checkpointed: bool) -> float:
     model = random_model()
     rl = RLConfig(kl_coefficient=0.0, microbatch_tokens=budget, gradient_checkpointing=checkpointed)
     learner = Uncut(model, None, rl, 1.0, 0)
-    learn(rollouts(2, 64, 2, 2048), 0, 0, learner)  # the optimiser's state is there, and libraries are loaded
+    learn(rollouts(2, 64, 2, 2048), 0, 0, learner)  # creates the optimiser's state and loads libraries
     groups = rollouts(batch, length, 4, 2048)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     learn(groups, 1, 0, learner)

@@ -1,4 +1,4 @@
-"""What a rollout costs beside policy and engine: tags, budgets, coin, documents into tokens. CPU ms of one core, two searches each.
+"""What a rollout costs beside policy and engine: tags, budgets, noise, documents into tokens. CPU ms of one core, two searches each.
 
     python benchmarks/rollout_loop.py --tokenizer DIR --json -
 
@@ -59,7 +59,7 @@ def small_tokenizer() -> Any:
 
 
 async def measure(policy: Scripted, rollouts: int) -> tuple[float, int]:
-    """(CPU seconds, tokens) of so many rollouts, 64 at once."""
+    """(CPU seconds, tokens) of that many rollouts, 64 at once."""
     environment, settings = SearchEnvironment(FunctionEngine(lambda query, k: DOCUMENTS)), RolloutSettings()
     question, tokens = Question("q", "where was the director born?", ("Rome",)), 0
     started = time.process_time()

@@ -4,7 +4,7 @@
 
 1.25 million parameters (Qwen3), 64 requests x (64 prompt + 100 sampled tokens); then two turns with a 60-token observation
 between them, which `generate` answers from scratch. Ours and theirs alternate within each repeat, so that whatever else
-the machine does falls on both; the medians are compared. `ratio` is ours ÷ theirs in tokens per CPU second: above 1 is faster.
+the machine does affects both; the medians are compared. `ratio` is ours ÷ theirs in tokens per CPU second: above 1 is faster.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Scoring 5,000 transcripts: how long `zerosearch rescore` takes, and whether its EM is that of a SQuAD-style scorer on each of them.
 
     python benchmarks/scoring.py --json -
-    python benchmarks/scoring.py --transcripts 'shared/data/trajectories/*.jsonl.gz' --json -      # real ones, over and over
+    python benchmarks/scoring.py --transcripts 'shared/data/trajectories/*.jsonl.gz' --json -      # real ones, repeated
 
-Must: < 3 s, EM equal on each. Without --transcripts they are made up: up to two searches, 300 words of documents each, answers right,
+Must: < 3 s, EM equal on each. Without --transcripts they are synthetic: up to two searches, 300 words of documents each, answers right,
 nearly right and missing.
 """
 
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def squad_em(row: dict[str, Any]) -> float:
-    """SQuAD's exact match, written down a second time: of the last answer that stands outside the documents."""
+    """An independent version of SQuAD's exact match, for the last answer outside the documents."""
     outside = re.sub(r"<information>.*?(</information>|$)", " ", row["response"], flags=re.DOTALL)
     # "between <answer> and </answer>" explains the tags
     answers = re.findall(r"<answer>((?:(?!<answer>).)*?)</answer>", outside, flags=re.DOTALL)
@@ -81,7 +81,7 @@ def read(pattern: str) -> list[dict[str, Any]]:
         with gzip.open(name, "rt") if name.endswith(".gz") else open(name) as lines:
             rows += [json.loads(line) for line in lines]
     if not rows:
-        print(f"scoring.py: no transcripts match '{pattern}'; leave --transcripts out to make some up", file=sys.stderr)
+        print(f"scoring.py: no transcripts match '{pattern}'; omit --transcripts to use synthetic ones", file=sys.stderr)
         raise SystemExit(2)
     return rows
 

@@ -2,9 +2,9 @@
 
     python benchmarks/simulated_search.py --json -
 
-The endpoint is a process of its own that waits `--think-ms` for each request and then answers with five documents of thirty words. With
-64 at once the endpoint's own time is think · ceil(n / 64): what is over that, divided by n, is ours (prompt, HTTP, parsing) and the
-server's HTTP. Must: < 3 ms a search; aim: < 1 ms.
+The endpoint is a separate process that waits `--think-ms` for each request and then answers with five documents of thirty words. With
+64 at once the endpoint's own time is think · ceil(n / 64): the time beyond that, divided by n, is ours (prompt, HTTP, parsing) and the
+server's HTTP. Must: < 3 ms per search; aim: < 1 ms.
 """
 
 from __future__ import annotations

@@ -2,19 +2,19 @@
 
     python benchmarks/trl_step.py --trl-python /tmp/vt/bin/python [--json FILE|-] [--steps 6] [--threads 1]
 
-The peer lives in an environment of its own (TRL wants other packages than we do):
+The peer needs a separate environment (TRL requires other packages than we do):
 
     python3.11 -m venv /tmp/vt && /tmp/vt/bin/pip install torch==2.13.0
     /tmp/vt/bin/pip install trl==1.16.0 datasets accelerate
 
-Both sides load one checkpoint made here (1.25 million parameters, Qwen3, word-level tokenizer, float32) and do, a step:
+Both sides load one checkpoint made here (1.25 million parameters, Qwen3, word-level tokenizer, float32) and do, per step:
 8 prompts x 8 samples, 64 tokens of prompt, 48 tokens that end with </search>, a 60-token <information> block that carries
 no gradient, 48 more tokens; reward, group-relative advantages, one GRPO update without KL. A random model never writes
 </search>, so on both sides 47 tokens are sampled and the tag is put behind them. `one_turn` is 96 tokens without a search.
 
 Ours is what `zerosearch train` runs (`rollout_group`, `LocalModel`, `Learner`); only the policy is wrapped, to force the
 shapes. TRL's is `GRPOTrainer` with a `rollout_func`, in one turn its own `generate`. The two take turns, step by step, each
-in a process of its own, so that whatever else the machine does falls on both. The first 2 steps warm up; medians of the
+in a separate process, so that whatever else the machine does affects both. The first 2 steps warm up; medians of the
 rest are compared. `ratio` is ours / theirs in CPU seconds: below 1 is faster.
 """
 
@@ -42,7 +42,7 @@ VOCABULARY = 2048
 TAGS = ("<think>", "</think>", "<search>", "</search>", "<information>", "</information>", "<answer>", "</answer>")
 INSTALL = (
     "TRL is missing: {python} -m pip install torch==2.13.0 && {python} -m pip install trl==1.16.0 datasets accelerate, "
-    "in an environment of its own, named by --trl-python PATH"
+    "in a separate environment, and give its python with --trl-python PATH"
 )
 
 
@@ -99,7 +99,7 @@ def prompts_of(work: Work, count: int) -> list[str]:
 
 
 def reward(completion_ids: list[int]) -> float:
-    """Differs from sample to sample, so that every sample carries gradient."""
+    """A reward that differs from sample to sample, so that every sample carries gradient."""
     return sum(i * token for i, token in enumerate(completion_ids)) % 9973 / 9973
 
 
@@ -107,7 +107,7 @@ def reward(completion_ids: list[int]) -> float:
 
 
 class Gate:
-    """A side's end of the conversation: waits for its turn before a step, tells what it took after. Waiting costs no CPU."""
+    """A side's end of the conversation: waits for its turn before a step, reports the time after it. Waiting costs no CPU."""
 
     def __init__(self, clock: Callable[[], float] = time.process_time) -> None:
         self._clock = clock
@@ -189,7 +189,7 @@ def observation_of(policy: Any, work: Work) -> Any:
 
 
 def ours(folder: Path, work: Work, steps: int, gate: Any) -> dict[str, Any]:
-    """`steps` steps of the package's own training; returns what there was to do."""
+    """`steps` steps of the package's own training; returns the amount of work."""
     import torch
     import transformers
 
@@ -245,7 +245,7 @@ def ours(folder: Path, work: Work, steps: int, gate: Any) -> dict[str, Any]:
 
 
 def theirs(folder: Path, work: Work, steps: int, gate: Any, batch: int) -> dict[str, Any]:
-    """`steps` steps of TRL's GRPOTrainer; returns what there was to do."""
+    """`steps` steps of TRL's GRPOTrainer; returns the amount of work."""
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
     import torch
     import transformers
@@ -282,7 +282,7 @@ def theirs(folder: Path, work: Work, steps: int, gate: Any, batch: int) -> dict[
         return {"prompt_ids": prompt_ids, "completion_ids": completions, "logprobs": None, "env_mask": mask}
 
     class Turns(TrainerCallback):
-        """A step reaches from the end of the one before to its own, so that loading its data counts."""
+        """A step lasts from the end of the previous one to its own, so that loading its data counts."""
 
         def on_train_begin(self, *_: Any, **__: Any) -> None:
             gate.begin()
@@ -351,7 +351,7 @@ def be_a_side(side: str, folder: Path, work: Work, steps: int, threads: int, bat
 
 
 class Side:
-    """The other end: a process that does one side's work, a step each time it is told to."""
+    """The other end: a process that does one side's work, one step per request."""
 
     def __init__(self, name: str, command: list[str], threads: int, environment: Mapping[str, str] | None = None) -> None:
         self.name = name
@@ -384,7 +384,7 @@ class Side:
 
 
 def take_turns(sides: Sequence[Side], steps: int) -> tuple[list[list[dict[str, float]]], dict[str, dict[str, Any]]]:
-    """What each step took on each side, warm-up left out, and each side's last word."""
+    """The time of each step on each side, without the warm-up, and each side's final report."""
     taken: list[list[dict[str, float]]] = []
     try:
         for step in range(steps + WARM_UP):

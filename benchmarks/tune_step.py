@@ -1,9 +1,9 @@
-"""A step of `zerosearch tune` against a bare transformers loop on the same examples: CPU seconds a pass, packed against padded.
+"""A step of `zerosearch tune` against a bare transformers loop on the same examples: CPU seconds per pass, packed against padded.
 
     python benchmarks/tune_step.py --json -
 
-Both tune the same small llama with AdamW on the same examples, of lengths as searches have them. The bare loop pads each batch to its
-longest example and does nothing else: forward, backward, clip, step. Ours is the Trainer on packed rows, logging and all. A pass
+Both tune the same small llama with AdamW on the same examples, with the lengths of searches. The bare loop pads each batch to its
+longest example and does nothing else: forward, backward, clip, step. Ours is the Trainer on packed rows, with logging. A pass
 is compared, not a step, so that packing is not credited with reading more in each. The two take turns; the median of the rounds counts.
 Must: ratio ≤ 1.15; aim: ≤ 1.0, by packing.
 """
@@ -46,7 +46,7 @@ def examples_of(n: int) -> list[Example]:
 
 
 def bare(examples: list[Example], batch: int, passes: int) -> float:
-    """CPU seconds of so many passes."""
+    """CPU seconds of that many passes."""
     model = build().train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
     started = time.process_time()
@@ -64,14 +64,14 @@ def bare(examples: list[Example], batch: int, passes: int) -> float:
 
 
 def steps_of(examples: list[Example], batch: int) -> tuple[int, int]:
-    """(packed rows per step, steps a pass): rows as long as the longest example, as many a step as make the bare loop's number of steps."""
+    """(packed rows per step, steps per pass): rows as long as the longest example, and enough per step to match the bare loop's steps."""
     rows = len(PackedRows(examples, max(len(e.ids) for e in examples)))
     batch_rows = math.ceil(rows / math.ceil(len(examples) / batch))
     return batch_rows, math.ceil(rows / batch_rows)
 
 
 def ours(examples: list[Example], batch: int, passes: int) -> float:
-    """CPU seconds of so many passes."""
+    """CPU seconds of that many passes."""
     batch_rows, steps = steps_of(examples, batch)
     settings = TuneSettings("", steps=passes * steps, batch_rows=batch_rows, learning_rate=1e-4, save_every=10**6, log_every=10)
     model = build().train()
@@ -82,7 +82,7 @@ def ours(examples: list[Example], batch: int, passes: int) -> float:
 
 
 def a_pass(run: Callable[[list[Example], int, int], float], examples: list[Example], batch: int) -> float:
-    """CPU seconds of one pass: what three take more than one, so that starting and saving are left out."""
+    """CPU seconds of one pass: half of what three take more than one, so that starting and saving are left out."""
     return (run(examples, batch, 3) - run(examples, batch, 1)) / 2
 
 

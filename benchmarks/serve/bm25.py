@@ -2,8 +2,8 @@
 
     python benchmarks/serve/bm25.py --corpus wiki_passages.jsonl.gz --questions nq.jsonl.gz hotpotqa.jsonl.gz --json -
 
-Top 5, every question once, nothing remembered. `ratio` is queries per CPU second: of the server process, HTTP and all, and of the loop,
-which looks the passages up too. Must ≥ 0.6, aim ≥ 0.9.
+Top 5, every question once, nothing remembered. `ratio` compares queries per CPU second of the server process, with HTTP, and of the loop,
+which also looks up the passages. Must ≥ 0.6, aim ≥ 0.9.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     python benchmarks/serve/latency.py --json -
 
-Every query is new, so nothing is answered from memory. The endpoint's time is a function of the query: 64 clients do not march in step, and
+Every query is new, so nothing is answered from memory. The endpoint's time is a function of the query: clients do not run in lockstep, and
 each search is compared with the same one asked directly. Clients begin one after the other; the first search of each is left out.
 Must: p50 < 3 ms, p99 < 15 ms more than the endpoint itself; aim 1 and 5 ms.
 """

@@ -1,4 +1,4 @@
-"""What the benchmarks of the server share: a client that costs little, server processes, and their CPU seconds and memory."""
+"""Shared by the server's benchmarks: a client with little overhead, server processes, and their CPU seconds and memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zerosearch.cli.options import write_json as report  # noqa: F401  what every script here ends with
+from zerosearch.cli.options import write_json as report  # noqa: F401  every script here ends with it
 
 HERE = Path(__file__).parent
 
@@ -29,7 +29,7 @@ class Reply:
 
 
 class Connection(asyncio.Protocol):
-    """One request at a time over a connection that is kept; nothing of HTTP but what these servers send."""
+    """One request at a time over a persistent connection; only the parts of HTTP that these servers send."""
 
     def __init__(self) -> None:
         self._data = bytearray()
@@ -81,7 +81,7 @@ async def connect(port: int) -> Connection:
 
 
 class Failures(list[int]):
-    """Which requests did not end with 200; to be given to `closed_loop`."""
+    """Which requests did not end with 200; to be passed to `closed_loop`."""
 
     def __call__(self, i: int, reply: Reply) -> None:
         if reply.status != 200:
@@ -91,7 +91,7 @@ class Failures(list[int]):
 async def closed_loop(
     port: int, requests: Sequence[bytes], clients: int, on_reply: Callable[[int, Reply], object], ramp_s: float = 0.0
 ) -> float:
-    """All requests by so many clients, each asking when it has its answer; they begin one after the other within `ramp_s`.
+    """All requests by that many clients, each sending the next when it has its answer; they start one by one within `ramp_s`.
 
     Returns the seconds it took.
     """
@@ -111,7 +111,7 @@ async def closed_loop(
 
 @contextmanager
 def process(*words: str, cwd: Path | None = None) -> Iterator[tuple[int, int]]:
-    """(pid, port) of a server that prints a line with its port at the end of an address."""
+    """(pid, port) of a server that prints a line with an address that ends in its port."""
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with subprocess.Popen(
         [sys.executable, *words], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=cwd, env=environment

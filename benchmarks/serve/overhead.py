@@ -2,8 +2,8 @@
 
     python benchmarks/serve/overhead.py --json -
 
-One worker each, 64 connections, taking turns; the server as it comes, with its log and metrics. `ratio` is requests per CPU second of
-the server process (of wall seconds beside it, where the client takes half of both). Must ≥ 0.6, aim ≥ 0.85.
+One worker each, 64 connections, taking turns; the server with its default log and metrics. `ratio` is requests per CPU second of
+the server process (also given per wall second, of which the client takes half on both sides). Must ≥ 0.6, aim ≥ 0.85.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Five times as many requests as the server can take: those it accepts are as fast as ever, the rest are told so at once.
+"""Five times as many requests as the server can take: those it accepts are as fast as usual, the rest are refused at once.
 
     python benchmarks/serve/overload.py --json -
 
 A back end that takes 250 ms, 16 at once, and 8 that may wait: 64 searches per second at most. Normal is 16 clients, each waiting for its
-answer; overload is a request every 3.1 ms, come what may. Must: p99 of the accepted < 2 × normal's, the rest 503.
+answer; overload is a request every 3.1 ms, whether or not others are answered. Must: p99 of the accepted < 2 × normal's, the rest 503.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""256 clients, 100,000 searches, and a back end of which 6% of the replies are faults: nothing wrong, nothing lost, memory flat.
+"""256 clients, 100,000 searches, and a back end with 6% faulty replies: nothing wrong, nothing lost, memory flat.
 
     python benchmarks/serve/soak.py --json -
 
