@@ -6,7 +6,7 @@ import pytest
 
 from zerosearch.core.errors import BadFile
 from zerosearch.engines.registry import ENGINES
-from zerosearch.evaluation.cost_report import as_markdown, bill
+from zerosearch.evaluation.cost_report import as_markdown, cost_report
 from zerosearch.runs.cost import ResourceUse, cost_of, load_prices, training_work
 
 PRICES = load_prices()
@@ -85,12 +85,12 @@ def test_the_bill_of_a_training_run(micro: Path, tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text(micro_recipe(micro))
     out = tmp_path / "run"
     assert run(["train", str(tmp_path / "recipe.toml"), "rl.steps=1", f"run.out={out}"]) == 0
-    report = bill(str(out), PRICES, 64_000)
+    report = cost_report(str(out), PRICES, 64_000)
     assert report["kind"] == "training" and report["searches"] > 0 and report["cpu_s"] > 0 and report["usd"]["compute"] > 0
     (out / "summary.json").unlink()  # not done yet: the same from the metrics, but for how many workers there were
-    again = bill(str(out), PRICES, 64_000)
+    again = cost_report(str(out), PRICES, 64_000)
     assert (again["searches"], again["new_tokens"]) == (report["searches"], report["new_tokens"])
     assert "| this run (bm25) |" in as_markdown(report) and "- a projection assumes" in as_markdown(report)
     (out / "metrics.jsonl").unlink()
     with pytest.raises(BadFile, match="has not finished a step yet"):
-        bill(str(out), PRICES, 64_000)
+        cost_report(str(out), PRICES, 64_000)

@@ -127,10 +127,10 @@ def cost(
     json_file: JsonOption = None,
 ) -> None:
     """What a run cost, and what search APIs would have charged for its searches."""
-    from zerosearch.evaluation.cost_report import as_markdown, bill
+    from zerosearch.evaluation.cost_report import as_markdown, cost_report
     from zerosearch.runs.cost import load_prices
 
-    report = bill(run, load_prices(prices), queries)
+    report = cost_report(run, load_prices(prices), queries)
     if str(json_file) != "-":
         print(as_markdown(report))
     write_json(report, json_file)

@@ -15,7 +15,7 @@ from zerosearch.runs.directory import RunDirectory
 _FIELDS = ("searches", "prompt_tokens", "new_tokens", "wall_s", "cpu_s", "gpu_s")
 
 
-def bill(path: str, prices: Prices, queries: int) -> dict[str, Any]:
+def cost_report(path: str, prices: Prices, queries: int) -> dict[str, Any]:
     """The cost of the run in `path`, and of as many searches at every priced API; both for `queries` searches, beside the paper's.
 
     Raises BadFile when `path` holds neither a training run nor an evaluation, or if it has done nothing yet.
