@@ -32,11 +32,11 @@ def _writable_folder(folder: Path | None) -> Path | None:
     return folder
 
 
-def _writable_tape(tape: str) -> str:
-    if tape:  # its folder is made when there is none
-        there = Path(tape).exists()
-        require_writable(Path(tape) if there else Path(tape).parent, "the file" if there else "the directory", folder=not there)
-    return tape
+def _writable_record(file: str) -> str:
+    if file:  # its folder is made when there is none
+        there = Path(file).exists()
+        require_writable(Path(file) if there else Path(file).parent, "the file" if there else "the directory", folder=not there)
+    return file
 
 
 # checked as soon as they are read: a place that cannot be written is said before the work
@@ -85,7 +85,8 @@ PassagePrefixOption = Annotated[str, typer.Option("--passage-prefix", help="Put 
 CommandOption = Annotated[str, typer.Option("--command", help="What starts an MCP server, as in a shell.")]
 ToolOption = Annotated[str, typer.Option("--tool", help="The MCP server's search tool.")]
 RecordOption = Annotated[
-    str, typer.Option("--record", help="Keep what is found in this file, and ask nothing twice.", metavar="FILE", callback=_writable_tape)
+    str,
+    typer.Option("--record", help="Keep what is found in this file, and make no search twice.", metavar="FILE", callback=_writable_record),
 ]
 ReplayOption = Annotated[str, typer.Option("--replay", help="Ask this file only; what it lacks is an error.", metavar="FILE")]
 MaxSearchesOption = Annotated[int, typer.Option("--max-searches", min=0, help="Stop before one search more; 0 is no limit.")]
