@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from zerosearch.config.build import Given, wants_engine
 from zerosearch.config.evaluation import recipe_of_policy
-from zerosearch.config.recipe import Recipe, make_recipe, read_table
+from zerosearch.config.recipe import Recipe, engine_table, make_recipe, read_table
 from zerosearch.core.errors import BadConfig
 from zerosearch.core.registry import name_of
 from zerosearch.core.scoring import usable_golds
@@ -105,15 +105,6 @@ def refuse_unknown(function: str, unknown: Mapping[str, Any], known: Iterable[st
         near = get_close_matches(name, known, n=1, cutoff=0.4)
         hint = f"did you mean '{near[0]}'?" if near else f"choose from: {', '.join(known)}."
         raise BadConfig(f"zerosearch.{function} has no argument '{name}'; {hint}")
-
-
-def engine_table(given: Any) -> dict[str, Any]:
-    """A recipe's [engine] section for what was given: a section as it is, an address of a simulator, a name, or an object by its name."""
-    if isinstance(given, Mapping):
-        return dict(cast(Mapping[str, Any], given))
-    if isinstance(given, str) and given.startswith(("http://", "https://")):
-        return {"kind": "simulated", "url": given}
-    return {"kind": name_of(given)}
 
 
 def questions_of(given: Any) -> list[Question]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from zerosearch.config.build import Device, load_engine, load_policy, make_environment, rollout_settings
-from zerosearch.config.recipe import PolicyConfig, Recipe, RolloutConfig, load_recipe, make_engine, make_rollout
+from zerosearch.config.recipe import PolicyConfig, Recipe, RolloutConfig, engine_table, load_recipe, make_engine, make_rollout
 from zerosearch.core.errors import BadConfig, one_of
 from zerosearch.core.function_engine import as_engine
 from zerosearch.core.interfaces import Environment, Policy, Renderer, SearchEngine
@@ -172,11 +172,7 @@ def _engine_of(wanted: EvaluationSettings, agent: Agent, recipe: Recipe | None, 
         if recipe is None and needed:
             raise BadConfig("say what to search: --engine bm25 --corpus FILE, or --engine simulated --simulator MODEL.")
         return None if recipe is None or not needed else recipe.evaluation_engine or recipe.engine
-    if isinstance(given, str) and is_url(given):
-        return make_engine({"kind": "simulated", "url": given})
-    if isinstance(given, str | Mapping):
-        return make_engine({"kind": given} if isinstance(given, str) else cast(Mapping[str, Any], given))
-    return as_engine(given)
+    return make_engine(engine_table(given)) if isinstance(given, str | Mapping) else as_engine(given)
 
 
 def _budgets(wanted: EvaluationSettings, recipe: Recipe | None) -> RolloutConfig:

@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from zerosearch.core.curriculum import SCHEDULES, NoiseCurriculum
 from zerosearch.core.errors import BadConfig, BadFile, one_of
+from zerosearch.core.registry import name_of
 from zerosearch.core.settings import Name, Natural, Positive, Rate, Section
 from zerosearch.engines.prompts import simulator_prompt
 from zerosearch.engines.settings import EngineConfig
@@ -162,6 +163,15 @@ def make_recipe(table: dict[str, Any]) -> Recipe:
         return Recipe.model_validate(table)
     except ValidationError as error:
         raise BadConfig(_explain(error)) from error
+
+
+def engine_table(given: Any) -> dict[str, Any]:
+    """A recipe's [engine] section for what was given: a section as it is, an address of a simulator, a name, or an object by its name."""
+    if isinstance(given, Mapping):
+        return dict(cast(Mapping[str, Any], given))
+    if isinstance(given, str) and given.startswith(("http://", "https://")):
+        return {"kind": "simulated", "url": given}
+    return {"kind": name_of(given)}
 
 
 def make_engine(table: Mapping[str, Any]) -> EngineConfig:
