@@ -1,7 +1,5 @@
 """`zerosearch.rollout` and `zerosearch.evaluate`: one question, and many. The command line calls them, too."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

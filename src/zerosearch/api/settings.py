@@ -1,7 +1,5 @@
 """From the arguments of `zerosearch.train` to a recipe and the objects that go before what it names."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path

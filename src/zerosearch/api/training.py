@@ -1,7 +1,5 @@
 """`zerosearch.train`: a whole training run: load, evaluate, train, evaluate, report. The command line and the quickstart call it, too."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import platform

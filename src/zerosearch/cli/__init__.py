@@ -10,8 +10,6 @@ cluster.py      export, size
 options.py      the options several commands share
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from typing import Annotated

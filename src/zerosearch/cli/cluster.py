@@ -1,7 +1,5 @@
 """`zerosearch export verl`, `zerosearch export hf` and `zerosearch size`."""
 
-from __future__ import annotations
-
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated

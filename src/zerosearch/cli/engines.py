@@ -1,7 +1,5 @@
 """`zerosearch index`, `search` and `recall`: an engine by itself."""
 
-from __future__ import annotations
-
 import asyncio
 from typing import Annotated, Any
 

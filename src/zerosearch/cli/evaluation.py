@@ -1,7 +1,5 @@
 """`zerosearch evaluate`, `ask`, `rescore`, `compare`, `cost` and `gap`."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial

@@ -1,7 +1,5 @@
 """The options several commands share, and what they come to."""
 
-from __future__ import annotations
-
 import functools
 import inspect
 import json

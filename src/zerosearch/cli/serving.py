@@ -1,7 +1,5 @@
 """`zerosearch serve`: an engine behind every search API's dialect."""
 
-from __future__ import annotations
-
 import os
 import tempfile
 from pathlib import Path

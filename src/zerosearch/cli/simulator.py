@@ -1,7 +1,5 @@
 """`zerosearch collect`, `label`, `tune` and `card`: a simulated search engine of your own, and how good it is."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Any
 

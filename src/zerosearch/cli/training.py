@@ -1,7 +1,5 @@
 """`zerosearch quickstart`, `zerosearch train`, `zerosearch recipes` and `zerosearch study`."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any

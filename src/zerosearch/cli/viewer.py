@@ -1,7 +1,5 @@
 """`zerosearch view` and `zerosearch report`: look at runs."""
 
-from __future__ import annotations
-
 import contextlib
 import ipaddress
 import os

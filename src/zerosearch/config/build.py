@@ -1,8 +1,6 @@
 """From a recipe's words, and objects handed in from Python, to what a run works with. What is missing is said in one line, before anything
 is written."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace

@@ -1,7 +1,5 @@
 """What an evaluation works with, from what was asked for: a policy from anywhere, an engine from anywhere, an agent with its prompt."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace

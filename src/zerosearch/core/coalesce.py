@@ -1,7 +1,5 @@
 """Identical calls that overlap share one future, and finished answers are remembered for a while."""
 
-from __future__ import annotations
-
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable

@@ -4,8 +4,6 @@
 are the mean rewards of earlier steps. A schedule is a pure function of these, so a resumed run sees the same noise.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -11,8 +11,6 @@ ZeroSearchError
 └── RunFailed                the work began and could not be finished: exit code 1
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from difflib import SequenceMatcher, get_close_matches
 from typing import Any, cast

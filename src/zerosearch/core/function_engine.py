@@ -6,8 +6,6 @@
 In Python it is passed as it is (`zerosearch.train(engine=my_engine, …)`), in a recipe by name: engine.kind = "my_module:my_engine".
 """
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from inspect import isawaitable
 from typing import Any, cast

@@ -1,7 +1,5 @@
 """What can be plugged in: any object with these methods."""
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Sequence
 from typing import Protocol, runtime_checkable
 

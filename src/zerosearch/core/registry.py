@@ -1,7 +1,5 @@
 """Resolve whatever can be plugged in, which is given as an object, as "module:name", or as one of the package's own names."""
 
-from __future__ import annotations
-
 import importlib
 import os
 import sys

@@ -1,7 +1,5 @@
 """Renderers: text of the environment ↔ token ids of one model."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import date
 from typing import Any

@@ -4,8 +4,6 @@ rl.reward = "f1"                                                    the paper's
 rl.reward = { f1 = 1.0, format = 0.1, searches = -0.05 }            0.1 for a clean format, minus 0.005 per search
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 
 from zerosearch.core.errors import BadConfig, one_of

@@ -9,8 +9,6 @@ answer                      golds       EM   cover   F1
 Dates are text, as in the benchmarks' own scorers: "20 June 1837" is not "June 20, 1837" unless the golds hold both.
 """
 
-from __future__ import annotations
-
 import re
 import string
 import unicodedata

@@ -1,7 +1,5 @@
 """What every group of settings is made of: frozen, strict pydantic models and the few number types they share."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field

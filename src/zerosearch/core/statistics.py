@@ -1,7 +1,5 @@
 """Confidence intervals of a mean and of the difference between two means."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, fmean, stdev

@@ -1,7 +1,5 @@
 """Async work for callers that do not await: from a script, and from inside a running event loop (a notebook)."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar

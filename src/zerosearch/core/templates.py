@@ -1,7 +1,5 @@
 """Texts with {placeholders}: built-in ones by name, or files of the user's."""
 
-from __future__ import annotations
-
 import re
 import tomllib
 from collections.abc import Mapping, Sequence

@@ -5,8 +5,6 @@ where FlashRAG (Jin et al., 2024, arXiv 2405.13576) keeps all seven in one layou
 that ZeroSearch and Search-R1 report: test if its answers are public, otherwise dev.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Write so that a kill or a full disk leaves the old file or the new one, never half a file; report failed writes in one line."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -5,8 +5,6 @@ A store is two files in an index's folder:
     offsets.npy     where each line starts, and one more for the end
 """
 
-from __future__ import annotations
-
 import gzip
 import json
 import mmap

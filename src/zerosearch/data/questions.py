@@ -1,7 +1,5 @@
 """Questions from a file: JSON lines, gzipped or not, or parquet."""
 
-from __future__ import annotations
-
 import gzip
 import json
 import random

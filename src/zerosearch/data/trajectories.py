@@ -1,7 +1,5 @@
 """Rollouts in a file, written and read here: one JSON object per line, gzipped, as `trajectories.jsonl.gz` of every run holds them."""
 
-from __future__ import annotations
-
 import gzip
 import json
 import logging

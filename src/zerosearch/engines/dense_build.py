@@ -7,8 +7,6 @@ All work happens in `<index_dir>.building`, which becomes `index_dir` at the end
     index.faiss                  built from them at the end
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Documents as a model writes them: text ↔ list. Reading is tolerant, writing is strict."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

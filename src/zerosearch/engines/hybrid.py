@@ -1,7 +1,5 @@
 """Several engines as one, which ranks first what any of them ranks high."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Building an engine's index ahead of the first search."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from typing import Any

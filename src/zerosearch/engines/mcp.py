@@ -1,7 +1,5 @@
 """A search tool of an MCP server as an engine: a command that is started and used over stdio, or an address (streamable HTTP)."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os

@@ -7,8 +7,6 @@ ivfpq    D / 4 bytes                   most of them; for corpora that do not fit
 Nearest is largest inner product throughout.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The prompts of a simulated engine: texts with {placeholders} in prompts.toml, or files of the user's."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 
 from zerosearch.core.errors import one_of

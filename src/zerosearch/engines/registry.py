@@ -1,7 +1,5 @@
 """Engines by name: kind → builder. A new engine is a file and a line in ENGINES; a user's own engine is given as MODULE:NAME."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path

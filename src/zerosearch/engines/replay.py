@@ -6,8 +6,6 @@ budget    stops before the search that would exceed it; what the recording answe
 remember  the most recent searches are answered from memory, whatever else is set
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable

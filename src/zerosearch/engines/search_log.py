@@ -6,8 +6,6 @@
 It is only appended to, one whole line under a lock: several processes may share a file, and a kill loses one line at most.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterator

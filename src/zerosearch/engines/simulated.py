@@ -1,7 +1,5 @@
 """A search engine played by a language model: Chat + noise rate → documents. Noise is drawn only here."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, replace

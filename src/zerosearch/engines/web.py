@@ -4,8 +4,6 @@ A document is what a results page shows: title, snippet, and the address as its 
 paper does. The key comes from the environment, is sent as the API requires, and is never shown.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """`zerosearch compare RUN…`: benchmarks × agents in one table, with intervals and the significance of differences."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence

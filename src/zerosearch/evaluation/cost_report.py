@@ -1,7 +1,5 @@
 """`zerosearch cost RUN`: what a run cost, and what the same searches would have cost elsewhere, as in the paper's cost table."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

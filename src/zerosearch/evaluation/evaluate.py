@@ -1,7 +1,5 @@
 """Questions → answers → one number with an interval. Every question is scored or listed as failed; none is dropped."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Callable, Sequence

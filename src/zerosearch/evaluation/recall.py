@@ -1,7 +1,5 @@
 """How often the documents an engine finds hold the answer: an upper bound for a policy that reads only those."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 Our own rollouts record who wrote what (`Span.author`). A raw transcript does not, so authorship is derived from the grammar.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import asdict
 from pathlib import Path

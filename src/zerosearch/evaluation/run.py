@@ -1,7 +1,5 @@
 """A whole evaluation, resumable question by question; and a single question, shown as it runs."""
 
-from __future__ import annotations
-
 import asyncio
 import tempfile
 import time

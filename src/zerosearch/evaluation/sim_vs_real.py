@@ -8,8 +8,6 @@ Over the questions:               EM of each, and real − simulated with interv
 The overlap of two texts is that of their sets of normalised words: |A ∩ B| / |A ∪ B| (Jaccard).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from statistics import fmean

@@ -4,8 +4,6 @@ The first layer sees a window of six tokens, the second the whole context; with 
 everything depends, is not learned in this budget (docs/log.md).
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Container
 from typing import Any

@@ -1,7 +1,5 @@
 """The claims as rows of study.json: the page's findings, with a plot per claim; the viewer's Study tab shows them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any

@@ -4,8 +4,6 @@ An arm is the study's common recipe with a few settings changed; every arm of a 
 differences are taken seed by seed. An arm is run once and serves every claim that names it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal

@@ -1,7 +1,5 @@
 """A demo that needs no model and no download: BM25, with noise. A noisy reply is about something else, as a simulator's would be."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from random import Random
 

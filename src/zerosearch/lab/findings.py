@@ -5,8 +5,6 @@ on the claimed side, *does not* when the whole interval leaves no room for an ef
 this scale* in between, or with fewer than three seeds.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import statistics

@@ -4,8 +4,6 @@ A name is two pieces ("Brai" + "sun"), so entities that no model ever saw are st
 as unseen names in English are. Every clause ends with its object, so "look it up and copy it" is a single skill.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass

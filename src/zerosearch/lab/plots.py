@@ -1,7 +1,5 @@
 """Two kinds of pictures as SVG, simple enough to read in a diff: intervals in rows, and curves over steps."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape

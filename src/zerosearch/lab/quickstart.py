@@ -11,8 +11,6 @@
 Each phase leaves a folder or a file; after a kill, the pipeline resumes when started again.
 """
 
-from __future__ import annotations
-
 import json
 import multiprocessing
 import random

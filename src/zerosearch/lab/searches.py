@@ -3,8 +3,6 @@
 They make an ordinary directory of searches, which `zerosearch tune` and `zerosearch card` also accept.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Each sample is a list of (text, weight) pieces; the weight is that piece's share
 every sample, so nothing can be memorised: the only way to predict an object is to look it up in the context.
 """
 
-from __future__ import annotations
-
 import random
 from dataclasses import dataclass, replace
 

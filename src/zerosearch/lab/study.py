@@ -10,8 +10,6 @@ After a kill or a stop, the same command skips finished runs and resumes unfinis
 others continue.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import multiprocessing

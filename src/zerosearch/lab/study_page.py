@@ -3,8 +3,6 @@
 python -m zerosearch.lab.study_page docs/study.json docs      writes docs/study.md and docs/study-*.svg again
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from collections import Counter

@@ -1,7 +1,5 @@
 """A tiny world on disk, made in seconds: for examples and for tests. Its policy knows the tags and little else; everything else is real."""
 
-from __future__ import annotations
-
 import random
 from dataclasses import replace
 from pathlib import Path

@@ -3,8 +3,6 @@
 Training and test worlds share no entity: `make_worlds` bans the names of each from the other.
 """
 
-from __future__ import annotations
-
 import json
 import random
 from collections.abc import Container, Iterable, Mapping

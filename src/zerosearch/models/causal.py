@@ -1,7 +1,5 @@
 """Log-probs of given tokens under a causal LM, with the vocabulary projected only where a token is asked for."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

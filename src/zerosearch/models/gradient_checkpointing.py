@@ -1,7 +1,5 @@
 """Saves memory at the cost of time: gradient checkpointing, switched on for one forward and backward pass only."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any

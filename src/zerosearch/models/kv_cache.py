@@ -4,8 +4,6 @@ Tensor suffixes: S slots, N rows of one forward (a contiguous range of slots), K
 G = H / K, T new tokens per row, L tokens read, C capacity, D head size, V vocabulary, E size of a state.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial

@@ -4,8 +4,6 @@ RL puts the adapter inside the model, which otherwise stays the same object (`at
 alone. Tuning puts it around the model (`wrap`), because transformers' Trainer can resume only that, and merges it at the end.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Drawing a token: inverse CDF, with a temperature, top-p and seed per row."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

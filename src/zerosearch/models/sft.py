@@ -1,7 +1,5 @@
 """Supervised training of any causal LM on weighted text: a plain loop, an optimiser, a checkpoint."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """When to stop: at the token that completes a stop string, however the tokenizer splits it, or that ends the text."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

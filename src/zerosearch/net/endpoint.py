@@ -1,7 +1,5 @@
 """An HTTP endpoint that speaks OpenAI's protocol: `http.JsonClient` with a key in the header and a model that may be left unnamed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 

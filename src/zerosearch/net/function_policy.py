@@ -1,7 +1,5 @@
 """A Policy around a function: the text so far in, the next turn out. For anything that writes text and cannot be trained here."""
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable, Sequence
 
 from zerosearch.core.types import Generation, Sampling

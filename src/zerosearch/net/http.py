@@ -1,7 +1,5 @@
 """JSON over HTTP, with limits on attempts, waits, sizes and connections; a failure is one line that never shows a key."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os

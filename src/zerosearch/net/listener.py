@@ -1,7 +1,5 @@
 """A port to listen on: the requested one, or the next free one."""
 
-from __future__ import annotations
-
 import errno
 import socket
 

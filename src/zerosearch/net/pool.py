@@ -1,7 +1,5 @@
 """Several endpoints as one Chat: asks the least loaded healthy one; one that fails is set aside until it answers a health check."""
 
-from __future__ import annotations
-
 import asyncio
 import re
 import time

@@ -6,8 +6,6 @@ budgets (`max_tokens`, `max_observation_tokens`) are counted in pieces. What the
 are no log-probs, so nothing that comes from here can be trained on.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

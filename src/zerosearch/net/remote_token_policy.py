@@ -4,8 +4,6 @@ The tokenizer runs here and must be the server's own. Both servers keep the KV c
 whole prompt again costs them little. vLLM's log-probs are those at T = 1 unless it was started with `--logprobs-mode processed_logprobs`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any

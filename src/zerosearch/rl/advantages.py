@@ -4,8 +4,6 @@ Rewards come as one list of G samples per question. A failed rollout has the rew
 None, and so does whatever has nothing to be compared with.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from statistics import fmean, pstdev, stdev
 

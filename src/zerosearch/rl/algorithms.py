@@ -1,7 +1,5 @@
 """The algorithms, by name. An algorithm is a way to get advantages from rewards and a loss from advantages: add one as an entry here."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

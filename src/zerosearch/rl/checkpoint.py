@@ -1,7 +1,5 @@
 """Checkpoints: the model as a Hugging Face folder, and everything else that a bitwise equal resume needs, in one atomic step."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Mapping
 from pathlib import Path

@@ -5,8 +5,6 @@ So nothing here can loop, and `max_interventions` ends a run that only limps. Al
 that is resumed is guarded as it was.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

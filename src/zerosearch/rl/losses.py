@@ -4,8 +4,6 @@ A policy loss takes (logprobs_M, old_logprobs_M, advantages_M, clip, clip_high, 
 `clip_high` ε above (None: the same); rows_M (int64) says which rollout a token belongs to. B counts the rollouts of the microbatch.
 """
 
-from __future__ import annotations
-
 import torch
 
 Tensor = torch.Tensor

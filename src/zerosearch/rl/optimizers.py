@@ -1,7 +1,5 @@
 """What turns gradients into better weights: the optimiser, its learning rate over a run, and float32 masters of bfloat16 weights."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """What a step's rollouts are worth, and what they look like."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """The training loop: roll out against the engine, score, compare, learn; noise rises along the curriculum."""
 
-from __future__ import annotations
-
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence

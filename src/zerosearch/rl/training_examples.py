@@ -1,7 +1,5 @@
 """Groups with rewards → advantages → training examples. KL in the reward, GAE and whitening happen here, over the policy's tokens."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean

@@ -12,8 +12,6 @@
 what the policy wrote itself is read.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 A turn of the policy is `<think>…</think>` followed by `<search>query</search>` or `<answer>text</answer>`.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

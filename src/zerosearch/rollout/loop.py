@@ -3,8 +3,6 @@
 The same function serves training, evaluation, `ask` and the cluster; nothing in it knows which policy, environment or engine it drives.
 """
 
-from __future__ import annotations
-
 import asyncio
 from copy import copy
 from dataclasses import dataclass, replace

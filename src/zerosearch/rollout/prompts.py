@@ -3,8 +3,6 @@
 A recipe names a prompt (`prompt = "search"`) or gives the path of a file with the task (`prompt = "my_prompt.txt"`).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 from zerosearch.core.errors import BadConfig, one_of

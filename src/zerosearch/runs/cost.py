@@ -5,8 +5,6 @@
 Prices are an editable table (`prices.toml`); what it lacks is listed as unpriced.
 """
 
-from __future__ import annotations
-
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ The file is the record. A tracker that cannot be reached, at the start or later,
 then on. A new tracker is a class with `log` and `close`, and an entry in TRACKERS.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping

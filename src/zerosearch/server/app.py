@@ -1,7 +1,5 @@
 """The rest of the HTTP: sessions, the step, health, metrics, documents, and the pages for people. FastAPI with its OpenAPI description."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Annotated, Any

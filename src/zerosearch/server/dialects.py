@@ -1,8 +1,6 @@
 """The dialects: name → how a request is read, how documents and errors are written. A dialect is an entry in the table at the end of
 retrievers.py, web_dialects.py or native.py; what our own clients know of an API (engines/web.py) is not repeated here."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any

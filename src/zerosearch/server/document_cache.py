@@ -1,7 +1,5 @@
 """Documents that were shown, by the address they were shown with, so that an agent can open what it found."""
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from collections.abc import Sequence
 from hashlib import blake2b

@@ -1,7 +1,5 @@
 """The server's log: a JSON object per line on stderr. Keys are never logged; queries only at level debug, or on request."""
 
-from __future__ import annotations
-
 import sys
 import time
 import traceback

@@ -1,7 +1,5 @@
 """A curl line for each dialect, made from the request that our own client sends."""
 
-from __future__ import annotations
-
 import shlex
 from urllib.parse import urlencode
 

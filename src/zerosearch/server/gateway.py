@@ -3,8 +3,6 @@
 Plain ASGI in front of the FastAPI application: every search takes this path; people and monitors take the other.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import secrets

@@ -1,7 +1,5 @@
 """A request as received, and why one is refused. It uses no framework, because every search takes this path."""
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum

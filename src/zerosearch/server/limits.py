@@ -1,7 +1,5 @@
 """What protects a server: keys, a rate for each, and a limit on concurrent searches with a short queue."""
 
-from __future__ import annotations
-
 import asyncio
 import hmac
 import math

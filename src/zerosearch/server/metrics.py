@@ -1,7 +1,5 @@
 """The metrics that Prometheus reads at /metrics. Only counts: no query, no key."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 

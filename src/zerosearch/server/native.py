@@ -1,7 +1,5 @@
 """Our own dialect, which has every setting; and how a request's dialect is found."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field

@@ -1,7 +1,5 @@
 """The dialects in the OpenAPI description: the fields of a request come from their models."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from pydantic import BaseModel

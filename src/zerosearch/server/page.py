@@ -1,7 +1,5 @@
 """The pages for people: self-contained, and unable to load anything from elsewhere or to run what a document contains."""
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path

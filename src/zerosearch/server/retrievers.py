@@ -1,7 +1,5 @@
 """The dialects of RL trainers: Search-R1's retriever (also for SkyRL's and verl's clients), ASearcher's with /access, ZeroSearch's wiki."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

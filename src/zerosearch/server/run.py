@@ -1,7 +1,5 @@
 """A server from start to end: uvicorn, a first search, and a clean end on SIGTERM or Ctrl-C."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import signal

@@ -1,7 +1,5 @@
 """Searches → documents, whatever the dialect: the noise rate, the question of a session, faults, the bounded queue, the time limit."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

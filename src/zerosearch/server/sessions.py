@@ -1,7 +1,5 @@
 """Sessions: a question and its gold answers, under a name that requests carry. Golds go in and never come out."""
 
-from __future__ import annotations
-
 import secrets
 from collections import OrderedDict
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """The dialects of search APIs: Serper, SerpAPI, SearXNG, Tavily, Brave. engines/web.py is the client side; this is the server side."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from html import escape
 from typing import Annotated, Any

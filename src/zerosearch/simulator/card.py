@@ -1,7 +1,5 @@
 """A simulator's card from real searches: does it obey the keyword, does a bad query stay bad, is its style that of the real engine?"""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import time

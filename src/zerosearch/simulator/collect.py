@@ -4,8 +4,6 @@ Collecting is an evaluation kept for its searches: the rollouts are in an evalua
 it is done), the searches in a recording (a search is paid for once, even if a kill cut its question short).
 """
 
-from __future__ import annotations
-
 import asyncio
 import shutil
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """A language model judges whether real documents are useful or noisy, and why. ZeroSearch (arXiv 2505.04588), section 3.2."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import re

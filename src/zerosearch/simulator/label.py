@@ -1,7 +1,5 @@
 """Useful or noisy, search by search: by a judge, by the answer's presence, by how the rollout ended, or by several of them together."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import random

@@ -1,7 +1,5 @@
 """Labelled searches as token ids, many packed in one row, so that a tuning step spends little on padding."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """The searches of a simulator's card: good queries and bad ones, each with what the real engine found."""
 
-from __future__ import annotations
-
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,5 @@
 """The style of texts, and how far two sets of them are apart: lengths, words, repetition."""
 
-from __future__ import annotations
-
 import math
 import random
 from collections import Counter

@@ -1,7 +1,5 @@
 """Searches from stored transcripts: JSON lines of question, golden_answers and response, or our own rollouts."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace

@@ -5,8 +5,6 @@ and needs nothing beside transformers. Packing and the loss on replies only are 
 trainer. muon: the loop of models/sft.py, for models of a few million parameters on a CPU (docs/simulator.md).
 """
 
-from __future__ import annotations
-
 import json
 import os
 import random

@@ -1,7 +1,5 @@
 """The data of the page: an address and its parameters → JSON, for both the live server and the one-file report."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any

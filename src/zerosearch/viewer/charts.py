@@ -1,7 +1,5 @@
 """Metrics → charts: which curves are drawn together, how noisy ones are smoothed, and how several runs are overlaid."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace

@@ -1,8 +1,6 @@
 """Runs side by side: how the figures of two differ and with what confidence, the questions that one answers and the other does not;
 and one table of all if there are three or more."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import combinations

@@ -1,7 +1,5 @@
 """A record → a readable conversation: who wrote what, what was drawn, where a gold answer occurs, how confident the policy was."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from functools import lru_cache

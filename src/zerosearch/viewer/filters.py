@@ -1,7 +1,5 @@
 """The filters of a table of trajectories, as SQL."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

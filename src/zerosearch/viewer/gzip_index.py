@@ -1,7 +1,5 @@
 """A growing .jsonl.gz, read forward once and then anywhere: lines are identified by where they begin in the uncompressed text."""
 
-from __future__ import annotations
-
 import zlib
 from bisect import bisect_right
 from collections.abc import Iterator

@@ -3,8 +3,6 @@
 Built once, in the background, and kept in the user's cache directory if that took long; after that only what is new is read.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import os

@@ -1,7 +1,5 @@
 """A line of trajectories.jsonl.gz → a row of the index: everything a table shows or a filter asks for, and where the line lies."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast

@@ -1,7 +1,5 @@
 """The first page: charts, before and after, facts, recipe, of one run or of several."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any

@@ -1,7 +1,5 @@
 """The page as one HTML file that needs no network, and cannot be made to use it."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """Reading what a run left behind. A killed run leaves cut files: whole parts are read, and cuts are reported."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path

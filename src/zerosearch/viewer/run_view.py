@@ -1,7 +1,5 @@
 """A run as the viewer sees it: a directory whose files may be missing, half written, or from an older version."""
 
-from __future__ import annotations
-
 import json
 import os
 import time

@@ -1,7 +1,5 @@
 """Which trajectories a report embeds: as many as fit, whole groups spread over the steps, with the same held-out questions per step."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """The live page on loopback: static files, the data API, and nothing that writes."""
 
-from __future__ import annotations
-
 import json
 import socket
 import threading

@@ -1,7 +1,5 @@
 """The simulator's page: its card, and for one query what it wrote as useful and as noisy, and what the real engine found."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """study.json → the claims table: what the paper says, what was measured here, and the verdict. Any key may be missing."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """summary.json → the tables at the top of the report. Any key may be missing, any key may be new."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast

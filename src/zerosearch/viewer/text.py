@@ -1,7 +1,5 @@
 """A trajectory in the terminal: who wrote what in colour, what was drawn, gold answers marked."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from rich.console import Console

@@ -1,7 +1,5 @@
 """Questions as the parquet verl reads, and the YAML that tells it which loop to run. No verl needed."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path

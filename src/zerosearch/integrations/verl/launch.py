@@ -1,7 +1,5 @@
 """Before verl starts: is it there, in a version we know, with as many GPUs as the recipe asks. Then: start it, merge a checkpoint."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import re
 import subprocess

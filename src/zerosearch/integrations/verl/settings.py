@@ -1,7 +1,5 @@
 """A recipe as verl's own settings, without importing verl. What verl cannot do as the recipe says is refused, never left out in silence."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from collections.abc import Iterator, Mapping

@@ -14,8 +14,6 @@ Decoding is bound by memory: a step of a batch reads the weights once, and each 
 arithmetic.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from zerosearch.core.errors import BadConfig
