@@ -1,14 +1,12 @@
 """A recipe: everything a run depends on, frozen and validated. TOML in, `key=value` on top, TOML out."""
 
-from __future__ import annotations
-
 import tomllib
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, Self, cast
 
 import tomli_w
 from pydantic import Field, ValidationError, model_validator
@@ -101,7 +99,7 @@ class Recipe(Section):
     cluster: ClusterConfig = ClusterConfig()
 
     @model_validator(mode="after")
-    def _names_exist(self) -> Recipe:
+    def _names_exist(self) -> Self:
         if ":" not in self.curriculum.schedule:  # else it is a function of the user's
             one_of("curriculum", self.curriculum.schedule, SCHEDULES)
         policy_prompt(self.rollout.prompt)
@@ -115,7 +113,7 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Recipe:
+    def _fits_together(self) -> Self:
         if self.rl.reference == "lora_off" and not self.policy.lora_rank:
             raise BadConfig("rl.reference = 'lora_off', but policy.lora_rank = 0; choose a rank, or rl.reference=copy.")
         return self

@@ -1,12 +1,10 @@
 """Frozen records that every other module passes around, with no behaviour beyond reading them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import chain
-from typing import Any
+from typing import Any, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +92,8 @@ class Usage:
     prompt_tokens: int = 0
     new_tokens: int = 0
 
-    def __add__(self, other: Usage) -> Usage:
-        return Usage(self.calls + other.calls, self.prompt_tokens + other.prompt_tokens, self.new_tokens + other.new_tokens)
+    def __add__(self, other: Self) -> Self:
+        return type(self)(self.calls + other.calls, self.prompt_tokens + other.prompt_tokens, self.new_tokens + other.new_tokens)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,6 @@ An index is a folder, `<corpus>.bm25`, that is complete or absent:
     *.index.*                   bm25s' own files: the scores as a sparse matrix, one column per term
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import re
@@ -18,7 +16,7 @@ from array import array
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import bm25s
 import numpy as np
@@ -78,7 +76,7 @@ class BM25Engine:
         raise BadFile(f"{corpus}: no index can be written for it: {'; '.join(reasons)}; choose another index_dir.")
 
     @classmethod
-    def load(cls, index_dir: Path) -> BM25Engine:
+    def load(cls, index_dir: Path) -> Self:
         """A finished index, of any corpus."""
         engine = cls.__new__(cls)
         engine._load(index_dir)

@@ -6,13 +6,11 @@ build_dense_index("corpus.jsonl.gz", encoder, settings)      # engines/dense_bui
 engine = DenseEngine.open("corpus.jsonl.gz", encoder, settings)
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +68,7 @@ class DenseEngine:
     @classmethod
     def open(
         cls, corpus_path: str | Path, encoder: Encoder, settings: DenseSettings, index_dir: str | Path | None = None, effort: int = 0
-    ) -> DenseEngine:
+    ) -> Self:
         """Looked for in `index_dir`, then beside the corpus, then in the user's cache.
 
         Raises BadFile if there is none, or if it was built from another corpus, encoder or version; the message says which.

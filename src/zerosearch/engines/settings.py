@@ -1,9 +1,7 @@
 """The [engine] section of a recipe: every search engine's settings, and those that each kind requires."""
 
-from __future__ import annotations
-
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -90,7 +88,7 @@ class EngineConfig(Section):
     usd_per_search: Annotated[float, Field(ge=0)] = 0.0  # The price of a search.
 
     @model_validator(mode="after")
-    def _is_whole(self) -> EngineConfig:
+    def _is_whole(self) -> Self:
         lacking = self.lacking()
         if lacking:
             raise ValueError(f"kind '{self.kind}' needs {' or '.join(f'`{name}` ({_SETTING_IS[name]})' for name in lacking)}")

@@ -1,12 +1,10 @@
 """One finished question, and the figures of many. The same whether a question was just answered or its row was read from a file."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import fmean
-from typing import Any
+from typing import Any, Self
 
 from zerosearch.core.statistics import Estimate, bootstrap_interval
 from zerosearch.core.types import Scores, Span, Trajectory, Usage
@@ -31,11 +29,11 @@ class Outcome:
     hops: str | None = None
 
     @classmethod
-    def of(cls, trajectory: Trajectory, usage: Usage) -> Outcome:
+    def of(cls, trajectory: Trajectory, usage: Usage) -> Self:
         return cls.from_row(row_of(trajectory, usage))
 
     @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Outcome:
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
         return cls(
             id=row["question"]["id"],
             question=row["question"]["text"],

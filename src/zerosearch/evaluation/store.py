@@ -8,14 +8,12 @@ DIR/
 └── costs.json              searches, tokens, seconds, dollars
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from zerosearch.core.errors import BadFile, RunFailed
 from zerosearch.data.files import append_whole, begin_folder, whole_lines, write_atomically
@@ -43,7 +41,7 @@ class EvaluationDirectory:
         self.costs = path / "costs.json"
 
     @classmethod
-    def existing(cls, path: str | Path) -> EvaluationDirectory:
+    def existing(cls, path: str | Path) -> Self:
         """Raises BadFile if `path` is not the directory of an evaluation."""
         directory = cls(Path(path))
         if not directory.config.exists():

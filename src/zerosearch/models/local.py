@@ -1,13 +1,11 @@
 """A Hugging Face causal LM in this process: model, tokenizer and sampler together, as a Policy and as a Chat."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -36,7 +34,7 @@ class LocalModel:
         self._silent = end_ids(model, tokenizer) | {tokenizer.pad_token_id, tokenizer.bos_token_id}
 
     @classmethod
-    def load(cls, name: str, device: str = "auto", dtype: str = "float32", arbiter: Arbiter | None = None) -> LocalModel:
+    def load(cls, name: str, device: str = "auto", dtype: str = "float32", arbiter: Arbiter | None = None) -> Self:
         """Load a folder or a hub id. Raises ModelNotUsable, one line that says what is missing and what to do."""
         model, tokenizer = load_model(name, device, dtype)
         return cls(model, tokenizer, arbiter)

@@ -1,10 +1,8 @@
 """A Chat over HTTP: any endpoint that speaks OpenAI's protocol (vLLM, SGLang, llama.cpp, Ollama, OpenAI, …)."""
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable
-from typing import Any
+from typing import Any, Self
 
 from zerosearch.core.errors import GenerationFailed, ZeroSearchError, one_of
 from zerosearch.core.types import Sampling
@@ -24,7 +22,7 @@ class OpenAIChat:
         self._style = one_of("style", style, PATHS)
         self._endpoint = Endpoint(base_url, model, **limits)
 
-    async def __aenter__(self) -> OpenAIChat:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:

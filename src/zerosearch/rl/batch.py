@@ -1,10 +1,9 @@
 """Groups → tensors. The loss mask is read off the spans' authors; there is no other mask."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 
@@ -27,8 +26,8 @@ class TrainingBatch:
     sampled_BT: torch.Tensor
     old_logprobs_BT: torch.Tensor
 
-    def to(self, device: torch.device) -> TrainingBatch:
-        return TrainingBatch(*(getattr(self, name).to(device) for name in self.__slots__))
+    def to(self, device: torch.device) -> Self:
+        return type(self)(*(getattr(self, name).to(device) for name in self.__slots__))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,9 @@
 """The policy that learns: its loss and its optimiser, and nothing of where rollouts come from or who else works on a gradient."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -46,9 +44,9 @@ class LossTotals:
     mismatch: float = 0.0
     value_mismatch: float = 0.0
 
-    def __add__(self, other: LossTotals) -> LossTotals:
+    def __add__(self, other: Self) -> Self:
         total = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(LossTotals)}
-        return LossTotals(**{**total, **{name: max(getattr(self, name), getattr(other, name)) for name in ("mismatch", "value_mismatch")}})
+        return type(self)(**{**total, **{name: max(getattr(self, name), getattr(other, name)) for name in ("mismatch", "value_mismatch")}})
 
     def means(self, denominator: float) -> dict[str, float]:
         """`loss` as the optimiser sees it, the rest a token."""

@@ -1,9 +1,7 @@
 """The [rl] and [guards] sections of a recipe."""
 
-from __future__ import annotations
-
 import math
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal, Self, cast
 
 from pydantic import Field, PlainValidator, model_validator
 
@@ -64,7 +62,7 @@ class RLConfig(Section):
     max_failed_share: Rate = 0.5  # A step with more failed rollouts than this stops the run.
 
     @model_validator(mode="after")
-    def _fits_together(self) -> RLConfig:
+    def _fits_together(self) -> Self:
         if not self.algorithm.startswith(FROM_PYTHON):
             require_fit(self, resolve("algorithm", self.algorithm, ALGORITHMS))
         if self.critic_warmup_steps >= self.steps:

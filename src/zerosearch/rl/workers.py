@@ -7,8 +7,6 @@ What a run was given (an environment, an engine, a loss) reaches the other proce
 notebook included, travel by value, those of a module by name.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 from collections.abc import Callable, Sequence
@@ -16,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import cloudpickle
 import numpy as np
@@ -78,7 +76,7 @@ class Workers:
         self.me, self._start, self.size = me, start, size
         self._others: list[Any] = []
 
-    def __enter__(self) -> Workers:
+    def __enter__(self) -> Self:
         if self.size > 1:
             torch.set_num_threads(1)  # the other cores have work of their own
             self.me.learner.share_memory()

@@ -1,12 +1,10 @@
 """The search environment: the grammar of think, search, read and answer over an engine, as a state machine over text."""
 
-from __future__ import annotations
-
 from copy import copy
 from dataclasses import replace
 from functools import partial
 from inspect import isawaitable
-from typing import Any
+from typing import Any, Self
 
 from zerosearch.core.errors import BadConfig, SearchFailed
 from zerosearch.core.function_engine import Retrieve, as_engine
@@ -42,7 +40,7 @@ class SearchEnvironment:
         self.question = Question("", "", ())
         self.turn = -1
 
-    def begin(self, episode: Episode) -> SearchEnvironment:
+    def begin(self, episode: Episode) -> Self:
         """A fresh environment for one rollout, over the same engine."""
         fresh = copy(self)
         fresh.episode = episode

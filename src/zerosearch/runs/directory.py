@@ -10,8 +10,6 @@ runs/NAME/
 └── report.html             the run as one page
 """
 
-from __future__ import annotations
-
 import json
 import math
 import os
@@ -19,7 +17,7 @@ import shlex
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from zerosearch.core.errors import BadConfig, BadFile, RunFailed
 from zerosearch.core.types import Group, Trajectory
@@ -58,7 +56,7 @@ class RunDirectory:
             write_atomically(self.config, config)
 
     @classmethod
-    def open(cls, path: str | Path) -> RunDirectory:
+    def open(cls, path: str | Path) -> Self:
         """An existing run. Raises BadFile if the folder holds none."""
         run = cls(Path(path))
         if not run.config.exists():

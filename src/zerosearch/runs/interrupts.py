@@ -4,8 +4,6 @@ The first signal asks the run to finish its step and save, the second stops it a
 those started here ignore it and end when the first process does, however it ends.
 """
 
-from __future__ import annotations
-
 import asyncio
 import multiprocessing
 import os
@@ -15,7 +13,7 @@ import sys
 import threading
 from collections.abc import Coroutine, Sequence
 from types import FrameType, ModuleType, TracebackType
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console
 
@@ -33,7 +31,7 @@ class StopRequest:
         self._console = console
         self._task: asyncio.Task[Any] | None = None
 
-    def __enter__(self) -> StopRequest:
+    def __enter__(self) -> Self:
         try:
             self._before = {s: signal.signal(s, self._on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
         except ValueError:  # not the main thread

@@ -1,10 +1,9 @@
 """Live progress: phases, steps, a few figures, time left. A bar on a terminal, otherwise a plain line now and then; always on stderr."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from types import TracebackType
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -40,7 +39,7 @@ class Progress:
         )
         self._task = self._bar.add_task(phase, total=None, figures="")
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> Self:
         self._bar.start()
         return self
 
@@ -75,7 +74,7 @@ class Phases:
         self._console = console
         self._phase, self._bar = "", None
 
-    def __enter__(self) -> Phases:
+    def __enter__(self) -> Self:
         return self
 
     def __call__(self, phase: str, done: int, total: int) -> None:

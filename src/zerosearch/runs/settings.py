@@ -1,8 +1,6 @@
 """The [run] section of a recipe."""
 
-from __future__ import annotations
-
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import model_validator
 
@@ -35,7 +33,7 @@ class RunConfig(Section):
         return tuple(filter(None, (name.strip() for name in self.trackers.split(","))))
 
     @model_validator(mode="after")
-    def _trackers_exist(self) -> RunConfig:
+    def _trackers_exist(self) -> Self:
         for name in self.tracker_names:
             if ":" not in name:  # otherwise it is the user's own
                 one_of("tracker", name, TRACKER_NAMES)

@@ -6,8 +6,6 @@ truncated       JSON that stops in the middle
 stale           an old copy: every year in it is years earlier                 contradictory  the best document again, saying the opposite
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections import OrderedDict
@@ -15,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from random import Random
+from typing import Self
 
 from zerosearch.core.errors import BadConfig, one_of
 from zerosearch.core.types import Document
@@ -37,7 +36,7 @@ class Latency:
     b: float = 0.8
 
     @classmethod
-    def parse(cls, text: str) -> Latency:
+    def parse(cls, text: str) -> Self:
         kind, *numbers = text.split(":")
         one_of("latency", kind, _LATENCIES)
         try:

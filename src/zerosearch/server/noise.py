@@ -1,6 +1,6 @@
 """The noise rate of a server: fixed, or a curriculum over steps, which are set by the client or counted in requests."""
 
-from __future__ import annotations
+from typing import Self
 
 from zerosearch.core.curriculum import NoiseCurriculum
 from zerosearch.core.errors import BadConfig
@@ -19,7 +19,7 @@ class NoiseControl:
         self.rate = curriculum.noise_rate(0)
 
     @classmethod
-    def fixed(cls, rate: float) -> NoiseControl:
+    def fixed(cls, rate: float) -> Self:
         return cls(NoiseCurriculum("constant", rate, rate, 1))
 
     def go_to(self, step: int) -> None:

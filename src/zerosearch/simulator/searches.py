@@ -13,13 +13,11 @@ DIR/
 └── labels.json             counts, agreement, balance
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from zerosearch.core.errors import BadFile
 from zerosearch.core.types import Document, Question
@@ -56,7 +54,7 @@ class SearchExample:
         }
 
     @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> SearchExample:
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
         question, outcome = row["question"], row["outcome"]
         return cls(
             id=str(row["id"]),
