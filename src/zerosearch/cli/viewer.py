@@ -64,7 +64,8 @@ def view(
     )
     with contextlib.suppress(KeyboardInterrupt):
         print(f"http://127.0.0.1:{taken}/", flush=True)
-        if open_browser and sys.stdout.isatty() and _has_screen():
+        has_screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or sys.platform in ("darwin", "win32")
+        if open_browser and sys.stdout.isatty() and has_screen:
             webbrowser.open(f"http://127.0.0.1:{taken}/")
         serve(api, listener)
 
@@ -77,10 +78,6 @@ def report(
     from zerosearch.viewer.report import write_report
 
     print(write_report(run, out=out))
-
-
-def _has_screen() -> bool:
-    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")) or sys.platform in ("darwin", "win32")
 
 
 def _require_loopback(host: str, port: int) -> None:

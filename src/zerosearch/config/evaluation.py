@@ -127,7 +127,8 @@ def _environment_of(
 
 def _policy_of(policy: Any, wanted: EvaluationSettings, arbiter: Arbiter) -> tuple[Policy, dict[str, str]]:
     """The policy, and what an endpoint's belongs to an evaluation's settings."""
-    policy = resolve("policy", policy) if isinstance(policy, str) and _is_module(policy) else policy
+    if isinstance(policy, str) and ":" in policy and not is_url(policy) and not Path(policy).exists():
+        policy = resolve("policy", policy)
     if isinstance(policy, str):
         if is_url(policy):
             remote = _remote_policy(policy, wanted)
@@ -138,10 +139,6 @@ def _policy_of(policy: Any, wanted: EvaluationSettings, arbiter: Arbiter) -> tup
     if callable(policy):
         return FunctionPolicy(cast(Callable[[str], str], policy)), {}
     raise BadConfig(f"{policy!r:.80} is not a policy; give a folder, a hub id, a URL, a function text -> text, or a zerosearch.Policy.")
-
-
-def _is_module(policy: str) -> bool:
-    return ":" in policy and not is_url(policy) and not Path(policy).exists()
 
 
 def _remote_policy(url: str, wanted: EvaluationSettings) -> RemotePolicy | RemoteTokenPolicy:

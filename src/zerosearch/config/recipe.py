@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, cast
+from typing import Annotated, Any, Literal, Self, TypeVar, cast
 
 import tomli_w
 from pydantic import Field, ValidationError, model_validator
@@ -21,6 +21,8 @@ from zerosearch.rl.settings import GuardsConfig, RLConfig
 from zerosearch.rollout.prompts import policy_prompt
 from zerosearch.runs.directory import RunDirectory
 from zerosearch.runs.settings import RunConfig
+
+SectionT = TypeVar("SectionT", bound=Section)
 
 
 class PolicyConfig(Section):
@@ -156,11 +158,16 @@ def read_table(path: str | Path) -> dict[str, Any]:
         raise BadFile(f"the recipe '{path}' is not valid TOML: {error}.") from error
 
 
-def make_recipe(table: dict[str, Any]) -> Recipe:
+def _validated(kind: type[SectionT], table: Mapping[str, Any], section: str = "") -> SectionT:
     try:
-        return Recipe.model_validate(table)
+        return kind.model_validate(dict(table))
     except ValidationError as error:
-        raise BadConfig(_explain(error)) from error
+        raise BadConfig(_explain(error, section)) from error
+
+
+def make_recipe(table: Mapping[str, Any]) -> Recipe:
+    """A whole recipe. Raises BadConfig."""
+    return _validated(Recipe, table)
 
 
 def engine_table(given: Any) -> dict[str, Any]:
@@ -174,18 +181,12 @@ def engine_table(given: Any) -> dict[str, Any]:
 
 def make_engine(table: Mapping[str, Any]) -> EngineConfig:
     """An engine by itself, as a recipe's [engine] section says it. Raises BadConfig."""
-    try:
-        return EngineConfig.model_validate(dict(table))
-    except ValidationError as error:
-        raise BadConfig(_explain(error, "engine")) from error
+    return _validated(EngineConfig, table, "engine")
 
 
 def make_rollout(table: Mapping[str, Any]) -> RolloutConfig:
     """The [rollout] section by itself. Raises BadConfig."""
-    try:
-        return RolloutConfig.model_validate(dict(table))
-    except ValidationError as error:
-        raise BadConfig(_explain(error, "rollout")) from error
+    return _validated(RolloutConfig, table, "rollout")
 
 
 # whole overrides that say something shorter; `engine` is a section, so `engine=verl` could mean nothing else

@@ -44,7 +44,8 @@ class Coalesced(Generic[K, V]):
         running = self._running.get(key)
         if running is None:
             running = self._running[key] = _Running(asyncio.create_task(self._run(key)))
-            running.task.add_done_callback(_retrieve_exception)
+            # when every waiter has left, nobody else retrieves its exception, and asyncio would log it
+            running.task.add_done_callback(lambda task: task.cancelled() or task.exception())
         else:
             self.hits += 1
         running.waiters += 1
@@ -64,9 +65,3 @@ class Coalesced(Generic[K, V]):
         if len(self._finished) > self._max_remembered:
             self._finished.popitem(last=False)
         return value
-
-
-def _retrieve_exception(task: asyncio.Task[V]) -> None:
-    """Mark the exception as retrieved: when every waiter has left, nothing else does, and asyncio would log it."""
-    if not task.cancelled():
-        task.exception()

@@ -13,7 +13,6 @@ import zlib
 from array import array
 from collections.abc import Iterator, Mapping
 from hashlib import blake2b
-from io import BufferedReader
 from pathlib import Path
 from typing import Any, cast
 
@@ -61,7 +60,7 @@ def read_passages(corpus: Path) -> Iterator[tuple[bytes, Document]]:
     """Line number and passage of every line that is not blank. Raises BadFile at the first bad one."""
     number = 0
     try:
-        with _opened(corpus) as file:
+        with gzip.GzipFile(corpus) if corpus.suffix == ".gz" else open(corpus, "rb") as file:
             for number, line in enumerate(file, start=1):
                 line = line.removeprefix(b"\xef\xbb\xbf").strip()
                 if not line:
@@ -130,10 +129,6 @@ def read_manifest(index_dir: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _opened(corpus: Path) -> gzip.GzipFile | BufferedReader:
-    return gzip.GzipFile(corpus) if corpus.suffix == ".gz" else open(corpus, "rb")
 
 
 def _shown(line: bytes) -> str:

@@ -66,10 +66,6 @@ def _dense(config: EngineConfig, around: EngineContext) -> SearchEngine:
     return DenseEngine.open(config.corpus, encoder, settings, config.index_dir or None, config.index_effort)
 
 
-def _hybrid(config: EngineConfig, around: EngineContext) -> SearchEngine:
-    return HybridEngine([build(half, around) for half, build in zip(halves(config), (_bm25, _dense), strict=True)])
-
-
 def _web(api: WebApi) -> Builder:
     def build(config: EngineConfig, around: EngineContext) -> SearchEngine:
         return WebEngine(
@@ -81,10 +77,6 @@ def _web(api: WebApi) -> Builder:
         )
 
     return build
-
-
-def _replay(config: EngineConfig, around: EngineContext) -> SearchEngine:
-    return RecordedEngine(None, engine_of_recording(config.replay), replay=config.replay)
 
 
 def engine_of_recording(recording: str) -> str:
@@ -115,9 +107,9 @@ ENGINES: dict[str, Builder] = {
     "simulated": _simulated,
     "bm25": _bm25,
     "dense": _dense,
-    "hybrid": _hybrid,
+    "hybrid": lambda config, around: HybridEngine([b(half, around) for half, b in zip(halves(config), (_bm25, _dense), strict=True)]),
     "mcp": _mcp,
-    "replay": _replay,
+    "replay": lambda config, around: RecordedEngine(None, engine_of_recording(config.replay), replay=config.replay),
     **{name: _web(api) for name, api in WEB_APIS.items()},
 }
 

@@ -45,7 +45,11 @@ class Budget:
         """Searches paid for so far."""
         if self._ledger is None or not self._ledger.exists():
             return self._count
-        return _number_in(self._ledger, self._ledger.read_text())
+        text = self._ledger.read_text()
+        try:
+            return int(text or 0)
+        except ValueError:
+            raise BadFile(f"{self._ledger}: must hold the number of searches paid for, but holds {text[:40]!r}; write it there.") from None
 
     def reserve(self) -> None:
         """Count one more search. Raises BudgetSpent if there is no room for it; then nothing is counted."""
@@ -148,10 +152,3 @@ class RecordedEngine:
         if self.recording is not None:
             self.recording.append(asked, result)
         return result
-
-
-def _number_in(ledger: Path, text: str) -> int:
-    try:
-        return int(text or 0)
-    except ValueError:
-        raise BadFile(f"{ledger}: must hold the number of searches paid for, but holds {text[:40]!r}; write that number into it.") from None

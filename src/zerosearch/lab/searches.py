@@ -53,7 +53,8 @@ def collect_pairs(
         on_target = subject == hop.subject
         if quality is Quality.NOISY:
             other = rng.choice(world.entities[(subject or hop.subject).type])
-            documents = [d for d in retrieve(query_for(rng, other, hop.relation), k + 8) if not _shares_name(d, subject)]
+            own = (subject.first, subject.second) if subject else ()
+            documents = [d for d in retrieve(query_for(rng, other, hop.relation), k + 8) if not any(name in d.text for name in own)]
         else:
             documents = list(retrieve(query, k + 8))
         if quality is Quality.NOISY or not on_target:
@@ -92,10 +93,6 @@ def write_searches(folder: Path, origin: Mapping[str, Any], collect: Callable[[]
             directory.begin(origin)
             directory.write_searches(found for found, _ in searches)
             write_labels(directory, Labelling({"script": labels}, labels))
-
-
-def _shares_name(document: Document, entity: Entity | None) -> bool:
-    return entity is not None and (entity.first in document.text or entity.second in document.text)
 
 
 def _fill_page(documents: list[Document], world: World, rng: random.Random, k: int, hop: Hop, item: WorldQuestion) -> list[Document]:

@@ -9,8 +9,6 @@ A parked session waits for its search. A leftover belongs to no session, but its
 Suffixes: N rows of one forward, V vocabulary, E size of a state, S slots, W tokens a slot can hold.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -56,10 +54,10 @@ class Arbiter:
         self._samplers: list[Sampler] = []
         self._current: Sampler | None = None
 
-    def register(self, sampler: Sampler) -> None:
+    def register(self, sampler: "Sampler") -> None:
         self._samplers.append(sampler)
 
-    def grants(self, sampler: Sampler) -> bool:
+    def grants(self, sampler: "Sampler") -> bool:
         """True if it is `sampler`'s turn. The one whose turn it is has work, so none waits forever."""
         fullest = max(self._samplers, key=lambda s: s.ready)  # max keeps the first of equals
         if self._current is None or fullest.ready > self._current.ready * (1 + self._margin):

@@ -1,7 +1,5 @@
 """The sampler's state on the host: conversations, the calls that wait or run, and a table with a row for every slot of the KV cache."""
 
-from __future__ import annotations
-
 import asyncio
 from dataclasses import dataclass
 
@@ -19,7 +17,7 @@ class CachedSession:
 
     name: str
     slot: int = NOWHERE
-    request: Request | None = None
+    request: "Request | None" = None
     evicted: Ints | None = None  # what was cached when it was evicted
 
 

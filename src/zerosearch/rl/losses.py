@@ -7,15 +7,11 @@ A policy loss takes (logprobs_M, old_logprobs_M, advantages_M, clip, clip_high, 
 import torch
 
 Tensor = torch.Tensor
+Rows = Tensor | None
 
 
 def clipped_policy_loss(
-    logprobs_M: Tensor,
-    old_logprobs_M: Tensor,
-    advantages_M: Tensor,
-    clip: float,
-    clip_high: float | None = None,
-    rows_M: Tensor | None = None,
+    logprobs_M: Tensor, old_logprobs_M: Tensor, advantages_M: Tensor, clip: float, clip_high: float | None = None, rows_M: Rows = None
 ) -> Tensor:
     """-min(ρA, clip(ρ, 1-ε, 1+ε')A) with ρ = π(token) / π_old(token), one value per token. PPO (arXiv 1707.06347), equation 7.
 
@@ -27,12 +23,7 @@ def clipped_policy_loss(
 
 
 def policy_gradient_loss(
-    logprobs_M: Tensor,
-    old_logprobs_M: Tensor,
-    advantages_M: Tensor,
-    clip: float,
-    clip_high: float | None = None,
-    rows_M: Tensor | None = None,
+    logprobs_M: Tensor, old_logprobs_M: Tensor, advantages_M: Tensor, clip: float, clip_high: float | None = None, rows_M: Rows = None
 ) -> Tensor:
     """-A log π(token), one value per token. REINFORCE, Williams (1992), equation 5; its gradient is that of the expected reward.
 
@@ -42,12 +33,7 @@ def policy_gradient_loss(
 
 
 def sequence_policy_loss(
-    logprobs_M: Tensor,
-    old_logprobs_M: Tensor,
-    advantages_M: Tensor,
-    clip: float,
-    clip_high: float | None = None,
-    rows_M: Tensor | None = None,
+    logprobs_M: Tensor, old_logprobs_M: Tensor, advantages_M: Tensor, clip: float, clip_high: float | None = None, rows_M: Rows = None
 ) -> Tensor:
     """-min(sA, clip(s, 1-ε, 1+ε')A) with s = exp(mean over the rollout's tokens of log ρ). GSPO (arXiv 2507.18071), equations 5 and 7.
 
@@ -64,12 +50,7 @@ def sequence_policy_loss(
 
 
 def weight_clipped_loss(
-    logprobs_M: Tensor,
-    old_logprobs_M: Tensor,
-    advantages_M: Tensor,
-    clip: float,
-    clip_high: float | None = None,
-    rows_M: Tensor | None = None,
+    logprobs_M: Tensor, old_logprobs_M: Tensor, advantages_M: Tensor, clip: float, clip_high: float | None = None, rows_M: Rows = None
 ) -> Tensor:
     """-sg(clip(ρ, 1-ε, 1+ε')) A log π: the weight is clipped, the gradient never vanishes. CISPO (arXiv 2506.13585), equations 4-5.
 

@@ -78,7 +78,8 @@ def _without_critic(
 ) -> tuple[list[Trajectory], list[TrainingExample]]:
     """One advantage per rollout. KL in the reward: r - β Σ_t kl_t (arXiv 2402.14740, equation 1), before rollouts are compared."""
     costs = iter(kls)
-    rewards = [[_minus(t.reward, rl.kl_coefficient * sum(next(costs))) for t, _ in group] for group in groups]
+    charged = [[(t.reward, rl.kl_coefficient * sum(next(costs))) for t, _ in group] for group in groups]
+    rewards = [[None if r is None else r - cost for r, cost in row] for row in charged]
     advantages = [a for row in compare(algorithm, rewards) for a in row]
     pairs = [pair for group in groups for pair in group]
     taught = [replace(t, advantage=a) for (t, _), a in zip(pairs, advantages, strict=True)]
@@ -126,10 +127,6 @@ def _sampled_logprobs(trajectory: Trajectory, estimates: TokenEstimates, rl: RLC
         sampled += span.logprobs or estimates.logprobs[position:end]
         position = end
     return sampled
-
-
-def _minus(reward: float | None, cost: float) -> float | None:
-    return None if reward is None else reward - cost
 
 
 def _is_equal(rewards: Sequence[float | None]) -> bool:

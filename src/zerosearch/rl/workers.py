@@ -192,14 +192,6 @@ def _outcome(work: Callable[[], Any]) -> tuple[bool, Any]:
         return True, RunFailed(f"a worker process failed: {type(error).__name__}: {error}")
 
 
-def _rollout(worker: Worker, questions: Sequence[Question], step: int, noise_rate: float) -> list[Group]:
-    return asyncio.run(worker.rollout(questions, step, noise_rate))
-
-
-def _estimates(worker: Worker, trajectories: Sequence[Trajectory]) -> list[TokenEstimates]:
-    return worker.learner.estimates(trajectories)
-
-
 def _gradients(worker: Worker, minibatch: Minibatch) -> tuple[LossTotals, list[np.ndarray | None]]:
     learner = worker.learner
     learner.trained.zero_grad()
@@ -207,4 +199,8 @@ def _gradients(worker: Worker, minibatch: Minibatch) -> tuple[LossTotals, list[n
     return totals, [None if tensor.grad is None else tensor.grad.numpy() for tensor in learner.trained.tensors]
 
 
-_COMMANDS: dict[str, Callable[..., Any]] = {"rollout": _rollout, "estimates": _estimates, "gradients": _gradients}
+_COMMANDS: dict[str, Callable[..., Any]] = {
+    "rollout": lambda worker, *share: asyncio.run(worker.rollout(*share)),
+    "estimates": lambda worker, *share: worker.learner.estimates(*share),
+    "gradients": _gradients,
+}

@@ -55,7 +55,8 @@ class DocumentCache:
         if hit is not None:
             self._hits.move_to_end(document)
             return hit
-        url = document.id if is_url(document.id) else f"{self.base_url}/documents/{_name(document)}"
+        content = "\0".join((document.id, document.title, document.text)).encode("utf-8", "surrogatepass")
+        url = document.id if is_url(document.id) else f"{self.base_url}/documents/{blake2b(content, digest_size=8).hexdigest()}"
         hit = self._hits[document] = Hit(title_of(document), document.text, url, document.id)
         self._by_url[url] = hit
         if len(self._hits) > self._max_documents:
@@ -71,7 +72,3 @@ def title_of(document: Document) -> str:
         return document.title
     words = document.text.split(maxsplit=_TITLE_WORDS)
     return " ".join(words[:_TITLE_WORDS]) + (_MORE if len(words) > _TITLE_WORDS else "")
-
-
-def _name(document: Document) -> str:
-    return blake2b("\0".join((document.id, document.title, document.text)).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from zerosearch.net.http import Call
-from zerosearch.server.dialects import ClientSearch, Dialect, Served
+from zerosearch.server.dialects import ClientSearch, Dialect
 from zerosearch.server.http_request import HttpRequest, Refused
 from zerosearch.server.retrievers import RETRIEVERS
 from zerosearch.server.web_dialects import WEB_DIALECTS
@@ -79,20 +79,8 @@ def _found(said: NativeSearch, hits: Any) -> Any:
     return {"query": said.query, "documents": [{"id": h.id, "title": h.title, "text": h.text, "url": h.url} for h in hits]}
 
 
-def _ask(query: str, k: int, key: str) -> Call:
-    return Call("POST", "v1/search", body={"query": query, "k": k, "noise": 0.3}, headers=_bearer(key))
-
-
-def _ask_batch(query: str, k: int, key: str) -> Call:
-    return Call("POST", "v1/search/batch", body={"searches": [{"query": query, "k": k}]}, headers=_bearer(key))
-
-
 def _bearer(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"} if key else {}
-
-
-def _write_batch(said: NativeBatch, served: Served) -> Any:
-    return {"results": [_found(search, hits) for search, hits in zip(said.searches, served.hits, strict=True)]}
 
 
 _OURS: dict[str, Any] = {"client": "anything that posts JSON", "error": native_error, "strict": True}
@@ -102,7 +90,7 @@ _ONE = Dialect(
     model=NativeSearch,
     read=lambda said: [_search(said)],
     write=lambda said, served: _found(said, served.first),
-    example=_ask,
+    example=lambda query, k, key: Call("POST", "v1/search", body={"query": query, "k": k, "noise": 0.3}, headers=_bearer(key)),
     **_OURS,
 )
 _BATCH = Dialect(
@@ -110,8 +98,8 @@ _BATCH = Dialect(
     routes=(("POST", "/v1/search/batch"),),
     model=NativeBatch,
     read=lambda said: list(map(_search, said.searches)),
-    write=_write_batch,
-    example=_ask_batch,
+    write=lambda said, served: {"results": [_found(s, hits) for s, hits in zip(said.searches, served.hits, strict=True)]},
+    example=lambda q, k, key: Call("POST", "v1/search/batch", body={"searches": [{"query": q, "k": k}]}, headers=_bearer(key)),
     partial=True,
     **_OURS,
 )
@@ -134,10 +122,6 @@ def find_dialect(wire: HttpRequest) -> Dialect | None:
     return recognise(wire) if recognise else None
 
 
-def _retriever(wire: HttpRequest) -> Dialect:
-    return DIALECTS["zerosearch" if "top_k" in wire.readable_fields else "search-r1"]
-
-
 def _search_path(wire: HttpRequest) -> Dialect:
     """GET is SerpAPI's or SearXNG's, POST Serper's, Tavily's or SearXNG's."""
     if wire.method == "GET":
@@ -153,17 +137,12 @@ def _search_path(wire: HttpRequest) -> Dialect:
     return DIALECTS["searxng" if "format" in fields else "serper"]
 
 
-def _front_page(wire: HttpRequest) -> Dialect | None:
-    """SearXNG is also called at its root; without a query that is our page."""
-    return DIALECTS["searxng"] if wire.is_form or "q" in wire.params else None
-
-
 _AT_ROOT = {
-    "/retrieve": _retriever,
+    "/retrieve": lambda wire: DIALECTS["zerosearch" if "top_k" in wire.readable_fields else "search-r1"],
     "/access": lambda wire: DIALECTS["access"],
     "/search": _search_path,
     "/search.json": lambda wire: DIALECTS["serpapi"],
-    "/": _front_page,
+    "/": lambda wire: DIALECTS["searxng"] if wire.is_form or "q" in wire.params else None,  # without a query it is our page
     "/res/v1/web/search": lambda wire: DIALECTS["brave"],
     "/v1/search": lambda wire: DIALECTS["native"],
     "/v1/search/batch": lambda wire: DIALECTS["native-batch"],

@@ -246,10 +246,6 @@ def _brave_error(refused: Refused, status: int) -> Any:
     return {"type": "ErrorResponse", "error": error}
 
 
-def _param(name: str) -> Any:
-    return lambda wire: str(wire.fields.get(name, ""))
-
-
 def _header(name: str) -> Any:
     return lambda wire: wire.headers.get(name, "")
 
@@ -280,7 +276,7 @@ WEB_DIALECTS = {
             *("serpapi", 'serpapi.Client.BASE_DOMAIN = "URL"', "GET /search, GET /search.json", SerpApiSearch),
             lambda said: [ClientSearch(said.q, said.num, said.start)],
             *(_write_serpapi, _said),
-            key=_param("api_key"),
+            key=lambda wire: str(wire.fields.get("api_key", "")),
         ),
         _dialect(
             *("searxng", 'SearxSearchWrapper(searx_host="URL")', "GET /search, POST /search, GET /, POST /", SearxngSearch),

@@ -45,20 +45,12 @@ RULES: dict[str, Callable[[SearchExample], Verdict]] = {"answer": by_answer, "ou
 LABELLERS = ("judge", *RULES)
 
 
-def _agreed(votes: Sequence[Quality]) -> Quality | None:
-    return votes[0] if len(set(votes)) == 1 else None
-
-
-def _all_useful(votes: Sequence[Quality]) -> Quality | None:
-    return Quality.USEFUL if all(v is Quality.USEFUL for v in votes) else Quality.NOISY
-
-
-def _any_useful(votes: Sequence[Quality]) -> Quality | None:
-    return Quality.USEFUL if any(v is Quality.USEFUL for v in votes) else Quality.NOISY
-
-
 # the joint label of several labellers, if each has given one
-COMBINATIONS: dict[str, Callable[[Sequence[Quality]], Quality | None]] = {"agree": _agreed, "all": _all_useful, "any": _any_useful}
+COMBINATIONS: dict[str, Callable[[Sequence[Quality]], Quality | None]] = {
+    "agree": lambda votes: votes[0] if len(set(votes)) == 1 else None,
+    "all": lambda votes: Quality.USEFUL if all(v is Quality.USEFUL for v in votes) else Quality.NOISY,
+    "any": lambda votes: Quality.USEFUL if any(v is Quality.USEFUL for v in votes) else Quality.NOISY,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,7 +116,9 @@ def tune(path: Path, settings: TuneSettings, out: Path, console: Console, show: 
     if settings.lora_rank:
         model = wrap(model, settings.lora_rank, 2 * settings.lora_rank, settings.seed)
     checkpoints = out.with_name(f".{out.name}.tuning")
-    _begin(checkpoints, settings, path)
+    if _is_first_process():  # refuses to resume with other settings, because the result would fit neither
+        with writing(checkpoints):
+            begin_folder(checkpoints / "settings.json", {**asdict(settings), "searches": str(path)}, "a tuning", "remove that folder")
     try:
         with Progress("tuning", console) as progress:
             tell = show or progress.step
@@ -176,13 +178,6 @@ def _check_context(model: Any, longest: int, settings: TuneSettings) -> None:
         )
     if settings.row_tokens and settings.row_tokens < longest:
         raise BadConfig(f"--row-tokens {settings.row_tokens} is less than the longest search, which takes {longest} tokens; raise it.")
-
-
-def _begin(checkpoints: Path, settings: TuneSettings, path: Path) -> None:
-    """Refuse to resume with other settings, because the result would fit neither."""
-    if _is_first_process():
-        with writing(checkpoints):
-            begin_folder(checkpoints / "settings.json", {**asdict(settings), "searches": str(path)}, "a tuning", "remove that folder")
 
 
 def _is_first_process() -> bool:

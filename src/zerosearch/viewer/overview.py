@@ -6,7 +6,7 @@ from typing import Any
 
 from zerosearch.runs.cost import cost_of, load_prices, training_work
 from zerosearch.viewer.charts import Curve, RunData, charts_of
-from zerosearch.viewer.run_files import Record, mapping, number_or_none
+from zerosearch.viewer.run_files import mapping, number_or_none
 from zerosearch.viewer.run_view import Run
 from zerosearch.viewer.summary_tables import summary_view
 
@@ -47,7 +47,8 @@ def _summary(run: Run) -> dict[str, Any]:
 
 def dollars(run: Run) -> dict[str, Curve]:
     """What the steps have cost so far, and what search APIs would have charged for their searches; {} if the metrics do not say."""
-    rows = [row for row in run.metrics if row.get("kind") == "train" and isinstance(row.get("step"), int) and _counts(row)]
+    steps = [row for row in run.metrics if row.get("kind") == "train" and isinstance(row.get("step"), int)]
+    rows = [row for row in steps if all(number_or_none(row.get(key)) is not None for key in _NEEDED)]
     rl, prices = mapping(run.config.get("rl")), load_prices()
     per_step = (number_or_none(rl.get("questions_per_step")) or 0) * (number_or_none(rl.get("group_size")) or 0)
     if not rows or not per_step:
@@ -65,15 +66,7 @@ def dollars(run: Run) -> dict[str, Curve]:
     engine = str(mapping(run.config.get("engine")).get("kind", "simulated"))
     work = {rows[end - 1]["step"]: training_work(rows[:end], int(per_step), engine, on_gpu, max(1, workers)) for end in ends}
     apis = {name: price for name, price in prices.usd_per_1000_searches.items() if price > 0}
-    curves: dict[str, Curve] = {"this run": {step: _total(cost_of(done, prices)) for step, done in work.items()}}
+    curves: dict[str, Curve] = {"this run": {step: cost_of(done, prices)["usd"]["total"] for step, done in work.items()}}
     for name, price in sorted(apis.items(), key=lambda item: item[1])[:: max(1, len(apis) - 1)]:  # the cheapest and the most expensive
         curves[f"its searches at {name}"] = {step: done.searches * price / 1000 for step, done in work.items()}
     return curves
-
-
-def _counts(row: Record) -> bool:
-    return all(number_or_none(row.get(key)) is not None for key in _NEEDED)
-
-
-def _total(cost: dict[str, Any]) -> float:
-    return cost["usd"]["total"]

@@ -46,13 +46,13 @@ def _claim(claim: Record, number: int) -> dict[str, Any]:
         "n": _words(claim.get("n")),
         "verdict": text_of(claim.get("verdict")),
         "plot_title": text_of(plot.get("title")),
-        "bars": [bar for bar in map(_bar, mappings(plot.get("bars"))) if bar["mean"] is not None],
+        "bars": [
+            {"label": text_of(bar.get("label")), **{key: number_or_none(bar.get(key)) for key in ("mean", "low", "high")}}
+            for bar in mappings(plot.get("bars"))
+            if number_or_none(bar.get("mean")) is not None
+        ],
         "chart": _chart(plot, f"claim-{number}"),
     }
-
-
-def _bar(bar: Record) -> dict[str, Any]:
-    return {"label": text_of(bar.get("label")), **{key: number_or_none(bar.get(key)) for key in ("mean", "low", "high")}}
 
 
 def _chart(plot: Record, name: str) -> dict[str, Any] | None:

@@ -6,8 +6,6 @@ used as it is.
 
 # verl is not in the developer's environment
 # pyright: reportMissingImports=false, reportMissingModuleSource=false
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Any
 

@@ -2,8 +2,6 @@
 
 # verl is not in the developer's environment
 # pyright: reportMissingImports=false, reportMissingModuleSource=false
-from __future__ import annotations
-
 import json
 import pickle
 import time

@@ -6,8 +6,6 @@ a run of which too many rollouts fail. Importing it registers our estimators, in
 
 # verl is not in the developer's environment
 # pyright: reportMissingImports=false, reportMissingModuleSource=false
-from __future__ import annotations
-
 import pickle
 from statistics import fmean
 from typing import Any
