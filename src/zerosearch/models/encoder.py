@@ -1,7 +1,7 @@
 """Texts to vectors, with any encoder of transformers. Suffixes: B texts, T tokens, D dimensions."""
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,7 +45,7 @@ class Encoder:
             tokenizer.pad_token = tokenizer.eos_token
 
     @classmethod
-    def load(cls, name: str, device: str = "auto", **settings: Any) -> Self:
+    def load(cls, name: str, device: str = "auto", **settings: Any) -> "Encoder":
         """An encoder from a folder or a hub id. Raises ModelNotUsable."""
         model, tokenizer = load_model(name, device, kind="AutoModel")
         return cls(model, tokenizer, **settings)
